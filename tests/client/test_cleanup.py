@@ -1,4 +1,4 @@
-"""What is released where a signal's exception comes in the middle of it."""
+"""Release of resources when a signal's exception interrupts the release."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ CALLS = 40
 
 
 def interrupted_at(n: int, run: Callable[[], object]) -> bool:
-    """`run`, in which the call number n of a Python function of this thread raises KeyboardInterrupt as its first step, as a signal
-    does. False: there were fewer.
+    """Run `run` with a KeyboardInterrupt as the first step of the thread's nth call of a Python function, as by a signal.
+
+    Return False if there were fewer calls.
     """
     left = n
 
@@ -51,7 +52,7 @@ def threads() -> set[str]:
     return {thread.name for thread in threading.enumerate()}
 
 
-def test_every_step_runs_and_what_came_first_is_raised() -> None:
+def test_every_step_runs_and_the_first_error_is_raised() -> None:
     ran: list[str] = []
 
     def interrupted() -> None:
@@ -69,8 +70,8 @@ def test_every_step_runs_and_what_came_first_is_raised() -> None:
 
 
 @pytest.mark.parametrize("n", range(1, CALLS))
-def test_a_leader_that_is_closed_leaves_nothing_wherever_a_signal_comes(n: int) -> None:
-    """A thread that beat on made every other download of the host wait for a leader that fetched nothing."""
+def test_closing_a_leader_releases_everything_wherever_a_signal_arrives(n: int) -> None:
+    """A thread that continues to beat would make all downloads of the host wait for a leader that fetches nothing."""
     before = len(os.listdir("/proc/self/fd"))
     server, line = socket.socketpair()
     joining = Joining.begin(line, "key", "opened", first=True)
@@ -78,14 +79,14 @@ def test_a_leader_that_is_closed_leaves_nothing_wherever_a_signal_comes(n: int) 
         joining.close()
     assert "beat" not in threads()
     server.settimeout(60.0)
-    while heard := fd_passing.receive_messages(server, 8):  # until it has hung up: another one leads
+    while heard := fd_passing.receive_messages(server, 8):  # until it has closed the connection: another download leads
         for _, descriptors in heard:
             fd_passing.discard(descriptors)
     server.close()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_leader_whose_download_has_ended_beats_no_more() -> None:
+def test_a_leader_whose_download_has_ended_stops_beating() -> None:
     server, line = socket.socketpair()
     joining = Joining.begin(line, "key", "opened", first=True)
     beating = joining._beating
@@ -117,8 +118,8 @@ class Run:
 
 @pytest.mark.parametrize("stops", ["before", "after"])
 @pytest.mark.parametrize("n", range(1, CALLS))
-def test_an_engine_that_is_left_closes_its_download_wherever_a_signal_comes(n: int, stops: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """stops: before it is left, or after: then it closes the download itself, and nobody else leaves it again."""
+def test_closing_an_engine_closes_its_download_wherever_a_signal_arrives(n: int, stops: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """stops: before the close, or after it. In the second case the engine closes the download itself, without a further close."""
     monkeypatch.setattr("dfengine.client.engine.CLOSING", 0.0)
     run = Run()
     engine = Engine(run, "engine under test")
@@ -128,20 +129,20 @@ def test_an_engine_that_is_left_closes_its_download_wherever_a_signal_comes(n: i
         engine.join(60.0)
     interrupted = interrupted_at(n, engine.close)
     if n <= 2 and interrupted:
-        engine.close()  # nothing of it had run but the calls of `close` and `release`
+        engine.close()  # no more than the calls of `close` and `release` had run
     run.stopped.set()
     engine.join(60.0)
     assert not engine.is_alive()
     assert run.closed
 
 
-def test_an_engine_whose_start_was_interrupted_is_left_all_the_same() -> None:
+def test_an_engine_whose_start_was_interrupted_can_be_closed() -> None:
     run = Run()
     began = time.monotonic()
     engine = Engine(run, "never started")
     engine.close()
     run.stopped.set()
-    engine.start()  # as it would have been soon
+    engine.start()  # as the interrupted start would have done
     engine.join(60.0)
     assert run.closed
     assert time.monotonic() - began < 60.0

@@ -1,4 +1,4 @@
-"""The whole digest is right in whatever order pieces come, and is read back only where they came early."""
+"""The digest of the whole file is right for any order of pieces, and reads back only pieces that arrived early."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def buffers(count: int) -> list[memoryview]:
 
 
 def put(file: PieceFile, digester: FileDigester, whole: bytes, n: int, mine: memoryview) -> memoryview:
-    """What a fetch thread does with a piece."""
+    """Do what a fetch thread does with a piece."""
     offset, length = file.geometry.content(n)
     mine[:length] = whole[offset : offset + length]
     file.write(n, mine[:length], xxhash.xxh3_128_digest(mine[:length]))
@@ -47,7 +47,7 @@ def put(file: PieceFile, digester: FileDigester, whole: bytes, n: int, mine: mem
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(length=st.integers(0, 12 * (SIZE - 5)), spares=st.integers(0, 3), data=st.data())
-def test_any_order(tmp_path: Path, length: int, spares: int, data: st.DataObject) -> None:
+def test_the_digests_are_right_for_any_order_of_pieces(tmp_path: Path, length: int, spares: int, data: st.DataObject) -> None:
     geometry, whole = Geometry(length, SIZE), content(length)
     file = piece_file(tmp_path, geometry)
     digester = FileDigester(file, list(ALGORITHMS), buffers(spares))
@@ -69,7 +69,7 @@ def test_any_order(tmp_path: Path, length: int, spares: int, data: st.DataObject
     file.close()
 
 
-def test_pieces_in_order_are_never_read_again(tmp_path: Path) -> None:
+def test_pieces_in_order_are_not_read_back(tmp_path: Path) -> None:
     geometry = Geometry(9 * (SIZE - 5) + 17, SIZE)
     whole = content(geometry.length)
     file = piece_file(tmp_path, geometry)
@@ -84,7 +84,7 @@ def test_pieces_in_order_are_never_read_again(tmp_path: Path) -> None:
     file.close()
 
 
-def test_what_was_here_before_is_read(tmp_path: Path) -> None:
+def test_pieces_stored_before_are_read_back(tmp_path: Path) -> None:
     geometry = Geometry(3 * (SIZE - 5), SIZE)
     whole = content(geometry.length)
     file = piece_file(tmp_path, geometry)
@@ -98,7 +98,7 @@ def test_what_was_here_before_is_read(tmp_path: Path) -> None:
     file.close()
 
 
-def test_a_length_that_is_told_late(tmp_path: Path) -> None:
+def test_a_length_learnt_after_all_pieces_completes_the_digest(tmp_path: Path) -> None:
     whole = content(2 * (SIZE - 5) + 3)
     file = piece_file(tmp_path, Geometry(-1, SIZE))
     digester = FileDigester(file, ["md5"], buffers(1))
@@ -128,7 +128,7 @@ class ToldMeanwhile(PieceFile):
 
 
 @pytest.mark.parametrize("length", [1, SIZE - 6, SIZE - 5, SIZE - 4])
-def test_a_length_that_is_told_while_the_last_piece_is_read(tmp_path: Path, length: int) -> None:
+def test_a_length_learnt_while_the_last_piece_is_read_does_not_change_the_digest(tmp_path: Path, length: int) -> None:
     whole = content(length)
     made = piece_file(tmp_path, Geometry(-1, SIZE))
     file = ToldMeanwhile(made.path, made.fd, made.record)
@@ -142,7 +142,7 @@ def test_a_length_that_is_told_while_the_last_piece_is_read(tmp_path: Path, leng
     file.close()
 
 
-def test_a_piece_that_is_read_while_the_length_is_told(tmp_path: Path) -> None:
+def test_a_piece_read_while_the_length_is_learnt_has_its_own_length(tmp_path: Path) -> None:
     made = piece_file(tmp_path, Geometry(-1, SIZE))
     file = ToldMeanwhile(made.path, made.fd, made.record)
     file.write(0, b"short", xxhash.xxh3_128_digest(b"short"))
@@ -156,7 +156,7 @@ def test_a_piece_that_is_read_while_the_length_is_told(tmp_path: Path) -> None:
     file.close()
 
 
-def test_a_file_cut_behind_our_back(tmp_path: Path) -> None:
+def test_a_file_truncated_during_hashing_is_an_error(tmp_path: Path) -> None:
     geometry = Geometry(2 * (SIZE - 5), SIZE)
     file = piece_file(tmp_path, geometry)
     early = FileDigester(file, [], ())
@@ -170,14 +170,14 @@ def test_a_file_cut_behind_our_back(tmp_path: Path) -> None:
     file.close()
 
 
-def test_not_finished_yet_and_stopped(tmp_path: Path) -> None:
+def test_an_unfinished_and_a_stopped_digest_have_no_result(tmp_path: Path) -> None:
     file = piece_file(tmp_path, Geometry(10, SIZE))
     digester = FileDigester(file, ["md5"], buffers(1))
     assert digester.result(0.0) is None
     digester.stop()
     digester.run()
     assert digester.result(0.0) is None
-    assert digester.submit(0, memoryview(bytearray(SIZE)), 10) is None, "a stopped follower keeps no buffer"
+    assert digester.submit(0, memoryview(bytearray(SIZE)), 10) is None, "a stopped digest keeps the buffer"
     file.close()
 
 
@@ -190,12 +190,12 @@ def test_not_finished_yet_and_stopped(tmp_path: Path) -> None:
         ("xxh3", "99aa06d3014798d86001c324468d497f"),
     ],
 )
-def test_algorithms(algorithm: str, empty: str) -> None:
+def test_algorithms_have_the_published_digest_of_no_bytes(algorithm: str, empty: str) -> None:
     assert hasher(algorithm).hexdigest() == empty
 
 
-def test_a_piece_is_read_from_where_its_bit_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Zeros were hashed where the file had moved to a place without the piece."""
+def test_a_piece_is_read_from_the_place_where_its_bit_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise zeros are hashed when the file has moved to a place without the piece."""
     geometry, whole = Geometry(SIZE - 5, SIZE), content(SIZE - 5)
     file, other = (piece_file(tmp_path, geometry) for _ in range(2))
     file.write(0, whole, bytes(16))

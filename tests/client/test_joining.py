@@ -1,4 +1,4 @@
-"""What a download of this host makes of what its peer server says about the one that leads."""
+"""A download's reactions to its peer server's messages about the leader."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Server:
         self.joining.receive(10.0)
 
     def heard(self) -> list[str]:
-        """What the download said."""
+        """Messages of the download."""
         self._own.settimeout(10.0)
         said: list[str] = []
         while "part" not in said:
@@ -46,7 +46,7 @@ class Server:
         return said
 
     def reports(self) -> bool:
-        """The download has said that its leader is not to be waited for."""
+        """Whether the download has reported its leader as silent."""
         self._own.setblocking(False)
         try:
             heard = fd_passing.receive_messages(self._own, 8) or []
@@ -63,7 +63,7 @@ class Server:
 
 
 class Clock:
-    """The time that joinings see."""
+    """The clock of joinings."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = time.monotonic()
@@ -81,11 +81,11 @@ def server() -> Iterator[Server]:
     "place", [MEMORY, {**MEMORY, "output": 7}, {**MEMORY, "algorithms": "md5"}, {"output": "", "algorithms": []}, None, 7]
 )
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
-def test_where_a_leaders_place_cannot_be_used_it_goes_on_alone(server: Server, place: Any, count: int) -> None:
-    """Another place may never come: who waited for one waited as long as the leader ran."""
+def test_a_leader_with_an_unusable_place_is_not_followed(server: Server, place: Any, count: int) -> None:
+    """Another place may never arrive, so a download that waits would wait as long as the leader runs."""
     assert server.joining.joined
     before = len(os.listdir("/proc/self/fd"))
-    # Memory that its owner could take away from under a reader.
+    # Memory that its owner could truncate while it is read.
     server.say({"told": "open", "place": place}, [os.memfd_create("unsealed", os.MFD_CLOEXEC) for _ in range(count)])
     assert not server.joining.joined
     assert server.joining.place is None
@@ -94,8 +94,8 @@ def test_where_a_leaders_place_cannot_be_used_it_goes_on_alone(server: Server, p
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_a_leader_that_runs_and_names_no_place_is_left(server: Server, monkeypatch: pytest.MonkeyPatch, answers: bool) -> None:
-    """Its message may lie with a peer server that is stopped: then nobody says who leads now."""
+def test_a_leader_without_a_place_is_left_after_a_while(server: Server, monkeypatch: pytest.MonkeyPatch, answers: bool) -> None:
+    """Its message may be held by a peer server that is suspended, which then cannot name the next leader either."""
     monkeypatch.setattr(joinings, "PLACELESS", 0.05)
     monkeypatch.setattr(joinings, "SILENT", 0.05)
     server.joining.patience = 0.05
@@ -107,7 +107,7 @@ def test_a_leader_that_runs_and_names_no_place_is_left(server: Server, monkeypat
     assert server.joining.leads is answers
 
 
-def test_a_leader_that_runs_and_brings_nothing_is_reported(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leader_without_progress_is_reported(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joinings, "STALLED", 10.0)
     monkeypatch.setattr(joinings, "PLACELESS", 8.0)
     clock = Clock(monkeypatch)
@@ -117,7 +117,7 @@ def test_a_leader_that_runs_and_brings_nothing_is_reported(server: Server, monke
     joining.waiting = lambda: tuple(waits)
 
     def look(seconds: int, progress: int = 0) -> bool:
-        """At most so many seconds in which the leader beats; whether it is reported."""
+        """Run at most so many seconds in which the leader beats. Return whether it is reported."""
         for _ in range(seconds):
             clock.now += 1.0
             server.page.beat(progress)
@@ -139,14 +139,14 @@ def test_a_leader_that_runs_and_brings_nothing_is_reported(server: Server, monke
     assert look(11, progress=5)
     server.say({"told": "follow", "slot": 1, "leader": 2}, [os.dup(server.page.fd)])
     joining.place = SimpleNamespace(close=bool, descriptors=[])
-    assert server.page.wanted() == [], "who led need not fetch any more what others waited for"
-    assert not look(20, progress=5), "it waits twice as long for the next one"
+    assert server.page.wanted() == [], "the previous leader still has wanted pieces"
+    assert not look(20, progress=5), "the next leader is reported after less than twice the time"
     assert look(2, progress=5)
 
 
 @pytest.mark.parametrize("stuck", [False, True])
-def test_a_download_that_is_closed_leads_no_more(stuck: bool) -> None:
-    """One of its threads may not end: then its memory is not given up. It led on, and nobody fetched for those that had joined."""
+def test_a_closed_download_leads_no_longer(stuck: bool) -> None:
+    """A thread may be stuck, and the memory then stays allocated. The download still resigns, as it fetches nothing for its followers."""
     said: list[str] = []
     joining = SimpleNamespace(resign=lambda: said.append("pass_on"), close=lambda: said.append("close"))
     download: Any = SimpleNamespace(_place=SimpleNamespace(close=bool, stuck=stuck), _joining=joining)

@@ -1,4 +1,4 @@
-"""What a broken or hostile leader of the same user can hand over: it is refused, or its pieces are not taken, and nothing stays open."""
+"""Files of a broken or hostile leader of the same user: they are refused, or their pieces not copied, and no descriptor remains open."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOLD: dict[str, Any] = {"memory": False, "output": "x", "algorithms": []}
 
 @pytest.fixture
 def leader(tmp_path: Path) -> Iterator[PieceFile]:
-    """A leader's file: pieces 0 and 1 are here."""
+    """A leader's file with pieces 0 and 1."""
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), GEOMETRY, b"g1")
     for n in (0, 1):
         content = bytes([n]) * GEOMETRY.content(n)[1]
@@ -45,7 +45,7 @@ def page() -> Iterator[SignalPage]:
 
 
 def handed(file: PieceFile) -> list[int]:
-    """Descriptors as they come from the leader."""
+    """Descriptors as they arrive from the leader."""
     return [os.dup(file.fd), os.dup(file.record.fd)]
 
 
@@ -57,7 +57,7 @@ def opened() -> int:
     "told",
     [{}, {"memory": True, "output": 1, "algorithms": []}, {"output": "x", "algorithms": "xxh3"}, {"output": "x", "algorithms": [1]}],
 )
-def test_words_that_are_not_known_are_refused(leader: PieceFile, page: SignalPage, told: dict[str, Any]) -> None:
+def test_malformed_descriptions_are_refused(leader: PieceFile, page: SignalPage, told: dict[str, Any]) -> None:
     descriptors = handed(leader)
     with pytest.raises(StorageError):
         LeaderPlace.adopt(told, descriptors, page)
@@ -67,7 +67,7 @@ def test_words_that_are_not_known_are_refused(leader: PieceFile, page: SignalPag
 
 @pytest.mark.parametrize("memory", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
-def test_descriptors_of_other_things_are_refused_and_stay_the_callers(page: SignalPage, memory: bool, count: int) -> None:
+def test_descriptors_of_other_kinds_are_refused_and_stay_the_callers(page: SignalPage, memory: bool, count: int) -> None:
     pipes = [os.pipe() for _ in range(count)]
     before = opened()
     with pytest.raises((StorageError, OSError)):
@@ -78,8 +78,8 @@ def test_descriptors_of_other_things_are_refused_and_stay_the_callers(page: Sign
             os.close(fd)
 
 
-def test_memory_that_can_be_cut_is_refused(page: SignalPage) -> None:
-    """A map of it would end this process."""
+def test_unsealed_memory_is_refused(page: SignalPage) -> None:
+    """After a truncation, access to its mapping would kill this process."""
     file = MemoryFile.allocate(GEOMETRY, b"g1")
     data = os.memfd_create("cut", os.MFD_ALLOW_SEALING)
     os.ftruncate(data, GEOMETRY.length)
@@ -94,7 +94,7 @@ def test_memory_that_can_be_cut_is_refused(page: SignalPage) -> None:
 
 
 class Joined:
-    """A download that copies from there."""
+    """A download that copies from the leader's place."""
 
     def __init__(self, leader: PieceFile, page: SignalPage, path: Path) -> None:
         self.place = LeaderPlace.adopt(TOLD, handed(leader), page)
@@ -103,7 +103,7 @@ class Joined:
         self.copier = Copier(self.place, self.transfer, lambda: None)
 
     def run(self) -> list[int]:
-        """What was copied by the time that nothing is waited for."""
+        """Pieces that were copied when none is waited for any more."""
         self.copier.finish()
         self.copier.run()
         found = list(self.file.available)
@@ -120,7 +120,7 @@ def test_pieces_are_copied(leader: PieceFile, page: SignalPage, tmp_path: Path) 
     assert (tmp_path / "own").read_bytes()[: GEOMETRY.content(2)[0]] == (tmp_path / "data").read_bytes()[: GEOMETRY.content(2)[0]]
 
 
-def test_bits_that_are_ahead_of_their_bytes_are_found_out(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
+def test_a_bit_ahead_of_its_bytes_is_detected(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
     leader.record.set_digest(2, bytes(16))
     leader.record.publish(2)
     joined = Joined(leader, page, tmp_path)
@@ -128,26 +128,26 @@ def test_bits_that_are_ahead_of_their_bytes_are_found_out(leader: PieceFile, pag
     assert "piece 2" in joined.copier.broken
 
 
-def test_a_file_that_is_cut_is_found_out(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
+def test_a_truncated_file_is_detected(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
     os.truncate(tmp_path / "data", 100)
     joined = Joined(leader, page, tmp_path)
     assert joined.run() == []
     assert "cut short" in joined.copier.broken
 
 
-def test_nothing_is_taken_from_what_may_be_of_two_versions(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
+def test_no_piece_is_copied_from_a_file_of_possibly_two_versions(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
     joined = Joined(leader, page, tmp_path)
     page.mark_unproved()
     assert joined.run() == []
 
 
-def test_nothing_is_taken_when_the_version_is_not_known_any_more(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
+def test_no_piece_is_copied_after_the_version_was_forgotten(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
     joined = Joined(leader, page, tmp_path)
     leader.record.forget_generation()
     assert joined.run() == []
 
 
-def test_what_the_leader_has_verified_is_taken(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
+def test_pieces_of_a_verified_file_are_copied(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
     page.mark_unproved()
     content = b"2" * GEOMETRY.content(2)[1]
     leader.write(2, content, xxhash.xxh3_128_digest(content))
@@ -155,7 +155,7 @@ def test_what_the_leader_has_verified_is_taken(leader: PieceFile, page: SignalPa
     assert Joined(leader, page, tmp_path).run() == [0, 1, 2]
 
 
-def test_a_verified_file_without_a_piece_is_found_out(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
+def test_a_verified_file_without_a_piece_is_detected(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
     leader.mark_complete()
     joined = Joined(leader, page, tmp_path)
     assert joined.run() == [0, 1]

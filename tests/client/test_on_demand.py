@@ -1,4 +1,4 @@
-"""A transfer on demand: what readers are told, and what its session names, sends and leaves unsaid."""
+"""A transfer on demand: notification of readers, and the pieces that its session requests, reports or omits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def line() -> Iterator[Line]:
 
 
 def fetch(transfer: TransferOnDemand) -> list[int]:
-    """What the fetch threads would do, at once."""
+    """Do what the fetch threads do, at once."""
     fetched = []
     with transfer._changed:
         while (job := transfer.plan.assign(0.0)) is not None:
@@ -73,11 +73,11 @@ def test_a_ticket_is_signalled_by_each_of_its_pieces(transfer: TransferOnDemand)
     transfer.withdraw(ticket)
     assert transfer.parked
     assert transfer._tickets == {}
-    assert transfer.request((3,)).missing == [], "it is here"
+    assert transfer.request((3,)).missing == [], "the piece is stored"
 
 
-def test_a_piece_that_nobody_told_of_is_told_to_the_supernode_and_to_its_reader(transfer: TransferOnDemand) -> None:
-    """The supernode was told that it is here, and offered it no more; its reader waited."""
+def test_an_unreported_piece_is_reported_to_the_supernode_and_its_reader(transfer: TransferOnDemand) -> None:
+    """Otherwise the supernode assumes that the piece is stored and does not offer it again, and the reader waits."""
     ticket = transfer.request((3, 5))
     transfer.file.write(3, b"x", bytes(16))
     assert transfer.rejoin(True) == [(3, 4)]
@@ -86,7 +86,7 @@ def test_a_piece_that_nobody_told_of_is_told_to_the_supernode_and_to_its_reader(
     transfer.withdraw(ticket)
 
 
-def test_a_piece_that_was_seen_in_a_place_that_was_left_has_not_landed(transfer: TransferOnDemand) -> None:
+def test_a_piece_seen_in_an_abandoned_place_does_not_count_as_stored(transfer: TransferOnDemand) -> None:
     """The thread that looks there may be late."""
     ticket = transfer.request((3,))
     transfer.file.write(3, b"x", bytes(16))
@@ -97,7 +97,7 @@ def test_a_piece_that_was_seen_in_a_place_that_was_left_has_not_landed(transfer:
     transfer.withdraw(ticket)
 
 
-def test_what_a_reader_waits_for_is_wanted_whatever_was_believed(transfer: TransferOnDemand) -> None:
+def test_a_piece_that_a_reader_requests_again_is_wanted_whatever_the_state(transfer: TransferOnDemand) -> None:
     ticket = transfer.request((5,))
     transfer.request_again(ticket, 5)
     assert transfer.wanted_pieces() == [5]
@@ -110,20 +110,20 @@ def test_what_a_reader_waits_for_is_wanted_whatever_was_believed(transfer: Trans
     transfer.withdraw(ticket)
 
 
-def test_what_others_wish_of_a_download_that_is_closed() -> None:
-    """Their wishes come by a thread that ends later: it failed with a traceback."""
+def test_preferences_of_other_downloads_are_ignored_after_the_close() -> None:
+    """They arrive by a thread that ends later."""
     transfer = made(SIZE - 5)
     transfer.close()
     transfer.file.close()
     transfer.prefer_for_host([0])
 
 
-def test_what_does_not_exist_is_not_waited_for(transfer: TransferOnDemand) -> None:
+def test_pieces_beyond_the_end_are_not_waited_for(transfer: TransferOnDemand) -> None:
     assert transfer.request((COUNT, COUNT + 5)).missing == []
     assert transfer.parked
 
 
-def test_the_end_of_a_file_of_unknown_length_wakes_who_waits_beyond_it() -> None:
+def test_learning_the_length_wakes_readers_beyond_the_end() -> None:
     transfer = made(-1)
     ticket = transfer.request((7, 1))
     transfer.learn_length(2 * (SIZE - 5))
@@ -135,7 +135,7 @@ def test_the_end_of_a_file_of_unknown_length_wakes_who_waits_beyond_it() -> None
     transfer.file.close()
 
 
-def test_the_end_wakes_every_reader_for_good(transfer: TransferOnDemand) -> None:
+def test_the_end_wakes_every_reader_permanently(transfer: TransferOnDemand) -> None:
     ticket = transfer.request((5,))
     transfer.end()
     assert ticket.over
@@ -143,7 +143,7 @@ def test_the_end_wakes_every_reader_for_good(transfer: TransferOnDemand) -> None
     assert transfer.request((6,)).over
 
 
-def test_a_piece_that_lands_between_the_look_and_the_wait_is_not_missed(transfer: TransferOnDemand) -> None:
+def test_a_piece_stored_between_request_and_wait_is_not_missed(transfer: TransferOnDemand) -> None:
     ticket = transfer.request((5,))
     transfer.offer([(5, "xxh3:00", (SOURCE,))])
     fetch(transfer)
@@ -161,7 +161,7 @@ def test_idle_threads_of_a_parked_transfer_do_not_wake_up(transfer: TransferOnDe
 
 
 class TestSession:
-    def test_it_names_what_is_wanted_and_asks_for_nothing_else(self, transfer: TransferOnDemand, line: Line) -> None:
+    def test_only_wanted_pieces_are_requested(self, transfer: TransferOnDemand, line: Line) -> None:
         session = NativeSession(member(line, native=True), [])
         session.step(transfer, 0.0)
         assert line.sent == [] or [pull.want for pull in line.pulls()] == [0]
@@ -174,13 +174,13 @@ class TestSession:
         assert pull.want > 0
         transfer.withdraw(ticket)
 
-    def test_another_wish_replaces_what_is_parked(self, transfer: TransferOnDemand, line: Line) -> None:
+    def test_a_new_request_replaces_the_parked_one(self, transfer: TransferOnDemand, line: Line) -> None:
         session = NativeSession(member(line, native=True), [])
         first = transfer.request((40,))
         session.step(transfer, 0.0)
         assert [pull.pieces for pull in line.pulls()] == [[40]]
         session.step(transfer, 0.0)
-        assert line.pulls() == [], "it is parked"
+        assert line.pulls() == [], "the request is parked"
         second = transfer.request((7,))
         session.step(transfer, 0.0)
         assert [pull.pieces for pull in line.pulls()] == [[40, 7]]
@@ -193,14 +193,14 @@ class TestSession:
         for ticket in (first, second):
             transfer.withdraw(ticket)
 
-    def test_a_wish_that_was_withdrawn_is_not_sent(self, transfer: TransferOnDemand, line: Line) -> None:
+    def test_a_withdrawn_request_is_not_sent(self, transfer: TransferOnDemand, line: Line) -> None:
         session = NativeSession(member(line, native=True), [])
         transfer.withdraw(transfer.request((40,)))
         session._send(transfer, 4, 20.0)
         (pull,) = line.pulls()
         assert (pull.want, pull.pieces) == (0, None)
 
-    def test_a_pull_names_64_pieces_at_most(self, transfer: TransferOnDemand, line: Line) -> None:
+    def test_a_pull_names_at_most_64_pieces(self, transfer: TransferOnDemand, line: Line) -> None:
         session = NativeSession(member(line, native=True), [])
         ticket = transfer.request(range(COUNT))
         session.step(transfer, 0.0)

@@ -1,4 +1,4 @@
-"""Two jobs of one piece, one of which writes before it is verified: what is offered is what was verified."""
+"""Two jobs for one piece, one of which writes before it is verified: only verified bytes are offered."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WRONG = bytes(len(RIGHT))
 
 
 class Line:
-    """As much of a connection as a transfer uses."""
+    """The part of a connection that a transfer uses."""
 
     def __init__(self) -> None:
         self.receiver = SimpleNamespace(total=0)
@@ -59,7 +59,7 @@ def transfer(tmp_path: Path) -> Any:
 
 
 def jobs(transfer: Transfer) -> tuple[Job, Job]:
-    """The first, and one more for the late piece."""
+    """A job, and a second one for the late piece."""
     first = transfer.plan.assign(0.0)
     second = transfer.plan.assign(1e9)
     assert first is not None
@@ -72,7 +72,7 @@ def content(transfer: Transfer) -> bytes:
     return bytes(buffer[: transfer.file.read_into(0, buffer)])
 
 
-def test_alone(transfer: Transfer) -> None:
+def test_a_single_job_writes_in_place(transfer: Transfer) -> None:
     job = transfer.plan.assign(0.0)
     assert job is not None
     begun(transfer, job)
@@ -87,7 +87,7 @@ def test_alone(transfer: Transfer) -> None:
     assert content(transfer) == RIGHT
 
 
-def test_a_second_job_never_places(transfer: Transfer) -> None:
+def test_a_second_job_does_not_write_in_place(transfer: Transfer) -> None:
     first, second = jobs(transfer)
     for job in (first, second):
         begun(transfer, job)
@@ -95,14 +95,14 @@ def test_a_second_job_never_places(transfer: Transfer) -> None:
             assert not alone
 
 
-def test_a_job_that_lost_before_its_turn_is_not_received(transfer: Transfer) -> None:
+def test_a_job_that_lost_before_it_began_is_not_received(transfer: Transfer) -> None:
     first, second = jobs(transfer)
     begun(transfer, first)
     transfer.commit(first, memoryview(RIGHT), len(RIGHT), DIGEST)
     assert not transfer.begin(second, cast(Connection, Line()))
 
 
-def test_the_winner_waits_for_who_still_writes_unverified_bytes(transfer: Transfer) -> None:
+def test_the_winner_waits_for_a_loser_that_writes_unverified_bytes(transfer: Transfer) -> None:
     first = transfer.plan.assign(0.0)
     assert first is not None
     line = begun(transfer, first)
@@ -113,8 +113,8 @@ def test_the_winner_waits_for_who_still_writes_unverified_bytes(transfer: Transf
         begun(transfer, second)
         winner = threading.Thread(target=transfer.commit, args=(second, memoryview(RIGHT), len(RIGHT), DIGEST))
         winner.start()
-        assert line.stopped.wait(10), "the loser is cut off"
-        # What it had received by then.
+        assert line.stopped.wait(10), "the loser is not cut off"
+        # The bytes it had received by then.
         transfer.file.write_part(0, 0, WRONG)
         assert 0 not in transfer.file.available
     winner.join(10)
@@ -123,7 +123,7 @@ def test_the_winner_waits_for_who_still_writes_unverified_bytes(transfer: Transf
     assert content(transfer) == RIGHT
 
 
-def test_a_loser_does_not_begin_to_place(transfer: Transfer) -> None:
+def test_a_losing_job_does_not_begin_to_write_in_place(transfer: Transfer) -> None:
     first, second = jobs(transfer)
     begun(transfer, first)
     begun(transfer, second)
@@ -132,7 +132,7 @@ def test_a_loser_does_not_begin_to_place(transfer: Transfer) -> None:
         assert not alone
 
 
-def test_one_that_failed_leaves_the_place_to_the_next(transfer: Transfer) -> None:
+def test_after_a_failed_job_the_next_one_writes_in_place(transfer: Transfer) -> None:
     first = transfer.plan.assign(0.0)
     assert first is not None
     begun(transfer, first)
@@ -149,7 +149,7 @@ def test_one_that_failed_leaves_the_place_to_the_next(transfer: Transfer) -> Non
     assert content(transfer) == RIGHT
 
 
-def test_a_whole_digest_wants_the_piece_in_one_buffer(transfer: Transfer) -> None:
+def test_with_a_whole_digest_pieces_are_received_in_one_buffer(transfer: Transfer) -> None:
     transfer.digester = FileDigester(transfer.file, ["sha256"])
     job = transfer.plan.assign(0.0)
     assert job is not None
@@ -158,11 +158,11 @@ def test_a_whole_digest_wants_the_piece_in_one_buffer(transfer: Transfer) -> Non
         assert not alone
 
 
-def test_a_piece_under_way_twice_is_counted_once_and_never_for_more_than_it_is(transfer: Transfer) -> None:
+def test_a_hedged_piece_in_flight_is_counted_once_and_at_most_with_its_size(transfer: Transfer) -> None:
     first, second = jobs(transfer)
     lines = [begun(transfer, job) for job in (first, second)]
     for line, total in zip(lines, (3 * MIB, 5 * MIB), strict=True):
         line.receiver.total = total
     assert transfer.in_flight().total == 5 * MIB
-    lines[1].receiver.total = 9 * MIB  # the head of its answer, and what is behind it on the connection
+    lines[1].receiver.total = 9 * MIB  # with the head of its response, and bytes behind it on the connection
     assert transfer.in_flight().total == GEOMETRY.framed(0)

@@ -1,4 +1,4 @@
-"""The priority over pieces against a model, and a plan that goes by it."""
+"""The priority of pieces against a model, and a plan that uses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PIECES = st.integers(0, 20)
 
 
 class Model(RuleBasedStateMachine):
-    """Lists of pieces, written as plainly as can be."""
+    """Lists of pieces, as simple as possible."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,13 +77,13 @@ class Model(RuleBasedStateMachine):
     def teardown(self) -> None:
         for reader in self.readers:
             self.priority.withdraw(reader)
-        assert list(self.priority) == self.ahead, "nothing of a reader is left behind"
+        assert list(self.priority) == self.ahead, "pieces of a reader remain"
 
 
 TestModel = Model.TestCase
 
 
-def test_what_is_read_ahead_is_bounded() -> None:
+def test_read_ahead_pieces_are_bounded() -> None:
     priority = Priority()
     priority.read_ahead(range(AHEAD + 10))
     assert list(priority) == list(range(10, AHEAD + 10))
@@ -122,7 +122,7 @@ def test_demanded_pieces_are_wanted_and_started_first() -> None:
         plan.offer(n, "d", [SOURCE], 0.0)
     assert plan.wanted_pieces(64) == [5]
     jobs = [plan.assign(0.0) for _ in range(4)]
-    assert [job.piece for job in jobs if job is not None] == [3, 1, 6, 0], "what nobody asked for comes last"
+    assert [job.piece for job in jobs if job is not None] == [3, 1, 6, 0], "pieces without demand come last"
     for job in jobs:
         assert job is not None
         assert plan.arrived(job, 1.0)
@@ -131,7 +131,7 @@ def test_demanded_pieces_are_wanted_and_started_first() -> None:
     assert not plan.satisfied
 
 
-def test_a_piece_that_failed_is_wanted_again() -> None:
+def test_a_failed_piece_is_wanted_again() -> None:
     plan, priority = on_demand()
     priority.demand((3,))
     plan.offer(3, "d", [SOURCE], 0.0)
@@ -143,7 +143,7 @@ def test_a_piece_that_failed_is_wanted_again() -> None:
     assert plan.unrequested() == 1
 
 
-def test_a_silent_piece_is_wished_for_once_more() -> None:
+def test_a_silent_piece_is_requested_once_more() -> None:
     plan, priority = on_demand()
     priority.demand((3,))
     plan.offer(3, "d", [SOURCE], 0.0)
@@ -154,7 +154,7 @@ def test_a_silent_piece_is_wished_for_once_more() -> None:
     assert plan.to_request() >= 1
 
 
-def test_the_length_ends_what_is_wanted() -> None:
+def test_pieces_beyond_a_learnt_length_are_not_wanted() -> None:
     plan, priority = on_demand(-1)
     priority.demand((0, 9))
     plan.set_count(2)
@@ -162,7 +162,7 @@ def test_the_length_ends_what_is_wanted() -> None:
 
 
 @given(held=st.sets(st.integers(0, 7)), wanted=st.lists(st.integers(0, 7), unique=True))
-def test_what_is_here_is_not_wanted(held: set[int], wanted: list[int]) -> None:
+def test_stored_pieces_are_not_wanted(held: set[int], wanted: list[int]) -> None:
     plan, priority = on_demand()
     priority.demand(wanted)
     plan.add_stored(held)

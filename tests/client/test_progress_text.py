@@ -1,4 +1,4 @@
-"""The progress line as text: widths, names, figures, and what is said about success."""
+"""The progress line as text: widths, names, figures, and the summary of a success."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ LOST = "supernode 10.0.0.1:8002 lost, seeking another", "supernode lost, seeking
         (Counters(name="none", length=0, ended=True, seconds=0.05), 39, "none  100%  0 B      0 B/s  in 0.05 s"),
     ],
 )
-def test_the_line(now: Counters, width: int, text: str) -> None:
+def test_the_line_for_given_counters_and_width(now: Counters, width: int, text: str) -> None:
     assert line(now, width).rstrip() == text
 
 
 @pytest.mark.parametrize("rate", [5e-324, 1e-12, 1e-7])
-def test_a_rate_of_next_to_nothing_tells_no_time(rate: float) -> None:
+def test_a_tiny_rate_shows_no_remaining_time(rate: float) -> None:
     assert "left" not in line(Counters(name="f", length=10**9, seconds=9.0, rate=rate), 120)
 
 
@@ -65,26 +65,26 @@ def test_a_rate_of_next_to_nothing_tells_no_time(rate: float) -> None:
     width=st.integers(1, 200),
     encoding=st.sampled_from(["utf-8", "ascii", "iso8859-1"]),
 )
-def test_it_never_takes_more_than_its_width(
+def test_the_line_never_exceeds_its_width(
     name: str, length: int, done: tuple[int, int, int, int], seconds: float, rate: float, state: str, ended: bool, width: int, encoding: str
 ) -> None:
     now = Counters(name, length, *done, seconds=seconds, rate=rate, state=state, ended=ended)
     text = line(now, width, encoding)
     assert cells(text) <= width
     assert text.isprintable()
-    assert len(text.encode(encoding)) > 0 or width < 9, "there is no room for the least figure"
+    assert len(text.encode(encoding)) > 0 or width < 9, "the line is empty although it has room for a figure"
 
 
 @pytest.mark.parametrize("name", ["n" * 68, "漢" * 40, "e\u0301" * 68, "\udc80" * 68, "\x1b[2J" * 20])
 @pytest.mark.parametrize("width", [72, 79, 100, 150])
-def test_a_long_name_leaves_bar_and_figures(name: str, width: int) -> None:
+def test_a_long_name_leaves_room_for_bar_and_figures(name: str, width: int) -> None:
     text = line(LIVE.replace(name=name), width)
     assert "[=" in text
     assert "45%  13.5/30.0 MB  5.20 MB/s    3 s" in text
     assert cells(text) <= width
 
 
-def test_letters_of_any_width() -> None:
+def test_the_width_of_letters_and_their_replacements() -> None:
     assert [cells(text) for text in ("abc", "漢字", "e\u0301", "한글", "größe", "ﾊﾟ")] == [3, 4, 1, 4, 5, 2]
     assert unicodedata.normalize("NFD", "é") == "e\u0301"
     assert clean("größe\x1b\udce9\n", "utf-8") == "größe???"
@@ -92,14 +92,14 @@ def test_letters_of_any_width() -> None:
     assert clean("größe漢", "iso8859-1") == "größe?"
 
 
-def test_figures_keep_three_digits() -> None:
+def test_amounts_have_three_digits() -> None:
     told = [amount(count) for count in (0, 999, 999.6, 1000, 9994, 9996, 99_940, 99_960, 999_400, 999_600, 1.25e9, 5e18)]
     assert told == [
         "0 B", "999 B", "1.00 kB", "1.00 kB", "9.99 kB", "10.0 kB", "99.9 kB", "100 kB", "999 kB", "1.00 MB", "1.25 GB", "5000 PB",
     ]  # fmt: skip
 
 
-def test_durations() -> None:
+def test_durations_are_formatted_by_magnitude() -> None:
     assert [clock(seconds) for seconds in (0.9, 59, 60, 599, 600, 3599, 3600, 36000, 360_000, 10**6)] == [
         "0 s", "59 s", "1m00s", "9m59s", "10m", "59m", "1h00m", "10h", "4d", "11d",
     ]  # fmt: skip
@@ -109,7 +109,7 @@ def test_durations() -> None:
 
 
 class TestGauge:
-    def test_the_rate_is_of_the_last_seconds_and_falls(self) -> None:
+    def test_the_rate_is_of_the_last_seconds_and_decays(self) -> None:
         gauge = Gauge()
         for tick in range(101):
             gauge.add(tick / 10, tick * 100)
@@ -121,7 +121,7 @@ class TestGauge:
             gauge.add(tick / 10, 10_000)
         assert gauge.rate == 0
 
-    def test_bytes_between_arrival_and_verification_do_not_go_back(self) -> None:
+    def test_the_byte_count_does_not_decrease_for_a_moment(self) -> None:
         gauge = Gauge()
         gauge.add(0.0, 1000)
         gauge.add(0.2, 900)
@@ -129,7 +129,7 @@ class TestGauge:
         gauge.add(0.4, 1100)
         assert gauge.done == 1100
 
-    def test_a_download_that_starts_over_does(self) -> None:
+    def test_the_byte_count_decreases_for_a_download_that_starts_over(self) -> None:
         gauge = Gauge()
         gauge.add(0.0, 1000)
         gauge.add(0.1, 10)
@@ -138,7 +138,7 @@ class TestGauge:
         gauge.add(1.1 + HOLD, 120)
         assert gauge.rate == pytest.approx(100)
 
-    def test_nothing_yet(self) -> None:
+    def test_a_new_gauge_is_zero(self) -> None:
         assert (Gauge().done, Gauge().rate) == (0, 0)
 
 
@@ -167,7 +167,7 @@ def result(**more: Any) -> Result:
         ({"length": 0, "back_to_source": "it is gone"}, "0 B in 6 s, the origin was asked: it is gone"),
     ],
 )
-def test_success_is_summed_up(more: dict[str, object], text: str) -> None:
+def test_a_success_is_summarized(more: dict[str, object], text: str) -> None:
     assert summary(result(**more)) == text
 
 
@@ -182,5 +182,5 @@ def test_success_is_summed_up(more: dict[str, object], text: str) -> None:
         ("the origin sends nothing any more", 0, "the origin sends nothing any more: http://h:1/f"),
     ],
 )
-def test_a_message_names_the_url_once_and_without_credentials(message: str, status: int, said: str) -> None:
+def test_a_message_has_the_url_once_and_without_credentials(message: str, status: int, said: str) -> None:
     assert with_url(message, "http://u:p@h:1/f?token=1#x", status) == said

@@ -1,4 +1,4 @@
-"""When the client speaks to its supernode, on a virtual clock."""
+"""When the client sends pulls to its supernode, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfengine.client.pull_timing import ALIVE, BATCH, GRACE, PARK, QUIET, Backof
 
 
 class TestBackoff:
-    def test_waits_double_and_stay_within_their_bounds(self) -> None:
+    def test_waits_double_within_their_bounds(self) -> None:
         backoff = Backoff(0.05, 0.8)
         assert [round(backoff.next(0.0), 3) for _ in range(7)] == [0.05, 0.1, 0.2, 0.4, 0.8, 0.8, 0.8]
         assert backoff.next(0.999) < 1.6
@@ -22,21 +22,21 @@ class TestBackoff:
 
 
 class TestRhythm:
-    def test_a_starving_worker_asks_at_once(self) -> None:
+    def test_an_idle_thread_causes_a_request_at_once(self) -> None:
         rhythm = PullTiming()
         assert rhythm.due(100.0, reports=0, to_request=1, idle_thread=True)
         rhythm.sent(100.0, 0, 1)
         rhythm.answered(100.0, 1, 0.0)
-        assert not rhythm.due(100.0, reports=0, to_request=1, idle_thread=False), "the wish rides with reports"
-        assert not rhythm.due(100.0, reports=0, to_request=0, idle_thread=True), "there is nothing to ask for"
+        assert not rhythm.due(100.0, reports=0, to_request=1, idle_thread=False), "the request is sent with the next reports"
+        assert not rhythm.due(100.0, reports=0, to_request=0, idle_thread=True), "no piece is left to request"
 
-    def test_one_parked_wish_is_enough(self) -> None:
+    def test_one_parked_request_suffices(self) -> None:
         rhythm = PullTiming()
         rhythm.sent(0.0, 0, 8)
         assert not rhythm.due(QUIET[0] * 0.9, reports=0, to_request=8, idle_thread=True)
-        assert not rhythm.due(PARK, reports=0, to_request=0, idle_thread=True), "nothing is wanted any more"
+        assert not rhythm.due(PARK, reports=0, to_request=0, idle_thread=True), "no piece is wanted any more"
 
-    def test_a_supernode_that_has_nothing_to_offer_is_asked_less_and_less(self) -> None:
+    def test_a_supernode_without_offers_is_sent_requests_at_growing_intervals(self) -> None:
         rhythm, now, asked = PullTiming(), 0.0, []
         rhythm.sent(now, 0, 8)
         while now < 200.0:
@@ -50,28 +50,28 @@ class TestRhythm:
         rhythm.sent(now, 0, 8)
         assert rhythm.wait(now, 0, 8, True) == QUIET[0]
 
-    def test_when_an_answer_is_overdue(self) -> None:
+    def test_a_response_is_overdue_by_its_kind_of_request(self) -> None:
         rhythm = PullTiming()
         assert rhythm.overdue_at(3.0) == math.inf
         rhythm.sent(10.0, 0, 8)
-        assert rhythm.overdue_at(3.0) == 10.0 + PARK + GRACE, "it may be parked"
+        assert rhythm.overdue_at(3.0) == 10.0 + PARK + GRACE, "the request may be parked"
         rhythm.sent(12.0, 1, 8)
-        assert rhythm.overdue_at(3.0) == 15.0, "the second one released it"
+        assert rhythm.overdue_at(3.0) == 15.0, "the second request released it"
         rhythm.answered(13.0, 0, 0.0)
         assert rhythm.overdue_at(3.0) == 12.0 + PARK + GRACE
         rhythm.answered(14.0, 1, 0.0)
         rhythm.sent(20.0, 1, 0)
-        assert rhythm.overdue_at(3.0) == 23.0, "nothing is wanted that it could be parked for"
+        assert rhythm.overdue_at(3.0) == 23.0, "no piece is wanted, so the request is not parked"
 
-    def test_reports_go_when_the_last_request_is_old_enough(self) -> None:
+    def test_reports_are_sent_when_the_last_request_is_old_enough(self) -> None:
         rhythm = PullTiming()
         rhythm.sent(0.0, 0, 8)
         assert rhythm.wait(0.01, reports=1, to_request=0, idle_thread=False) == pytest.approx(BATCH - 0.01)
         assert rhythm.due(BATCH, reports=1, to_request=0, idle_thread=False)
         assert rhythm.due(BATCH / 2, reports=1, to_request=1, idle_thread=True)
-        assert rhythm.due(0.001, reports=2, to_request=1, idle_thread=True), "they may free the slots that we starve for"
+        assert rhythm.due(0.001, reports=2, to_request=1, idle_thread=True), "the reports may free the slots that the threads wait for"
 
-    def test_never_more_than_two_unanswered(self) -> None:
+    def test_at_most_two_requests_are_unanswered(self) -> None:
         rhythm = PullTiming()
         rhythm.sent(0.0, 0, 8)
         rhythm.sent(1.0, 3, 8)
@@ -81,7 +81,7 @@ class TestRhythm:
         rhythm.answered(50.0, 0, 0.0)
         assert rhythm.due(50.0, reports=9, to_request=8, idle_thread=True)
 
-    def test_a_supernode_that_does_not_park_is_not_asked_in_a_loop(self) -> None:
+    def test_a_supernode_that_does_not_park_is_not_sent_requests_in_a_loop(self) -> None:
         rhythm, now, asked = PullTiming(), 0.0, 0
         while now < 10.0:
             wait = rhythm.wait(now, 0, 8, True)
@@ -94,7 +94,7 @@ class TestRhythm:
             rhythm.answered(now, 0, 0.0)
         assert asked < 20
 
-    def test_an_offer_ends_the_waiting(self) -> None:
+    def test_an_offer_ends_the_backoff(self) -> None:
         rhythm = PullTiming()
         for _ in range(6):
             rhythm.sent(0.0, 0, 8)
@@ -104,13 +104,13 @@ class TestRhythm:
         rhythm.answered(1.0, 1, 0.0)
         assert rhythm.wait(1.0, 0, 8, True) == 0
 
-    def test_a_wish_that_was_parked_long_is_renewed_at_once(self) -> None:
+    def test_a_request_that_was_parked_for_long_is_renewed_at_once(self) -> None:
         rhythm = PullTiming()
         rhythm.sent(0.0, 0, 8)
         rhythm.answered(PARK, 0, 0.0)
         assert rhythm.due(PARK, 0, 8, True)
 
-    def test_a_sign_of_life_when_nothing_happens(self) -> None:
+    def test_an_inactive_download_sends_keep_alive_pulls(self) -> None:
         rhythm = PullTiming()
         rhythm.sent(0.0, 0, 0)
         rhythm.answered(0.0, 0, 0.0)
@@ -123,10 +123,10 @@ class TestRhythm:
         rtt=st.floats(0.0001, 0.002),
     )
     @settings(max_examples=60, deadline=None)
-    def test_at_speed_half_a_request_a_piece_is_enough(self, apart: float, pieces: int, slots: int, rtt: float) -> None:
-        """Four workers share a link that brings a piece every `apart` seconds; the supernode lends `slots` pieces at a time."""
+    def test_at_full_rate_half_a_request_per_piece_suffices(self, apart: float, pieces: int, slots: int, rtt: float) -> None:
+        """Four workers share a link that delivers a piece every `apart` seconds; the supernode lends `slots` pieces at a time."""
         rhythm, now, stock, left, reports, requests = PullTiming(), 0.0, 0, pieces, 0, 0
-        lent, parked, unlent = 0, None, pieces  # a piece is never lent twice, however often it is asked for
+        lent, parked, unlent = 0, None, pieces  # a piece is lent once, however often it is requested
         ends: list[float] = []
         answers: list[tuple[float, int]] = []
         while left or reports:
@@ -155,11 +155,11 @@ class TestRhythm:
                 ends.remove(min(ends))
                 left, reports = left - 1, reports + 1
         assert requests <= pieces / 2 + 6
-        assert now <= pieces * apart * 1.2 + 0.1, "no worker waits long for a report to go"
+        assert now <= pieces * apart * 1.2 + 0.1, "a worker waits long for a report to be sent"
 
 
 class TestPace:
-    def test_nothing_is_late_before_something_is_known(self) -> None:
+    def test_no_piece_is_late_before_durations_are_known(self) -> None:
         timing = PieceTiming()
         assert timing.late_after(0.5) == float("inf")
         assert timing.ahead(4) == 4
@@ -167,7 +167,7 @@ class TestPace:
         timing.add(1.0)
         assert timing.late_after(0.5) == float("inf")
 
-    def test_mean_and_deviation_of_the_recent_ones(self) -> None:
+    def test_mean_and_deviation_are_of_the_recent_durations(self) -> None:
         timing = PieceTiming()
         for seconds in (1.0, 2.0, 3.0):
             timing.add(seconds)
@@ -179,49 +179,49 @@ class TestPace:
         assert timing.late_after(5.0) == 9.0
 
     @pytest.mark.parametrize(("seconds", "ahead"), [(5e-324, 4), (0.001, 4), (0.1, 4), (0.2, 2), (1.0, 1), (60.0, 1)])
-    def test_slow_pieces_are_not_hoarded(self, seconds: float, ahead: int) -> None:
+    def test_slow_pieces_are_not_requested_far_ahead(self, seconds: float, ahead: int) -> None:
         timing = PieceTiming()
         timing.add(seconds)
         assert timing.ahead(4) == ahead
 
 
 class TestEndings:
-    def test_of_a_piece_that_takes_long_the_lead_before_its_end(self) -> None:
+    def test_a_slow_piece_is_announced_the_lead_time_before_its_end(self) -> None:
         timing = PieceTiming()
-        assert timing.announce_in(4000, 1000, 1.0) == pytest.approx(3.0 - LEAD), "nothing is known but this piece"
+        assert timing.announce_in(4000, 1000, 1.0) == pytest.approx(3.0 - LEAD), "only this piece is known"
         assert timing.announce_in(4000, 3900, 1.0) < 0
         timing.add(4.0)
         assert timing.announce_in(4000, 2000, 2.0) == pytest.approx(2.0 - LEAD)
         assert timing.slow
 
-    def test_never_more_than_half_of_it(self) -> None:
+    def test_the_lead_time_is_at_most_half_of_a_pieces_duration(self) -> None:
         timing = PieceTiming()
         timing.add(QUICK)
         assert timing.announce_in(4000, 2000, 0.05) == pytest.approx(0.05 - QUICK / 2)
 
-    def test_quick_pieces_are_not_worth_a_word(self) -> None:
+    def test_quick_pieces_are_not_announced(self) -> None:
         timing = PieceTiming()
         timing.add(QUICK / 2)
         assert timing.announce_in(4000, 3999, 0.05) == math.inf
         assert not timing.slow
         assert PieceTiming().announce_in(4000, 3999, QUICK / 8) == math.inf
 
-    def test_too_little_of_it_tells_nothing(self) -> None:
+    def test_a_small_part_of_a_piece_gives_no_estimate(self) -> None:
         assert PieceTiming().announce_in(4000, 999, 1.0) == math.inf
         assert PieceTiming().announce_in(4000, 0, 0.0) == math.inf
 
-    def test_the_first_part_of_a_piece_tells_how_long_one_will_take(self) -> None:
+    def test_the_first_part_of_a_piece_gives_an_estimate_of_its_duration(self) -> None:
         timing = PieceTiming()
         assert timing.early_estimate(0.1, 5.0) == 0.0
-        assert timing.early_estimate(0.125, 7.0) == 0.0, "until now other connections may have had the link"
-        assert timing.early_estimate(0.37, 7.5) == 0.0, "too little"
+        assert timing.early_estimate(0.125, 7.0) == 0.0, "until now other connections may have used the link"
+        assert timing.early_estimate(0.37, 7.5) == 0.0, "the part is too small"
         assert timing.early_estimate(0.375, 7.5) == 2.0
-        assert timing.early_estimate(0.625, 7.5) == 1.0, "two pieces are under way"
-        assert timing.early_estimate(0.0, 7.5) == 0.0, "what came is lost"
+        assert timing.early_estimate(0.625, 7.5) == 1.0, "two pieces are being received"
+        assert timing.early_estimate(0.0, 7.5) == 0.0, "the received part is lost"
         timing.add(1.0)
-        assert timing.early_estimate(0.375, 7.5) == 0.0, "that tells more"
+        assert timing.early_estimate(0.375, 7.5) == 0.0, "a measured duration is more exact"
 
-    def test_of_quick_pieces_it_tells_nothing(self) -> None:
+    def test_the_first_part_of_a_quick_piece_gives_no_estimate(self) -> None:
         timing = PieceTiming()
         timing.early_estimate(0.5, 5.0)
         assert timing.early_estimate(1.0, 5.0 + QUICK / 4) == 0.0

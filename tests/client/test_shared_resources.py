@@ -1,4 +1,4 @@
-"""What downloads of a batch share: idle connections that still serve, and a peer server that is looked for once."""
+"""Resources that downloads of a batch share: idle connections that are still usable, and a peer server that is looked up once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = 60.0
 
 
 class Server:
-    """Answers each request with `body`; a connection is closed when it has had `most` of them, the last one unanswered."""
+    """Responds to each request with `body`. A connection is closed after `most` requests, the last one without a response."""
 
     def __init__(self, body: bytes = b"yes", most: int = 1 << 30) -> None:
         self._body = body
@@ -87,13 +87,13 @@ def server() -> Iterator[Server]:
 
 
 def used(dialer: DownloadDialer, server: Server, named: bool = False) -> Connection:
-    """A connection that stands at the end of an answer."""
+    """A connection that has received a complete response."""
     line = dialer.connect(*server.address, named=named)
     assert line.request("GET", "/")[2] == b"yes"
     return line
 
 
-def test_a_released_connection_serves_the_next_download(server: Server) -> None:
+def test_a_released_connection_is_used_by_the_next_download(server: Server) -> None:
     resources = SharedResources(4, 0)
     first, second = DownloadDialer(resources=resources), DownloadDialer(resources=resources)
     line = used(first, server)
@@ -102,14 +102,14 @@ def test_a_released_connection_serves_the_next_download(server: Server) -> None:
     other = used(first, server)
     assert other is not line
     first.shutdown(Cancelled("enough"))
-    assert line.usable, "it is the other download's now"
+    assert line.usable, "a connection of the other download was closed"
     assert not other.usable
     line.close()
     other.close()
 
 
-def test_a_connection_to_a_name_is_none_to_an_address(server: Server) -> None:
-    """With TLS the first was compared with the name."""
+def test_a_connection_by_name_is_not_used_for_an_address(server: Server) -> None:
+    """With TLS, the certificate of a connection by name was compared with the name."""
     resources = SharedResources(4, 0)
     dialer = DownloadDialer(resources=resources)
     line = used(dialer, server)
@@ -125,7 +125,9 @@ def test_a_connection_to_a_name_is_none_to_an_address(server: Server) -> None:
 @pytest.mark.parametrize(
     "harm", [lambda far: far.shutdown(socket.SHUT_RDWR), lambda far: far.sendall(b"HTTP/1.1 200 OK\r\n")], ids=["closed", "says something"]
 )
-def test_one_that_was_closed_or_says_something_unasked_is_not_used_again(server: Server, harm: Callable[[socket.socket], None]) -> None:
+def test_a_connection_that_was_closed_or_received_unsolicited_bytes_is_not_reused(
+    server: Server, harm: Callable[[socket.socket], None]
+) -> None:
     resources = SharedResources(4, 0)
     dialer = DownloadDialer(resources=resources)
     line = used(dialer, server)
@@ -138,14 +140,14 @@ def test_one_that_was_closed_or_says_something_unasked_is_not_used_again(server:
     assert not line.usable
 
 
-def test_without_a_batch_it_is_closed(server: Server) -> None:
+def test_without_a_batch_a_released_connection_is_closed(server: Server) -> None:
     dialer = DownloadDialer()
     line = used(dialer, server)
     dialer.release(line)
     assert not line.usable
 
 
-def test_no_download_closes_what_others_use(server: Server) -> None:
+def test_closing_a_download_keeps_shared_idle_connections(server: Server) -> None:
     resources = SharedResources(4, 0)
     dialer = DownloadDialer(resources=resources)
     line = used(dialer, server)
@@ -165,7 +167,7 @@ def registration() -> Registration:
 
 
 def test_a_registration_over_a_connection_that_was_closed_meanwhile_is_sent_again() -> None:
-    """The supernode may close it when the request is on its way: only a new one says that the supernode is gone."""
+    """The supernode may close the connection while the request is on its way: only a new connection shows that the supernode is down."""
     server = Server(REGISTERED, most=1)
     try:
         dialer = DownloadDialer(resources=SharedResources(4, 0))
@@ -187,7 +189,7 @@ def test_a_registration_over_a_connection_that_was_closed_meanwhile_is_sent_agai
         server.close()
 
 
-def test_the_peer_server_is_looked_for_once() -> None:
+def test_the_peer_server_is_looked_up_once() -> None:
     resources, asked = SharedResources(4, 0), []
     line = socket.socket()
 
@@ -209,7 +211,7 @@ def test_the_peer_server_is_looked_for_once() -> None:
     assert len(asked) == 3
 
 
-def test_a_home_is_looked_at_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_is_checked_at_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, path = [100.0], tmp_path / "home"
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     resources = SharedResources(2, 0)

@@ -1,4 +1,4 @@
-"""Sources that do not send in time: others are asked beside them, and no number of them holds a download up."""
+"""Sources that do not send in time: other sources are hedged, and no number of silent ones delays a download."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CDN = Source("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")
 
 
 class TestSilence:
-    def test_a_piece_whose_source_is_silent_is_asked_for_elsewhere_at_once_and_the_first_may_still_win(self) -> None:
+    def test_a_piece_of_a_silent_source_is_hedged_at_once_and_the_first_source_may_still_win(self) -> None:
         many = plan(9)
         many.offer(0, "d", [A, B], 0.0)
         many.offer(1, "d", [A, CDN], 0.0)
@@ -48,12 +48,12 @@ class TestSilence:
         assert (hedge.piece, hedge.source, many.hedged) == (0, B, 1)
         elsewhere = many.assign(SILENT_LEAST)
         assert elsewhere is not None
-        assert elsewhere.source == CDN, "nothing more is started at a silent source"
+        assert elsewhere.source == CDN, "a piece is assigned to a silent source"
         finish(many, job, 0.9)
         assert hedge.lost
         assert many.drain()[0] == [(0, "a")]
 
-    def test_one_that_sends_the_head_and_then_nothing_or_next_to_nothing_is_silent_as_well(self) -> None:
+    def test_a_source_that_sends_the_head_and_then_almost_nothing_is_silent(self) -> None:
         for trickle in (0, 1):
             many = plan(9)
             many.offer(0, "d", [A, B], 0.0)
@@ -65,14 +65,14 @@ class TestSilence:
                 assert now < 2.0
             assert now >= SILENT_LEAST
 
-    def test_one_that_keeps_the_least_rate_is_not(self) -> None:
+    def test_a_source_at_the_minimum_rate_is_not_silent(self) -> None:
         many = plan(9)
         many.offer(0, "d", [A, B], 0.0)
         job = many.assign(0.0)
         assert job is not None
         assert not any(many.is_overdue(job, int(at * 1639), at / 10, 16384.0) for at in range(600))
 
-    def test_one_that_goes_on_below_the_least_rate_stays_left(self) -> None:
+    def test_a_source_that_continues_below_the_minimum_rate_stays_avoided(self) -> None:
         many = plan(9)
         many.offer(0, "d", [A, B], 0.0)
         job = many.assign(0.0)
@@ -87,7 +87,7 @@ class TestSilence:
         assert len(left) > 50
         assert all(left)
 
-    def test_with_two_silent_addresses_unknown_sources_are_asked_last(self) -> None:
+    def test_with_two_silent_addresses_unknown_sources_are_requested_last(self) -> None:
         many = plan(20, workers=8)
         for n, port in enumerate((15011, 15011, 15012)):
             many.offer(n, "d", [where(f"m{n}", port), CDN], 0.0)
@@ -101,9 +101,9 @@ class TestSilence:
         many.offer(10, "d", [A, CDN], 1.0 + 3 * AVOID)
         job = many.assign(1.0 + 3 * AVOID)
         assert job is not None
-        assert job.source == A, "but not for ever"
+        assert job.source == A, "an unknown source is avoided permanently"
 
-    def test_whoever_brought_a_piece_is_not_asked_last(self) -> None:
+    def test_a_source_that_delivered_a_piece_is_not_requested_last(self) -> None:
         many = plan(20, workers=8)
         many.offer(0, "d", [A], 0.0)
         job = many.assign(0.0)
@@ -119,7 +119,7 @@ class TestSilence:
         assert job is not None
         assert job.source == A
 
-    def test_what_only_silent_sources_offer_is_asked_for_again(self) -> None:
+    def test_a_piece_offered_by_silent_sources_only_is_requested_again(self) -> None:
         many = plan(1, workers=1)
         many.offer(0, "d", [A], 0.0)
         job = many.assign(0.0)
@@ -134,9 +134,9 @@ class TestSilence:
         assert many.to_request() == 0
         many.failed(job, "gone", 10.0)
         finish(many, hedge, 10.0)
-        assert many.drain() == ([(0, "b")], [(0, "a", "slow")]), "the failure was told once"
+        assert many.drain() == ([(0, "b")], [(0, "a", "slow")]), "the failure is reported twice"
 
-    def test_the_supernode_is_hedged_and_not_left(self) -> None:
+    def test_a_silent_supernode_is_hedged_and_not_avoided(self) -> None:
         many = plan(9)
         many.offer(0, "d", [CDN, A], 0.0)
         many.offer(1, "d", [CDN], 0.0)
@@ -149,7 +149,7 @@ class TestSilence:
         assert second is not None
         assert (first.piece, first.source, second.piece, second.source) == (0, A, 1, CDN)
 
-    def test_how_long_is_waited_follows_what_is_measured(self) -> None:
+    def test_the_time_to_silence_follows_measured_response_times(self) -> None:
         timing = PieceTiming()
         assert timing.patience == SILENT_LEAST
         for _ in range(8):
@@ -162,8 +162,8 @@ class TestSilence:
 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("pieces", [4, 400])
-def test_mute_sources_cost_two_seconds_whatever_their_number_while_the_supernode_has_the_file(workers: int, pieces: int) -> None:
-    """On a virtual clock: a piece of the supernode takes a hundredth of a second, others bring nothing, and their threads are replaced."""
+def test_any_number_of_silent_sources_costs_two_seconds_while_the_supernode_has_the_file(workers: int, pieces: int) -> None:
+    """On a virtual clock: a piece of the supernode takes 10 ms, other sources send nothing, and their threads are replaced."""
     many, now = plan(pieces, workers), 0.0
     running: list[tuple[float, Job]] = []
     waiting: list[Job] = []
@@ -181,7 +181,7 @@ def test_mute_sources_cost_two_seconds_whatever_their_number_while_the_supernode
             running.sort(key=lambda entry: entry[0])
             now, job = running.pop(0)
             assert many.arrived(job, now)
-            for rival in many.rivals(job):  # whose connection is cut
+            for rival in many.rivals(job):  # its connection is cut
                 many.failed(rival, "gone", now)
                 waiting.remove(rival)
             many.written(job)
@@ -193,7 +193,7 @@ def test_mute_sources_cost_two_seconds_whatever_their_number_while_the_supernode
     assert now <= -(-pieces // workers) * 0.01 + 2.0
 
 
-def test_a_wrong_digest_is_not_forgiven_for_a_piece_that_was_under_way() -> None:
+def test_a_wrong_digest_is_not_reset_by_a_success_of_a_running_piece() -> None:
     many = plan(9)
     for n in range(2):
         many.offer(n, "d", [A], 0.0)
@@ -202,5 +202,5 @@ def test_a_wrong_digest_is_not_forgiven_for_a_piece_that_was_under_way() -> None
     assert second is not None
     many.failed(first, "digest", 0.1)
     finish(many, second, 0.2)
-    assert not many.offer(2, "d", [A], 0.3), "it is left for good"
+    assert not many.offer(2, "d", [A], 0.3), "a source with a wrong digest is assigned again"
     assert many.offer(2, "d", [B], 0.3)

@@ -1,4 +1,4 @@
-"""When an open file that reads from the origin asks for a supernode, and how often in vain."""
+"""When and how often an open file that reads from the origin looks for a supernode."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class World:
         return self.answer
 
     def wait(self, seconds: float) -> bool:
-        """Whether a supernode was found, by an engine that looks each second."""
+        """Whether a supernode was found, by an engine that checks each second."""
         found = False
         for _ in range(int(seconds)):
             self.clock.now += 1.0
@@ -84,7 +84,7 @@ def member(geometry: Geometry = GEOMETRY, generation: bytes = b"v1", native: boo
     return SimpleNamespace(geometry=geometry, generation=generation, native=native, cdn_source=source, connection=LINE)
 
 
-def test_the_pauses_grow_and_the_tries_end(world: World) -> None:
+def test_pauses_grow_and_tries_are_bounded(world: World) -> None:
     assert not world.wait(3 * 86400)
     times = [at for node, at in world.asked if node == "a"]
     assert len(times) == TRIES
@@ -94,7 +94,7 @@ def test_the_pauses_grow_and_the_tries_end(world: World) -> None:
     assert [node for node, _ in world.asked[:4]] == ["a", "b", "a", "b"]
 
 
-def test_while_nobody_reads_nobody_is_asked(world: World) -> None:
+def test_while_parked_no_supernode_is_tried(world: World) -> None:
     world.transfer.parked = True
     assert not world.wait(3600)
     assert world.asked == []
@@ -103,7 +103,7 @@ def test_while_nobody_reads_nobody_is_asked(world: World) -> None:
     assert world.asked
 
 
-def test_what_is_found_is_taken_once(world: World) -> None:
+def test_a_found_membership_is_claimed_once(world: World) -> None:
     world.answer = found = member()
     assert world.wait(60)
     assert world.recovery.claim_membership(world.transfer) is found
@@ -118,19 +118,19 @@ def test_what_is_found_is_taken_once(world: World) -> None:
         member(Geometry(100, 20)),
     ],
 )  # fmt: skip
-def test_who_has_another_file_or_none_is_left(world: World, other: Any) -> None:
+def test_a_supernode_with_another_file_is_left(world: World, other: Any) -> None:
     world.answer = other
     assert not world.wait(60)
     assert set(map(id, world.left)) == {id(other)}
 
 
-def test_pieces_that_no_version_names_stay_alone(world: World) -> None:
+def test_a_file_without_a_version_does_not_return_to_the_swarm(world: World) -> None:
     world.transfer.file.record.generation = b""
     world.answer = member(generation=b"")
     assert not world.wait(60)
 
 
-def test_returns_that_bring_nothing_end(world: World) -> None:
+def test_returns_without_new_pieces_are_bounded(world: World) -> None:
     world.answer = member()
     returns = 0
     for _ in range(10):
@@ -142,7 +142,7 @@ def test_returns_that_bring_nothing_end(world: World) -> None:
     assert returns == RETURNS
 
 
-def test_a_return_that_brought_something_begins_anew(world: World) -> None:
+def test_a_return_with_new_pieces_resets_the_count(world: World) -> None:
     world.answer = member()
     for _ in range(10):
         assert world.wait(86400)
@@ -151,7 +151,7 @@ def test_a_return_that_brought_something_begins_anew(world: World) -> None:
         world.recovery.begin(world.transfer)
 
 
-def test_what_was_found_when_all_is_over_is_left(world: World) -> None:
+def test_a_membership_found_before_the_close_is_left(world: World) -> None:
     world.answer = found = member()
     assert world.wait(60)
     world.recovery.close()

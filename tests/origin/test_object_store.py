@@ -1,4 +1,4 @@
-"""Where objects lie, and signatures for them."""
+"""Addresses of objects in object stores, and signatures for them."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def read(url: str) -> Location:
 
 
 @pytest.mark.parametrize(("url", "given", "found"), PLACES)
-def test_the_environment_says_where_an_object_lies(url: str, given: dict[str, str], found: str) -> None:
+def test_an_objects_address_follows_from_the_environment(url: str, given: dict[str, str], found: str) -> None:
     assert address(read(url), given) == found
 
 
 @pytest.mark.parametrize(("url", "given", "found"), [each for each in PLACES if each[0][:2] in ("s3", "az")])
-def test_obstore_signs_for_the_same_place(url: str, given: dict[str, str], found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_obstore_signs_for_the_same_address(url: str, given: dict[str, str], found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**KEYS, "AZURE_STORAGE_ACCOUNT_KEY": "a2V5", **given}.items():
         monkeypatch.setenv(name, value)
     told = signed_url(read(url))
@@ -69,7 +69,7 @@ def test_obstore_signs_for_the_same_place(url: str, given: dict[str, str], found
     assert without_signature(told) == told.partition("?")[0]
 
 
-def test_what_names_no_place_is_refused() -> None:
+def test_invalid_addresses_and_variables_are_refused() -> None:
     for url, told, said in (
         ("az://container/b", {}, "AZURE_STORAGE_ACCOUNT_NAME"),
         ("s3://b12/k", {"AWS_ENDPOINT_URL": "http://h"}, "AWS_ALLOW_HTTP=true"),
@@ -84,19 +84,19 @@ def test_what_names_no_place_is_refused() -> None:
         assert "secret" not in str(error.value)
 
 
-def test_versions_stand_in_the_query() -> None:
+def test_a_version_is_part_of_the_query() -> None:
     assert address(parse("s3://bucket/k?versionId=a%2Bb"), {}).endswith("/bucket/k?versionId=a%2Bb")
     assert address(parse("gs://bucket/k?versionId=17"), {}).endswith("/bucket/k?generation=17")
 
 
-def test_the_signature_is_that_of_the_published_example() -> None:
+def test_a_signature_matches_the_published_example() -> None:
     url = signed("https://examplebucket.s3.amazonaws.com/test.txt", "us-east-1", "AKIAIOSFODNN7EXAMPLE",
                  "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "", 1369353600, 86400)
     assert url.endswith("&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404")
 
 
 @pytest.mark.parametrize("key", ["/lead", "a//b", "dir/", "a\nb", "a\tb"])
-def test_keys_that_obstore_would_take_for_others_are_signed_here(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_that_obstore_would_change_are_signed_by_us(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     location = Location("s3", "bucket", key)
     assert not is_plain(location)
     with pytest.raises(NoCredentials, match="AWS_ACCESS_KEY_ID"):
@@ -108,7 +108,7 @@ def test_keys_that_obstore_would_take_for_others_are_signed_here(key: str, monke
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40))
-def test_a_signature_names_the_very_key(key: str) -> None:
+def test_a_signed_url_has_exactly_the_objects_key(key: str) -> None:
     if any(part in (".", "..") for part in key.split("/")):
         return
     location = Location("s3", "bucket", key)
@@ -120,7 +120,7 @@ def test_a_signature_names_the_very_key(key: str) -> None:
             del os.environ[name]
 
 
-def test_without_credentials_nothing_is_signed_and_the_reason_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_credentials_the_reason_is_reported_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
     for _ in range(2):
         with pytest.raises(NoCredentials, match="no credentials were found"):
@@ -134,7 +134,7 @@ SPECIAL = ["plain", "a b", "a%20b", "a+b", "a?b", "a#b", "ü/é", "a~b'()*!", "a
 
 
 @pytest.mark.parametrize("key", SPECIAL)
-def test_both_ways_to_sign_for_s3_agree(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_and_obstores_signatures_for_s3_agree(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     location = Location("s3", "bucket", key)
@@ -145,7 +145,7 @@ def test_both_ways_to_sign_for_s3_agree(key: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("key", SPECIAL)
-def test_a_signature_for_google_s_store_is_of_the_key_s_own_path(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_google_signature_is_of_the_keys_own_path(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the rules of "V4 signing process" of Google's documentation."""
     secret = rsa.generate_private_key(65537, 2048)
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -163,7 +163,7 @@ def test_a_signature_for_google_s_store_is_of_the_key_s_own_path(key: str, monke
     secret.public_key().verify(signature, said.encode(), padding.PKCS1v15(), hashes.SHA256())
 
 
-def test_both_ways_to_sign_for_azure_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_and_obstores_signatures_for_azure_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acc")
     with pytest.raises(NoCredentials, match="AZURE_STORAGE_ACCOUNT_KEY"):
         signed_url(Location("az", "container", "a b"))
@@ -175,13 +175,13 @@ def test_both_ways_to_sign_for_azure_agree(monkeypatch: pytest.MonkeyPatch) -> N
     assert "sig=" in signed_url(Location("az", "container", "a b?#//x"))
 
 
-def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(LocalError, match=r"dfengine\[objects\]"):
         signed_url(parse("s3://bucket/k"))
 
 
-def test_a_shared_signature_of_azure_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_azure_shared_access_signature_is_used_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acc")
     monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "?sv=2023&sig=x%3D")
     assert signed_url(parse("az://container/b")) == "https://acc.blob.core.windows.net/container/b?sv=2023&sig=x%3D"
@@ -189,12 +189,12 @@ def test_a_shared_signature_of_azure_is_used_as_it_is(monkeypatch: pytest.Monkey
         signed_url(parse("az://container/b"), for_other_host=True)
 
 
-def test_what_a_signed_url_opens_keeps_what_says_which_bytes() -> None:
+def test_without_signature_keeps_parameters_that_select_bytes() -> None:
     assert without_signature("https://h/b/k?versionId=1&X-Amz-Signature=x&partNumber=2#f") == "https://h/b/k?versionId=1&partNumber=2"
     assert without_signature("https://h/b/k?sig=x&SE=y") == "https://h/b/k"
 
 
-def test_a_program_that_changes_its_variables_gets_another_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_variables_change_the_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     location = parse("s3://bucket/key")
     for name, value in {**KEYS, "AWS_ENDPOINT_URL": "https://one:9000"}.items():
         monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""Which connection fetches which pieces: each piece once, whoever gives some back."""
+"""Claims of connections on pieces: each piece is fetched once, also when claims are released."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pieces(runs: list[tuple[int, int]]) -> list[int]:
 
 
 @given(st.sets(st.integers(0, 99)), st.integers(1, 100))
-def test_missing_is_what_is_not_here(here: set[int], count: int) -> None:
+def test_pieces_that_are_not_stored_are_missing(here: set[int], count: int) -> None:
     bits = Bitset(100)
     for n in here:
         bits.set(n)
@@ -29,7 +29,7 @@ def test_missing_is_what_is_not_here(here: set[int], count: int) -> None:
     assert all(first < past for first, past in runs)
 
 
-def test_nothing_is_missing_of_what_is_here_beyond_the_end() -> None:
+def test_stored_pieces_beyond_the_end_leave_nothing_missing() -> None:
     bits = Bitset(10)
     bits.set_range(0, 8)
     assert missing(bits, 5) == missing(bits, 8) == []
@@ -37,7 +37,7 @@ def test_nothing_is_missing_of_what_is_here_beyond_the_end() -> None:
 
 
 @given(st.sets(st.integers(0, 99)), st.integers(1, 40), st.integers(0, 1000))
-def test_every_missing_piece_is_handed_out_once(here: set[int], longest: int, seed: int) -> None:
+def test_every_missing_piece_is_claimed_once(here: set[int], longest: int, seed: int) -> None:
     chance = random.Random(seed)
     bits = Bitset(100)
     for n in here:
@@ -53,7 +53,7 @@ def test_every_missing_piece_is_handed_out_once(here: set[int], longest: int, se
     assert (work.first, work.pieces) == (None, 0)
 
 
-def test_lowest_first() -> None:
+def test_the_lowest_piece_is_claimed_first() -> None:
     work = PieceClaims([(0, 3), (10, 12)], 2)
     assert work.claim() == (0, 2)
     work.release(1, 2)
@@ -71,7 +71,7 @@ def test_lowest_first() -> None:
         ([(5, 4)], [(6, 8)]),
     ],
 )
-def test_what_is_given_back_joins_its_neighbours(back: list[tuple[int, int]], then: list[tuple[int, int]]) -> None:
+def test_released_pieces_join_their_neighbours(back: list[tuple[int, int]], then: list[tuple[int, int]]) -> None:
     work = PieceClaims([(0, 8)], 6)
     assert work.claim() == (0, 6)
     for run in back:
@@ -80,16 +80,16 @@ def test_what_is_given_back_joins_its_neighbours(back: list[tuple[int, int]], th
     assert [work.claim() for _ in range(len(then) + 1)] == [*then, None]
 
 
-def test_a_piece_that_somebody_waits_for_comes_first() -> None:
+def test_a_wanted_piece_is_claimed_first() -> None:
     work = PieceClaims([(0, 20)], 3)
     assert work.claim(want=7) == (7, 10)
-    assert work.claim(want=8) == (0, 3), "it is being fetched: the lowest comes next"
-    assert work.claim(want=5) == (5, 7), "as far as it is free"
+    assert work.claim(want=8) == (0, 3), "piece 8 is claimed already: the lowest follows"
+    assert work.claim(want=5) == (5, 7), "the claim ends at the next claimed piece"
     assert work.claim(want=99) == (3, 5)
     assert work.claim() == (10, 13)
 
 
-def test_pieces_that_must_wait_are_not_taken() -> None:
+def test_pieces_beyond_the_limit_are_not_claimed() -> None:
     work = PieceClaims([(2, 20)], 6)
     assert work.claim(before=2) is None
     assert work.claim(before=5) == (2, 5)
@@ -100,7 +100,7 @@ def test_pieces_that_must_wait_are_not_taken() -> None:
     assert work.claim() == (9, 15)
 
 
-def test_a_claim_at_a_piece_begins_there_or_is_none() -> None:
+def test_claim_at_begins_at_the_piece_or_fails() -> None:
     work = PieceClaims([(0, 4), (8, 20)], 5)
     assert work.claim_at(4) is None
     assert work.claim_at(10) == (10, 15)
@@ -110,7 +110,7 @@ def test_a_claim_at_a_piece_begins_there_or_is_none() -> None:
     assert work.pieces == 4 + 1 + 5
 
 
-def test_a_file_of_unknown_length_ends_when_it_is_known() -> None:
+def test_a_file_of_unknown_length_has_no_claims_beyond_its_learnt_end() -> None:
     work = PieceClaims([(0, ENDLESS)], 4)
     assert work.claim() == (0, 4)
     work.release(3, 4)
@@ -124,12 +124,12 @@ def test_a_file_of_unknown_length_ends_when_it_is_known() -> None:
 
 
 @pytest.mark.parametrize("longest", [0, -3])
-def test_a_claim_has_a_piece_at_least(longest: int) -> None:
+def test_a_claim_has_at_least_one_piece(longest: int) -> None:
     assert PieceClaims([(0, 2)], longest).claim() == (0, 1)
 
 
 class Model(RuleBasedStateMachine):
-    """Work against a set: free, claimed and done pieces."""
+    """PieceClaims against a set: free, claimed and done pieces."""
 
     @initialize(free=st.sets(st.integers(0, COUNT - 1)), longest=st.integers(1, COUNT))
     def begin(self, free: set[int], longest: int) -> None:
@@ -170,7 +170,7 @@ class Model(RuleBasedStateMachine):
     def give_back(self, data: st.DataObject) -> None:
         first, past = self.claims.pop(data.draw(st.integers(0, len(self.claims) - 1)))
         at = data.draw(st.integers(first, past))
-        # Beyond the end of a file that turned out to be shorter nothing is given back.
+        # Beyond the end of a file that proved shorter, no piece is released.
         past = max(at, min(past, self.past))
         self.work.release(at, past)
         self.free |= set(range(at, past))

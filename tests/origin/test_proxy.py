@@ -1,4 +1,4 @@
-"""Which proxy an origin is asked by."""
+"""The proxy that requests to an origin use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HERE = "http://proxy.example:3128"
     ("scheme", "environment", "port"),
     [
         ("http", {"http_proxy": "http://p:1"}, 1),
-        ("http", {"HTTP_PROXY": "http://p:1"}, None),  # a CGI server makes it of a visitor's header
+        ("http", {"HTTP_PROXY": "http://p:1"}, None),  # a CGI server sets it from a visitor's header
         ("http", {"https_proxy": "http://p:1"}, None),
         ("https", {"http_proxy": "http://p:1"}, None),
         ("https", {"https_proxy": "http://p:1", "HTTPS_PROXY": "http://p:2"}, 1),
@@ -39,7 +39,7 @@ HERE = "http://proxy.example:3128"
         ("http", {}, None),
     ],
 )
-def test_the_variables(scheme: str, environment: dict[str, str], port: int | None) -> None:
+def test_the_proxy_is_read_from_the_environment_variables(scheme: str, environment: dict[str, str], port: int | None) -> None:
     found = proxy_for(scheme, "files.example", 80, environment)
     assert (found and found.port) == port
     assert found is None or found == Proxy("http", "p", port or 0)
@@ -72,7 +72,7 @@ def test_the_variables(scheme: str, environment: dict[str, str], port: int | Non
         ("files.example", ", ,:80,.,[,::", False),
     ],
 )
-def test_who_is_asked_directly(host: str, exceptions: str, direct: bool) -> None:
+def test_no_proxy_exceptions_are_requested_directly(host: str, exceptions: str, direct: bool) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         assert (proxy_for("http", host, 80, {"http_proxy": HERE, name: exceptions}) is None) == direct
     assert proxy_for("http", "files.example", 80, {"http_proxy": HERE, "no_proxy": "other", "NO_PROXY": "*"}) is not None
@@ -91,20 +91,20 @@ def test_who_is_asked_directly(host: str, exceptions: str, direct: bool) -> None
         ("a:b@c@p", Proxy("http", "p", 1080, b"a", b"b@c")),
     ],
 )
-def test_a_proxys_kind_place_and_user(text: str, found: Proxy) -> None:
+def test_a_proxys_kind_address_and_user_are_parsed(text: str, found: Proxy) -> None:
     assert proxy_for("https", "files.example", 443, {"all_proxy": text}) == found
 
 
-def test_what_kinds_of_proxies_do() -> None:
+def test_kinds_of_proxies_differ_in_tunnels_and_name_resolution() -> None:
     kinds = {scheme: Proxy(scheme, "::2" if scheme == "http" else "p", 1, b"u", b"secret") for scheme in SCHEMES}
     assert {scheme for scheme, each in kinds.items() if each.tunnels} == {"socks4", "socks4a", "socks5", "socks5h"}
     assert {scheme for scheme, each in kinds.items() if each.resolves_names} == {"http", "https", "socks4a", "socks5h"}
     assert kinds["http"].url == "http://[::2]:1"
-    assert kinds["socks5h"].url == "socks5h://p:1", "credentials go by options of their own"
+    assert kinds["socks5h"].url == "socks5h://p:1", "credentials are passed by separate options"
 
 
 @pytest.mark.parametrize("text", ["socks6://p:1", "ftp://p:1", "http://", "http://p:x", "http://p:70000", "p q", "http://p\r\nX: y", "http://[p"])
-def test_what_is_no_proxy_is_told_without_its_password(text: str) -> None:
+def test_an_invalid_proxy_is_refused_without_quoting_its_password(text: str) -> None:
     with pytest.raises(OriginUnreachable, match="environment's proxy for http URLs is not SCHEME://HOST:PORT") as refused:
         proxy_for("http", "files.example", 80, {"http_proxy": text})
     assert refused.value.final
@@ -114,7 +114,7 @@ def test_what_is_no_proxy_is_told_without_its_password(text: str) -> None:
 
 
 @given(st.text(), st.text(), st.text())
-def test_whatever_the_variables_hold(proxy: str, exceptions: str, host: str) -> None:
+def test_arbitrary_variables_are_parsed_or_refused(proxy: str, exceptions: str, host: str) -> None:
     try:
         found = proxy_for("https", host, 443, {"https_proxy": proxy, "no_proxy": exceptions})
     except OriginUnreachable:
@@ -128,7 +128,7 @@ def test_whatever_the_variables_hold(proxy: str, exceptions: str, host: str) -> 
 
 @contextmanager
 def proxy(monkeypatch: pytest.MonkeyPatch, *answers: bytes) -> Iterator[list[bytes]]:
-    """One that gives each connection the next answer; what it was sent."""
+    """A proxy that sends each connection the next response. Yields the bytes it received."""
     listener, heard = socket.create_server(("127.0.0.1", 0)), []
 
     def serve() -> None:
@@ -148,7 +148,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch, *answers: bytes) -> Iterator[list[byt
         listener.close()
 
 
-def test_a_proxy_is_told_the_whole_url_and_its_password_and_no_other_host_is(monkeypatch: pytest.MonkeyPatch, cancel: Cancel) -> None:
+def test_the_whole_url_and_the_proxys_password_are_sent_only_to_the_proxy(monkeypatch: pytest.MonkeyPatch, cancel: Cancel) -> None:
     moved = b"HTTP/1.1 302 Found\r\nLocation: http://[2001:db8::7]:81/b?c\r\nContent-Length: 0\r\n\r\n"
     with proxy(monkeypatch, moved, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") as heard:
         body = HttpOrigin("http://u:p@bücher.example/a%20b", [("X-Token", "t")], cancel=cancel).open()
@@ -161,7 +161,7 @@ def test_a_proxy_is_told_the_whole_url_and_its_password_and_no_other_host_is(mon
     assert not any(line.startswith(("X-Token", "Authorization")) for line in second)
 
 
-def test_a_tunnel_that_is_refused_names_the_proxy_and_no_password(monkeypatch: pytest.MonkeyPatch, cancel: Cancel) -> None:
+def test_a_refused_tunnels_error_names_the_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch, cancel: Cancel) -> None:
     refused = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
     said = r"files\.example:444, by the proxy 127.* cannot be reached: .*407"
     with proxy(monkeypatch, refused) as heard, pytest.raises(OriginUnreachable, match=said) as error:
@@ -175,14 +175,14 @@ def test_a_tunnel_that_is_refused_names_the_proxy_and_no_password(monkeypatch: p
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n"])
 @pytest.mark.parametrize("status", [b"200 OK", b"302 Found", b"503 Busy", b"206 Partial Content"])
-def test_what_a_proxy_says_of_a_tunnel_is_no_answer_of_the_origin(
+def test_a_proxys_response_to_connect_is_not_taken_for_the_origins(
     monkeypatch: pytest.MonkeyPatch, status: bytes, length: bytes, cancel: Cancel
 ) -> None:
-    """No redirect is followed, and no empty file is taken, though the answer to CONNECT looks like one."""
+    """No redirect is followed and no empty file accepted, although the response to CONNECT resembles one."""
     answer = b"HTTP/1.1 " + status + b"\r\n" + length + b"Location: http://127.0.0.1:9/x\r\n\r\n"
     with proxy(monkeypatch, answer), pytest.raises(OriginUnreachable, match=r"by the proxy 127.* cannot be reached") as error:
         HttpOrigin("https://files.example/f", cancel=cancel).open()
-    assert error.value.final == (status[:1] == b"3"), "a proxy that is busy may not be later"
+    assert error.value.final == (status[:1] == b"3"), "a busy proxy may respond later"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_what_a_proxy_says_of_a_tunnel_is_no_answer_of_the_origin(
         ("http://10.1.2.3/x", [], ["10.0.0.0/8"]),
     ],
 )
-def test_what_a_supernode_may_not_fetch_no_proxy_is_asked_for(
+def test_forbidden_addresses_are_not_requested_through_a_proxy(
     monkeypatch: pytest.MonkeyPatch, url: str, allow: list[str], deny: list[str], cancel: Cancel
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -215,7 +215,7 @@ def test_what_a_supernode_may_not_fetch_no_proxy_is_asked_for(
     ("url", "allow", "deny"),
     [("http://files.example/x", ["files.example", "10.0.0.0/8"], ["evil.example"]), ("http://10.1.2.3/x", ["10.0.0.0/8"], [])],
 )
-def test_what_it_may_goes_by_the_proxy(
+def test_allowed_addresses_are_requested_through_the_proxy(
     monkeypatch: pytest.MonkeyPatch, url: str, allow: list[str], deny: list[str], cancel: Cancel
 ) -> None:
     with proxy(monkeypatch, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as heard, pytest.raises(Exception, match="404"):

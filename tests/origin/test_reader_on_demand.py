@@ -1,4 +1,4 @@
-"""What is wanted of an origin's file, and nothing else, from an origin that misbehaves."""
+"""Reading on demand from a misbehaving origin: only wanted pieces are fetched."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _short() -> Iterator[None]:
 
 
 class Asking:
-    """A reader over `connections`, of which pieces are wanted one after the other."""
+    """A reader with `connections` threads, of which pieces are wanted one after the other."""
 
     def __init__(self, origin: Origin, sink: Sink, connections: int = 3, longest: int = 4, compare: bool = False) -> None:
         self.origin, self.sink = origin, sink
@@ -60,7 +60,7 @@ class Asking:
         return [n for n in self._list if n not in self.sink.pieces]
 
     def want(self, *pieces: int) -> None:
-        """Wait until they are here, or the reader has failed."""
+        """Wait until the pieces are stored or the reader has failed."""
         self._list += pieces
         self.reader.stop()
         end = time.monotonic() + LONGEST
@@ -81,7 +81,7 @@ class Asking:
         for thread in self._threads:
             thread.join(LONGEST)
             assert not thread.is_alive()
-        assert not self.origin.running, "every connection is closed"
+        assert not self.origin.running, "a connection is not closed"
         return self.reader.error
 
 
@@ -90,7 +90,7 @@ def right(asking: Asking) -> bool:
     return all(piece == file[n * PIECE : n * PIECE + PIECE] for n, piece in asking.sink.pieces.items())
 
 
-def test_only_what_is_wanted_is_asked_for() -> None:
+def test_only_wanted_pieces_are_requested() -> None:
     asking = Asking(Origin(1000), Sink(1000))
     asking.want(70)
     asking.want(3, 4, 5, 40)
@@ -100,7 +100,7 @@ def test_only_what_is_wanted_is_asked_for() -> None:
     assert max(asking.origin.sent.values()) == 1
 
 
-def test_neighbours_come_by_one_range() -> None:
+def test_neighbouring_pieces_are_fetched_with_one_range() -> None:
     asking = Asking(Origin(1000), Sink(1000), connections=2, longest=8)
     asking.want(50)
     asking.want(*range(10, 18))
@@ -108,7 +108,7 @@ def test_neighbours_come_by_one_range() -> None:
     assert (100, 180) in asking.origin.asked or (100, None) in asking.origin.asked
 
 
-def test_the_first_answer_brings_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_response_delivers_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_demand, "MAIN_WAITS", LONGEST)
     asking = Asking(Origin(1000), Sink(1000))
     asking.want(0, 1, 2)
@@ -117,7 +117,7 @@ def test_the_first_answer_brings_the_beginning(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("binds", ["strong", "weak"])
-def test_what_was_passed_over_comes_after_the_end_has_told_the_length(binds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipped_pieces_are_fetched_after_the_length_is_known(binds: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_demand, "MAIN_WAITS", 0.0)
     asking = Asking(Origin(305, binds=binds, hides=True), Sink(-1))
     asking.wait_for_no_connection()
@@ -128,14 +128,14 @@ def test_what_was_passed_over_comes_after_the_end_has_told_the_length(binds: str
     assert right(asking)
 
 
-def test_a_first_answer_that_nobody_wants_is_closed() -> None:
+def test_an_unneeded_first_response_is_closed() -> None:
     asking = Asking(Origin(1000), Sink(1000))
     asking.wait_for_no_connection()
     asking.want(0)
     assert asking.end() is None
 
 
-def test_where_nothing_binds_the_first_answer_reads_on_to_what_is_wanted() -> None:
+def test_without_validators_the_first_response_is_read_up_to_the_wanted_piece() -> None:
     asking = Asking(Origin(1000, binds="nothing"), Sink(1000))
     asking.want(20)
     asking.want(5, 30)
@@ -145,7 +145,7 @@ def test_where_nothing_binds_the_first_answer_reads_on_to_what_is_wanted() -> No
 
 
 @pytest.mark.parametrize("hides", [False, True])
-def test_where_the_length_is_not_told(hides: bool) -> None:
+def test_a_file_of_unstated_length_is_read_up_to_its_last_piece(hides: bool) -> None:
     asking = Asking(Origin(995, hides=hides), Sink(-1 if hides else 995))
     asking.want(99)
     assert asking.sink.geometry.length == 995
@@ -153,7 +153,7 @@ def test_where_the_length_is_not_told(hides: bool) -> None:
     assert right(asking)
 
 
-def test_what_is_here_is_compared_before_anything_is_shown() -> None:
+def test_stored_pieces_are_compared_before_new_ones_are_published() -> None:
     origin = Origin(1000)
     here = {n: origin.files[0][n * PIECE : n * PIECE + PIECE] for n in (12, 50)}
     asking = Asking(origin, Sink(1000, here), compare=True)
@@ -161,10 +161,10 @@ def test_what_is_here_is_compared_before_anything_is_shown() -> None:
     assert asking.end() is None
     assert {12, 50, 70} <= set(asking.sink.pieces)
     assert right(asking)
-    assert all(origin.sent[n * PIECE] for n in (12, 50)), "they were read again"
+    assert all(origin.sent[n * PIECE] for n in (12, 50)), "the stored pieces were not read again"
 
 
-def test_what_is_here_of_another_file_ends_the_reader() -> None:
+def test_stored_pieces_of_another_file_end_the_reader() -> None:
     origin = Origin(1000)
     asking = Asking(origin, Sink(1000, {12: b"0123456789"}), compare=True)
     asking.want(70)
@@ -181,7 +181,7 @@ def test_another_version_ends_the_reader() -> None:
     assert right(asking)
 
 
-def test_an_origin_that_grants_one_connection() -> None:
+def test_an_origin_that_grants_one_connection_delivers_all_wanted_pieces() -> None:
     asking = Asking(Origin(1000, [Behaviour(), *[Behaviour("status", 429)] * 2]), Sink(1000))
     asking.want(70, 20, 3)
     assert asking.end() is None
@@ -196,10 +196,10 @@ def test_an_origin_that_grants_one_connection() -> None:
     at_once=st.sampled_from([1, 3, 10]),
     connections=st.integers(1, 3),
 )
-def test_an_origin_that_names_each_answer_anew_is_read_through(
+def test_a_file_with_a_new_validator_in_each_response_is_read_completely(
     length: int, step: int, order: random.Random, at_once: int, connections: int
 ) -> None:
-    """As a store behind several servers does: no range is ever of the version before, so the file is read on from its beginning."""
+    """As from a store with several servers: each range has another version, so the file is read on from its beginning."""
     origin = Origin(length, [Behaviour("renamed")] * 1000, step=step)
     origin.chance = random.Random(order.random())
     asking = Asking(origin, Sink(length), connections)
@@ -212,8 +212,8 @@ def test_an_origin_that_names_each_answer_anew_is_read_through(
     assert len(origin.asked) < 60
 
 
-def test_a_first_answer_that_is_slow_and_alone_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody waits for its piece, and no other piece is wanted."""
+def test_a_slow_first_response_without_others_is_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader waits for its piece, and no other piece is wanted."""
     monkeypatch.setattr(slow_connections, "ALONE", 0.01)
     origin = Origin(1000, [Behaviour("drip", 3)])
     with hasty():
@@ -222,7 +222,7 @@ def test_a_first_answer_that_is_slow_and_alone_gives_way(monkeypatch: pytest.Mon
         asking.want(1)
         assert asking.end() is None
     assert right(asking)
-    assert origin.bodies[0].came < PIECE  # none, if this machine was busy
+    assert origin.bodies[0].came < PIECE  # 0 if this machine was busy
     assert origin.asked[0] == (origin.bodies[0].start, PIECE)
     assert max(origin.sent.values()) == 1
 
@@ -237,10 +237,10 @@ def test_a_first_answer_that_is_slow_and_alone_gives_way(monkeypatch: pytest.Mon
     first=st.sampled_from([Behaviour(), Behaviour("drip", 0), Behaviour("drip", 33)]),
     haste=st.booleans(),
 )
-def test_whatever_the_origin_does_what_is_wanted_comes_and_is_right(
+def test_wanted_pieces_are_correct_whatever_the_origin_does(
     script: list[Behaviour], wants: list[list[int]], binds: str, hides: bool, connections: int, first: Behaviour, haste: bool
 ) -> None:
-    """The first answer comes to its end, or the file would not be open; later failures pass, and there are fewer of them than tries."""
+    """The first response is complete, or the file would not be open. Later failures are transient and fewer than the tries."""
     with hasty() if haste else nullcontext():
         asking = Asking(Origin(305, [first, *script], binds, hides), Sink(-1 if hides else 305), connections)
         for each in wants:

@@ -1,4 +1,4 @@
-"""Turns of the connections that read different files of one origin."""
+"""Turns of connections that read different files of one origin."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def wait_until(true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_one_more_connection_than_there_are_turns_waits_and_the_one_that_waits_longest_is_next() -> None:
+def test_connections_beyond_the_turns_wait_and_are_served_in_order() -> None:
     turns = OriginRoundRobin(2)
     first, second = Reader(turns), Reader(turns)
     assert first.begun.wait(20)
@@ -70,7 +70,7 @@ def test_one_more_connection_than_there_are_turns_waits_and_the_one_that_waits_l
     assert not turns._waiting
 
 
-def test_a_connection_that_brings_nothing_holds_up_nobody() -> None:
+def test_a_silent_connection_does_not_delay_other_connections() -> None:
     turns = OriginRoundRobin(1)
     with turns.turn(quiet := claim(), always):
         quiet.last_byte_at -= 2 * QUIET
@@ -78,8 +78,8 @@ def test_a_connection_that_brings_nothing_holds_up_nobody() -> None:
             pass
 
 
-def test_a_turn_that_lasts_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connection brings a byte now and then."""
+def test_a_long_turn_does_not_delay_other_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection delivers a byte now and then."""
     monkeypatch.setattr(turn_taking, "SLICE", 0.2)
     turns = OriginRoundRobin(1)
     first = Reader(turns)
@@ -90,7 +90,7 @@ def test_a_turn_that_lasts_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     second.end()
 
 
-def test_nobody_waits_for_turns_where_somebody_waited_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turns_are_suspended_after_a_connection_waited_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turn_taking, "SLICE", 1000.0)
     monkeypatch.setattr(turn_taking, "LONGEST", 0.2)
     turns = OriginRoundRobin(1)
@@ -105,13 +105,13 @@ def test_nobody_waits_for_turns_where_somebody_waited_too_long(monkeypatch: pyte
         reader.end()
 
 
-def test_origins_do_not_wait_for_each_other() -> None:
+def test_origins_have_separate_turns() -> None:
     turns = RoundRobin(1)
     with turns.reading("o") as one, turns.reading("another") as another, one.turn(claim(), always), another.turn(claim(), always):
         pass
 
 
-def test_what_stops_does_not_wait() -> None:
+def test_a_stopped_reader_does_not_wait_for_a_turn() -> None:
     turns = OriginRoundRobin(1)
     first = Reader(turns)
     assert first.begun.wait(20)
@@ -153,7 +153,7 @@ def test_files_of_one_origin_share_its_connections() -> None:
     assert not turns._origins
 
 
-def test_connections_grow_in_number_where_that_brings_more_bytes() -> None:
+def test_the_number_of_connections_grows_while_the_throughput_does() -> None:
     turns = OriginRoundRobin(1)
     turns.files = 1
     with turns.turn(running := claim(), always):

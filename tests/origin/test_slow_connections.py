@@ -1,4 +1,4 @@
-"""Which connection is preempted, on a virtual clock."""
+"""Preemption of slow connections, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Line:
         self._owed = 0.0
 
     def go(self, law: SlowConnections, now: float) -> None:
-        """One step."""
+        """Advance by one step."""
         if self.over or now < self.begins:
             return
         if self.claim is None:
@@ -58,7 +58,7 @@ class Line:
 def run(
     lines: Iterable[Line], seconds: float, anew: Callable[[int, float], Line] | None = None, awaited: bool = False
 ) -> list[tuple[float, int]]:
-    """When which connection was preempted; anew: makes the one that goes on with what it had to bring."""
+    """Times and numbers of preempted connections. anew: makes the connection that continues a preempted claim."""
     law, lines, found = SlowConnections(awaited), list(lines), list[tuple[float, int]]()
     for step in range(int(seconds / STEP)):
         now = step * STEP
@@ -75,52 +75,52 @@ def run(
     return found
 
 
-def test_a_slow_one_beside_a_quick_one_gives_way_after_a_window_and_the_patience() -> None:
+def test_a_slow_connection_beside_a_fast_one_is_preempted_after_window_and_patience() -> None:
     [(when, line)] = run([Line(0, 20e3), Line(1, 5e6)], 20.0)
     assert line == 0
     assert WINDOW + PATIENCE <= when <= WINDOW + PATIENCE + 2 * STEP
 
 
-def test_one_that_becomes_slow_gives_way_as_well() -> None:
+def test_a_connection_that_becomes_slow_is_preempted() -> None:
     [(when, line)] = run([Line(0, lambda seconds: 5e6 if seconds < 10 else 20e3), Line(1, 5e6)], 30.0)
     assert line == 0
     assert 10.0 < when <= 10.0 + 3 * WINDOW + PATIENCE
 
 
-def test_of_those_that_are_about_as_quick_none_does() -> None:
+def test_connections_of_similar_rates_are_not_preempted() -> None:
     assert run([Line(n, 20e3 * (1 + n)) for n in range(8)], 300.0) == []
     assert run([Line(n, 1e3) for n in range(4)], 300.0) == []
 
 
-def test_where_all_become_slow_none_does() -> None:
+def test_no_connection_is_preempted_when_all_become_slow() -> None:
     assert run([Line(n, lambda seconds: 5e6 if seconds < 5 else 2e4) for n in range(4)], 60.0) == []
 
 
-def test_the_only_slow_ones_that_are_left_give_way_by_what_has_ended_before() -> None:
+def test_remaining_slow_connections_are_preempted_by_the_rate_of_ended_ones() -> None:
     lines = [Line(0, 20e3), Line(1, 5e6, past=0.8), Line(2, 20e3)]
     found = run(lines, 20.0, lambda number, now: Line(number, 5e6, now, 0.8))
     assert [line for _, line in found] == [0, 2]
     assert found[-1][0] < 6.0
 
 
-def test_one_that_goes_on_as_slowly_is_left_alone() -> None:
-    """What ended long before says nothing of it any more."""
+def test_a_connection_that_replaces_another_at_the_same_rate_is_not_preempted() -> None:
+    """Rates of connections that ended long before do not count."""
     lines = [Line(0, 5e6, past=3.0), Line(1, 20e3, begins=4.0)]
     found = run(lines, 300.0, lambda number, now: Line(number, 20e3, now))
     assert len(found) == 1
 
 
-def test_pauses_of_this_side_make_nobody_slow() -> None:
+def test_pauses_of_the_reader_do_not_make_a_connection_slow() -> None:
     assert run([Line(0, -1.0), Line(1, 5e6)], 60.0) == []
     assert run([Line(0, lambda seconds: -1.0 if seconds % 2 < 1.9 else 2e6), Line(1, 5e6)], 60.0) == []
 
 
-def test_bytes_that_lay_here_make_no_witness() -> None:
-    """Of a connection of which nobody took bytes for long, all come at once then."""
+def test_buffered_bytes_do_not_count_as_a_fast_rate() -> None:
+    """The bytes of a connection that was not read for long arrive all at once."""
     assert run([Line(0, 2e5), Line(1, lambda seconds: -1.0 if seconds < 50 else 1e8, past=50.1)], 100.0) == []
 
 
-def test_the_first_burst_of_a_connection_is_no_witness() -> None:
+def test_the_first_burst_of_a_connection_does_not_count_as_a_fast_rate() -> None:
     def bursts(seconds: float) -> float:
         return 64e3 / STEP if seconds <= STEP else 20e3
 
@@ -129,7 +129,7 @@ def test_the_first_burst_of_a_connection_is_no_witness() -> None:
     assert run(lines, 60.0) == []
 
 
-def test_what_is_brought_soon_is_waited_for() -> None:
+def test_a_claim_that_ends_soon_is_not_preempted() -> None:
     law, slow, quick = SlowConnections(), Line(0, 20e3), Line(1, 5e6)
     for step in range(200):
         now = step * STEP
@@ -140,16 +140,16 @@ def test_what_is_brought_soon_is_waited_for() -> None:
         assert law.to_preempt([slow.claim, quick.claim], lambda claim: 30_000, now) is None
 
 
-def test_one_that_falls_silent_gives_way_without_a_witness() -> None:
+def test_a_connection_that_becomes_silent_is_preempted_without_a_fast_one() -> None:
     [(when, _)] = run([Line(0, lambda seconds: 5e6 if seconds < 1 else 0.0)], 20.0)
     assert QUIET < when < 1 + QUIET + 2 * STEP
-    assert run([Line(0, 0.0)], 25.0) == [], "one that never brought a byte is another's business"
+    assert run([Line(0, 0.0)], 25.0) == [], "a connection that never delivered a byte is preempted"
 
 
-def test_where_somebody_waits_one_that_is_alone_and_slow_gives_way_once() -> None:
+def test_a_single_slow_connection_that_a_reader_waits_for_is_preempted_once() -> None:
     found = run([Line(0, 20e3)], 600.0, lambda number, now: Line(number, 20e3, now), awaited=True)
     assert [line for _, line in found] == [0]
-    assert run([Line(0, SIZE / 19)], 30.0, awaited=True) == [], "its rest takes less long"
+    assert run([Line(0, SIZE / 19)], 30.0, awaited=True) == [], "a claim that ends sooner is preempted"
     assert run([Line(0, 20e3)], 600.0) == []
 
 
@@ -166,8 +166,8 @@ RATES = st.lists(st.sampled_from([0.0, 1e3, 2e4, 1e6, 1e8, -1.0]), min_size=1, m
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(RATES, min_size=1, max_size=4), RATES)
-def test_whatever_an_origin_does_few_give_way(begun: list[list[float]], later: list[float]) -> None:
-    """Each change of rate after a second."""
+def test_preemptions_are_few_whatever_the_origin_does(begun: list[list[float]], later: list[float]) -> None:
+    """The rate changes every second."""
 
     def changes(rates: list[float]) -> Rate:
         return lambda seconds: rates[int(seconds) % len(rates)]
@@ -180,6 +180,6 @@ def test_whatever_an_origin_does_few_give_way(begun: list[list[float]], later: l
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.floats(1e3, 1e8), min_size=2, max_size=4), st.floats(1.0, SLOW * 0.9))
-def test_of_steady_ones_none_gives_way_that_is_not_much_slower(rates: list[float], spread: float) -> None:
+def test_of_steady_connections_only_much_slower_ones_are_preempted(rates: list[float], spread: float) -> None:
     least = min(rates)
     assert run([Line(n, min(rate, least * spread)) for n, rate in enumerate(rates)], 60.0) == []

@@ -1,4 +1,4 @@
-"""A web server of one directory whose every answer a test may change: an index, files with ranges and validators, kept connections."""
+"""A web server of one directory with responses that tests may change: an index, files with ranges and validators, kept connections."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from urllib.parse import quote, unquote
 
 
 class Directory:
-    """files: path -> content. index: "json" or "html", as nginx writes them, or "rounded", which tells no size.
+    """files: path -> content. index: "json" or "html", as nginx writes them, or "rounded", which states no size.
 
-    seen: (method, path) of each request. connections, most: how many there were, and requests at once, each until the last byte of its
-    answer. etags, dates, lengths, ranges, head: whether files' answers have those. modified: of all files, unix seconds. zone: seconds that
-    the times of an HTML index are ahead of GMT. alone: of requests at the same time all but one are answered with `crowded`. hangs_up: a
-    connection is closed behind each answer, which does not say so. pause: seconds between head and body of an
-    answer. change: called with each path before its file is answered. By path: lies: the size that the index tells; refuse: a status; cut:
-    bytes after which the next answer breaks; stale: how many answers come with an older date.
+    seen: (method, path) of each request. connections: their number. most: maximum of simultaneous requests, each until the last byte of its
+    response. etags, dates, lengths, ranges, head: whether files' responses have those. modified: of all files, unix seconds. zone: seconds
+    by which the times of an HTML index are ahead of GMT. alone: of simultaneous requests all but one are refused with `crowded`.
+    hangs_up: a connection is closed behind each response, unannounced. pause: seconds between head and body of a response. change: called
+    with each path before the response. By path: lies: the size in the index; refuse: a status; cut: bytes after which the next response
+    breaks; stale: number of responses with an older date.
     """
 
     def __init__(self, files: dict[str, bytes], index: str = "json") -> None:
@@ -67,7 +67,7 @@ class Directory:
             daemon_threads = False
 
             def handle_error(self, *_: object) -> None:
-                """A client that goes away is none."""
+                """A client that disconnects is not an error."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/top/"
@@ -81,7 +81,7 @@ class Directory:
         self._thread.join()
 
     def asked(self, method: str = "") -> list[str]:
-        """Paths of the files that were asked for."""
+        """Paths of the requested files."""
         return [path for each, path in self.seen if path in self.files and method in ("", each)]
 
     def _count(self, handler: BaseHTTPRequestHandler) -> None:
@@ -97,7 +97,7 @@ class Directory:
             self._over(handler)
 
     def _over(self, handler: BaseHTTPRequestHandler) -> None:
-        """Who has read all of an answer is beside nobody's."""
+        """A client that has received a whole response no longer counts as simultaneous."""
         with self.lock:
             self.running -= not handler.over  # type: ignore[attr-defined]
             handler.over = True  # type: ignore[attr-defined]

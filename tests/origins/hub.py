@@ -1,4 +1,4 @@
-"""A small Hub, as huggingface_hub's clients see one: revisions, trees in pages, files, and large files by a redirect to another server."""
+"""A small Hub for clients of huggingface_hub: revisions, trees in pages, files, and large files by a redirect to another server."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LARGE = 1 << 20
 
 
 class Hub:
-    """Use as a context. repositories: `org/name` or `datasets/org/name` -> commit (40 hex digits) -> path -> content.
+    """A Hub, used as a context. repositories: `org/name` or `datasets/org/name` -> commit (40 hex digits) -> path -> content.
 
-    heads: repository -> revision -> commit. token: what gated repositories are opened by. seen: (server, path, Authorization) of requests.
-    tree: replaces the answers of the tree API, for hostile ones: target -> (members, Link). cut: the store's next answer ends after so many
-    bytes, -1: none does; its connection is closed once go_on is set. sent: bytes of files that were sent. xet: offer large files by Xet,
-    whose servers are `cas`; None: there are none. lies: content -> what is sent in its place; sizes: content -> the length that is told of
-    it. buckets: `org/name` -> path -> content. rate: bytes per second of one answer with a file, 0: any.
+    heads: repository -> revision -> commit. token: credential for gated repositories. seen: (server, path, Authorization) of requests.
+    tree: replaces the responses of the tree API, for hostile ones: target -> (members, Link). cut: the store's next response ends after so
+    many bytes, -1: none does; its connection is closed once go_on is set. sent: bytes of files that were sent. xet: offer large files by
+    Xet, whose servers are `cas`; None: there are none. lies: content -> the content sent instead; sizes: content -> the length stated for
+    it. buckets: `org/name` -> path -> content. rate: bytes per second of one response with a file, 0: unlimited.
     """
 
     def __init__(self) -> None:
@@ -67,22 +67,22 @@ class Hub:
             server.server_close()
 
     def sha256(self, content: bytes) -> str:
-        """Of a file, computed once."""
+        """SHA-256 of a file, computed once."""
         return self._hex("sha256", content)
 
     def sha1(self, content: bytes) -> str:
-        """The name that git has for it."""
+        """The file's object name in git."""
         return self._hex("sha1", content, b"blob %d\0" % len(content))
 
     def _hex(self, algorithm: str, content: bytes, head: bytes = b"") -> str:
         found = self._digests.get((algorithm, id(content)))
         if found is None:
-            # The content is kept as well, so that no other one gets its id.
+            # The content is stored as well, so that its id stays unique.
             found = self._digests[algorithm, id(content)] = content, hashlib.new(algorithm, head + content).hexdigest()
         return found[1]
 
     def add(self, repository: str, files: dict[str, bytes], revision: str = "main") -> str:
-        """A commit with these files, which the revision now names."""
+        """Add a commit with these files and point the revision at it."""
         text = json.dumps({path: hashlib.sha256(content).hexdigest() for path, content in files.items()}, sort_keys=True)
         commit = hashlib.sha1((repository + text).encode()).hexdigest()
         self.repositories.setdefault(repository, {})[commit] = dict(files)
@@ -108,7 +108,7 @@ class _Handler(quiet.QuietHandler):
         hub.seen.append((self.server.name, self.path, self.headers.get("Authorization", "")))
         if self.server.name == "store":
             digest = urlsplit(self.path).path.strip("/")
-            # As the Hub's store: an entity-tag of its own, which says nothing of the file's digest.
+            # As the Hub's store: its entity-tag is unrelated to the file's digest.
             return self._content(hub.contents[digest], {"ETag": f'"store-{len(hub.seen)}"'})
         parts = urlsplit(self.path).path.strip("/").split("/")
         api = parts[0] == "api"
@@ -135,7 +135,7 @@ class _Handler(quiet.QuietHandler):
             return self._answer(404, b"no file", {"X-Error-Code": "EntryNotFound"})
         digest = hub.sha256(content)
         if len(content) < LARGE and what == "resolve" and repository in hub.cached:
-            # Since 2025 the Hub answers so for small files: at itself, by a path.
+            # Since 2025 the Hub responds so for small files: a redirect to a path of its own.
             told = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{hub.sha1(content)}"', "X-Linked-Size": str(len(content))}
             return self._answer(307, b"", {**told, "Location": f"/{repository}/resolve-cache/{commit}/{quote(rest[1])}?x=y"})
         if len(content) < LARGE:
@@ -148,7 +148,7 @@ class _Handler(quiet.QuietHandler):
         return self._answer(302, b"", {**told, "Location": f"{hub.store}/{digest}?signature=secret"})
 
     def do_POST(self) -> None:
-        """Only buckets are asked so."""
+        """Only buckets are queried by POST."""
         path = urlsplit(self.path).path
         if not re.fullmatch(r"/api/buckets/[^/]+/[^/]+/paths-info", path):
             return self.send_error(501)
@@ -158,7 +158,7 @@ class _Handler(quiet.QuietHandler):
         self._json(told)
 
     def _bucket(self, name: str, what: str, rest: list[str]) -> None:
-        """Its files are had by Xet alone."""
+        """Files of a bucket are available by Xet only."""
         hub = self.server.hub
         if what == "xet-read-token" and hub.cas is not None:
             return self._token(hub.cas)

@@ -1,6 +1,6 @@
 """`python -m tests.origins.random --count 10000 --seed 1 [--jobs N]`: random origins by `get`, every fourth by a supernode.
 
-Prints what went wrong and the figure; ends with 1 when anything did.
+Prints faults and the figure; ends with 1 on any fault.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ THROUGH = 4
 
 @dataclass
 class Figure:
-    """What came of all runs."""
+    """Results of all runs."""
 
     runs: int = 0
     codes: Counter[int] = field(default_factory=Counter)
@@ -42,7 +42,7 @@ class Figure:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, seed: int, node: str, outcome: dict[str, object] | None) -> None:
-        """An outcome; None: it hung."""
+        """Add an outcome; None: the run hung."""
         with self.lock:
             self.runs += 1
             if outcome is None:
@@ -62,7 +62,7 @@ class Figure:
 
 
 class Worker:
-    """A process that runs seeds; one that hangs is killed and followed by another."""
+    """A process that runs seeds. After a hang it is killed and replaced."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -76,7 +76,7 @@ class Worker:
         )
 
     def run(self, seed: int, node: str) -> dict[str, object] | None:
-        """The outcome of a seed, None if it hung or the process died of it."""
+        """Return the outcome of a seed, None if it hung or the process died of it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{seed} {node}\n".encode())
@@ -89,7 +89,7 @@ class Worker:
         return None
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with contextlib.suppress(OSError):
@@ -102,7 +102,7 @@ class Worker:
 
 
 def soak(count: int, seed: int, jobs: int, more: Iterable[int] = ()) -> Figure:
-    """Run that many seeds from `seed` on, and some more, in so many processes."""
+    """Run `count` seeds from `seed` on, and `more`, in `jobs` processes."""
     figure = Figure()
     seeds: queue.SimpleQueue[int] = queue.SimpleQueue()
     for each in (*more, *range(seed, seed + count)):
@@ -132,7 +132,7 @@ def soak(count: int, seed: int, jobs: int, more: Iterable[int] = ()) -> Figure:
 
 
 def main() -> int:
-    """1 if anything was wrong."""
+    """Return 1 on any fault."""
     parser = argparse.ArgumentParser(prog="python -m tests.origins.random")
     parser.add_argument("--count", type=int, default=10000)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""One behaviour, one way: alone, by a supernode, or resumed after a SIGKILL in mid-body."""
+"""A behaviour run in one way: alone, by a supernode, or resumed after a SIGKILL in mid-body."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST_BYTES = 0.6
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it went. wrong: what must not be, "" if all is well."""
+    """The outcome of a run. wrong: the fault, "" if there is none."""
 
     name: str
     way: str
@@ -65,7 +65,7 @@ def ways(behaviour: Behaviour) -> tuple[str, ...]:
 
 
 def run(behaviour: Behaviour, way: str, folder: Path, node: str = "", oracle: tuple[Answer, ...] = ()) -> Outcome:
-    """Run a behaviour below an empty folder. node: a supernode that no environment matters for, "" = start one if it is needed."""
+    """Run a behaviour in an empty folder. node: a supernode that is independent of the environment, "" = start one if needed."""
     folder.mkdir(parents=True, exist_ok=True)
     rounds = (behaviour.headers, behaviour.then) if behaviour.then else (behaviour.headers,)
     oracle = oracle or tuple(ask(behaviour, folder, headers) for headers in rounds)
@@ -87,11 +87,11 @@ def _download(behaviour: Behaviour, way: str, folder: Path, node: str, server: S
         *DFENGINE, "get", url_of(behaviour, server), "-o", str(output), "--home", str(folder / "home"), "--ip", "127.0.0.2",
         "--pattern", "cdn", "--identifier", f"{behaviour.name}-{way}", *behaviour.options,
     ]
-    # Ports come again: the identifier is what keeps a shared supernode from taking one server's file for another's.
+    # Ports are reused: the identifier prevents a shared supernode from mixing up files of different servers.
     for header in headers:
         command += ["--header", header]
     if way == "supernode":
-        # Whether the supernode reads the origin is seen only where nobody else may. What an origin refuses it says to `get` itself.
+        # --notbs shows whether the supernode reads the origin. Origins' refusals are reported to `get` itself.
         command += ["--node", node, *(() if isinstance(behaviour.expect, Fails) else ("--notbs",))]
     env = environment(behaviour, server, folder)
     left = ""
@@ -115,7 +115,7 @@ def _download(behaviour: Behaviour, way: str, folder: Path, node: str, server: S
 
 
 def _killed(command: list[str], env: dict[str, str], output: Path, server: Server) -> str:
-    """Start a download, kill it in mid-body when it keeps some bytes; what is wrong with what it left, or ""."""
+    """Start a download and kill it in mid-body when some bytes are stored. Return the fault in its remains, or ""."""
     size = len(server.versions[0])
     server.gate.close(size * 6 // 10, size // 10)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
@@ -136,7 +136,7 @@ def _killed(command: list[str], env: dict[str, str], output: Path, server: Serve
 
 
 def _settled(process: subprocess.Popen[bytes], output: Path) -> None:
-    """Wait until bytes lie beside the output and no more come; not for long, since none need to be kept."""
+    """Wait until bytes are stored beside the output and no more arrive. The wait is short, since none need to be stored."""
     end, before, same = time.monotonic() + FIRST_BYTES, "", 0
     while process.poll() is None and time.monotonic() < end and same < 5:
         kept = []

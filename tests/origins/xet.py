@@ -1,7 +1,7 @@
-"""A small Xet storage, as hf-xet's clients see one: a CAS that says of which ranges of xorbs a file is made, and a store for signed URLs.
+"""A small Xet storage for clients of hf-xet: a CAS that states which ranges of xorbs a file consists of, and a store for signed URLs.
 
-Xorbs are as the Xet protocol has them: chunks, each behind a head of 8 bytes, here without compression. Their hashes are not made as it has
-them: hf-xet compares none when it downloads.
+Xorbs follow the Xet protocol: chunks, each behind a head of 8 bytes, here without compression. Their hashes are not computed as
+specified: hf-xet compares none when it downloads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STEP = 64 << 10
 
 
 class Asked(NamedTuple):
-    """One request, and its fields. server: cas or xorbs."""
+    """A request and its fields. server: cas or xorbs."""
 
     server: str
     method: str
@@ -36,10 +36,10 @@ class Asked(NamedTuple):
 
 
 class Cas:
-    """Use as a context. second: it knows version 2 of reconstructions; head: its store answers a HEAD of a signed URL.
+    """A CAS, used as a context. second: it supports version 2 of reconstructions; head: its store responds to a HEAD of a signed URL.
 
-    sent: bytes of xorbs. seen: what was asked. gone: signatures up to this number open nothing any more. padding: blanks behind each answer
-    of the CAS. rate: bytes per second of one answer of the store, 0: any.
+    sent: bytes of xorbs. seen: received requests. gone: signatures up to this number have expired. padding: blanks behind each response
+    of the CAS. rate: bytes per second of one response of the store, 0: unlimited.
     """
 
     def __init__(self) -> None:
@@ -68,11 +68,11 @@ class Cas:
 
     @property
     def held(self) -> int:
-        """Bytes of all xorbs."""
+        """Total bytes of all xorbs."""
         return sum(map(len, self.xorbs.values()))
 
     def token(self) -> str:
-        """A new one that opens the CAS."""
+        """Return a new token for the CAS."""
         with self.lock:
             token = f"xet-{len(self._tokens)}"
             self._tokens.add(token)
@@ -82,7 +82,7 @@ class Cas:
         return authorization.removeprefix("Bearer ") in self._tokens
 
     def add(self, name: str, content: bytes) -> None:
-        """A file; its chunks are put into xorbs in order."""
+        """Add a file; its chunks are put into xorbs in order."""
         terms = []
         for at in range(0, len(content), CHUNK * IN_XORB):
             part, xorb, places = content[at : at + CHUNK * IN_XORB], bytearray(), [0]
@@ -99,7 +99,7 @@ class Cas:
         self.files[name] = len(content), terms
 
     def sign(self, hash: str, ranges: list[tuple[int, int]]) -> str:
-        """A URL for just these ranges, first to last byte; each time another one."""
+        """Return a URL for just these ranges, first to last byte; different each time."""
         with self.lock:
             self.signed += 1
             number = self.signed
@@ -112,14 +112,14 @@ class Cas:
         return hmac.digest(b"store", repr(parts).encode(), "sha256").hex()
 
     def permits(self, hash: str, query: str, span: str) -> bool:
-        """Whether the store gives this Range to who has this query."""
+        """Whether the store accepts this Range for this query."""
         said = dict(parse_qsl(query))
         signed, number = said.get("X-Xet-Signed-Range", ""), int(said.get("Expires", "0"))
         good = said.get("Signature") == self._mac(hash, signed, number) and number > self.gone
         return good and (span == signed or span.removeprefix("bytes=") in signed.removeprefix("bytes=").split(","))
 
     def reconstruction(self, name: str, start: int, second: bool) -> dict[str, Any]:
-        """From byte `start` of the file on."""
+        """The reconstruction from byte `start` of the file on."""
         _, terms = self.files[name]
         at, kept = 0, []
         for term in terms:

@@ -1,4 +1,4 @@
-"""What is not in a tree is deleted below its directory, and nothing else is: nothing behind a link, nothing that is left out."""
+"""Deletion of extraneous files below a tree's directory: never behind a link, and no excluded file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def left(folder: Path) -> set[str]:
     return {os.path.relpath(path, folder.parent) for path in folder.parent.rglob("*") if not path.is_dir() or path.is_symlink()}
 
 
-def test_what_does_not_belong_is_told_and_then_deleted(folder: Path) -> None:
+def test_extraneous_files_are_listed_and_then_deleted(folder: Path) -> None:
     before = left(folder)
     assert list(find_extraneous(str(folder), {"a/b/keep"}, everything, remove=False)) == ["a/b/old", "old\nline", "gone"]
     assert left(folder) == before
@@ -43,7 +43,7 @@ def test_what_does_not_belong_is_told_and_then_deleted(folder: Path) -> None:
     assert not list(find_extraneous(str(folder), {"a/b/keep"}, everything, remove=True))
 
 
-def test_directories_and_links_that_lead_nowhere_by_that_go(folder: Path) -> None:
+def test_emptied_directories_and_links_that_became_dangling_are_deleted(folder: Path) -> None:
     (folder / "a/deep/er").mkdir(parents=True)
     (folder / "a/deep/er/x").touch()
     (folder / "empty").mkdir()
@@ -59,7 +59,7 @@ def test_directories_and_links_that_lead_nowhere_by_that_go(folder: Path) -> Non
     assert sorted(os.listdir(folder / "a")) == [".x.0123456789ab.part", "b", "file"]
 
 
-def test_what_came_since_stays_and_a_time_to_come_is_none(folder: Path) -> None:
+def test_files_created_since_the_start_stay(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY)
     held = folder_lock.lock(fd, str(folder))
     old = {path: (folder / path).lstat().st_ctime_ns for path in ("a/b/old", "old\nline", "gone")}
@@ -76,7 +76,7 @@ def test_what_came_since_stays_and_a_time_to_come_is_none(folder: Path) -> None:
     os.close(fd)
 
 
-def test_a_directory_that_another_download_writes_to_is_left_alone(folder: Path) -> None:
+def test_a_directory_that_another_download_writes_to_is_skipped(folder: Path) -> None:
     for name in ("b", "c"):
         (folder / name).mkdir()
         (folder / name / "x").touch()
@@ -92,12 +92,12 @@ def test_a_directory_that_another_download_writes_to_is_left_alone(folder: Path)
     assert not (folder / "b" / folder_lock.NAME).exists()
 
 
-def test_what_was_not_asked_for_stays(folder: Path) -> None:
+def test_paths_that_are_not_selected_stay(folder: Path) -> None:
     assert list(find_extraneous(str(folder), set(), lambda path: path.startswith("a/b/o"), remove=True)) == ["a/b/old"]
     assert (folder / "a/b/keep").exists()
 
 
-def test_a_directory_that_becomes_a_link_is_not_entered(folder: Path) -> None:
+def test_a_directory_replaced_by_a_link_is_not_entered(folder: Path) -> None:
     found = find_extraneous(str(folder), set(), everything, remove=True)
     assert next(found) == "a/b/keep"
     (folder / "z").symlink_to("../outside")
@@ -105,22 +105,22 @@ def test_a_directory_that_becomes_a_link_is_not_entered(folder: Path) -> None:
     assert (folder.parent / "outside/precious").exists()
 
 
-def test_a_link_given_as_the_directory_is_the_users_own_word(folder: Path) -> None:
+def test_a_link_given_as_the_directory_is_followed(folder: Path) -> None:
     (folder.parent / "also").symlink_to("top")
     assert "a/b/old" in list(find_extraneous(str(folder.parent / "also"), {"a/b/keep"}, everything, remove=False))
 
 
 @pytest.mark.parametrize("path", ["/", "~", "//", "/usr/.."])
-def test_neither_the_root_nor_the_home_directory(path: str) -> None:
+def test_the_root_and_the_home_directory_are_refused(path: str) -> None:
     with pytest.raises(StorageError, match="nothing is deleted"):
         next(find_extraneous(os.path.expanduser(path), set(), lambda path: False, remove=False))
 
 
-def test_a_directory_that_is_not_there_has_nothing(tmp_path: Path) -> None:
+def test_a_missing_directory_has_no_extraneous_files(tmp_path: Path) -> None:
     assert not list(find_extraneous(str(tmp_path / "none"), set(), everything, remove=True))
 
 
-def test_no_directory_and_one_too_deep_are_refused(tmp_path: Path) -> None:
+def test_a_file_as_the_directory_and_too_deep_trees_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="Not a directory"):
         list(find_extraneous(str(tmp_path / "file"), set(), everything, remove=True))
@@ -137,7 +137,7 @@ def test_no_directory_and_one_too_deep_are_refused(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_what_a_download_of_another_tree_goes_on_from_stays(tmp_path: Path) -> None:
+def test_parts_of_a_download_of_another_tree_stay(tmp_path: Path) -> None:
     (tmp_path / ".dfengine.0123456789ab").mkdir()
     (tmp_path / ".dfengine.0123456789ab" / "record").touch()
     (tmp_path / "sub" / ".dfengine.0123456789ab").mkdir(parents=True)

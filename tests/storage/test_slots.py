@@ -1,4 +1,4 @@
-"""Slots in memory: the answer to `locate`, and what eviction leaves to those who hold pages."""
+"""Slots in memory: results of `locate`, and the effect of eviction on readers that hold pages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def resident(file: SlotFile) -> int:
     return sum(os.fstat(fd).st_blocks * 512 for fd in file.descriptors[:-1])
 
 
-def test_pieces_lie_in_slots_of_whole_pages() -> None:
+def test_pieces_are_stored_in_slots_of_whole_pages() -> None:
     file = SlotFile.allocate(Geometry(5 * PIECE + 7, MIB))
     data = file.descriptors[:-1]
     assert len(set(data)) == MEMORIES
@@ -76,7 +76,7 @@ def test_pages_in_a_pipe_survive_eviction_and_a_new_piece(file: SlotFile) -> Non
         os.close(writer)
 
 
-def test_another_process_sees_what_is_here_and_what_left(file: SlotFile) -> None:
+def test_another_process_sees_stored_and_evicted_pieces(file: SlotFile) -> None:
     other = SlotFile.adopt([os.dup(fd) for fd in file.descriptors])
     content = put(file, 1, b"y")
     shared = ServedFile(Entry("name", "task", "cid", "", [], "", 0, 0, 1.0), other)
@@ -86,7 +86,7 @@ def test_another_process_sees_what_is_here_and_what_left(file: SlotFile) -> None
     assert os.pread(fd, PIECE, place) == content
     put(file, 0, b"x")
     assert shared.locate(7, 9)[:2] == (other.fd, 7)
-    assert 1 in file.record.used, "it was asked for"
+    assert 1 in file.record.used, "the request is not recorded"
     with pytest.raises(BadRange):
         shared.locate(PIECE - 1, 2)
     file.evict(1)
@@ -96,7 +96,7 @@ def test_another_process_sees_what_is_here_and_what_left(file: SlotFile) -> None
     shared.close()
 
 
-def test_a_piece_that_leaves_while_it_is_sent_is_cut_off_before_what_follows(file: SlotFile) -> None:
+def test_a_piece_evicted_while_it_is_sent_is_cut_off_before_following_bytes(file: SlotFile) -> None:
     put(file, 0, b"z")
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -127,7 +127,7 @@ def test_a_piece_that_leaves_while_it_is_sent_is_cut_off_before_what_follows(fil
         theirs.close()
 
 
-def test_a_piece_that_stays_is_sent_whole(file: SlotFile) -> None:
+def test_a_stored_piece_is_sent_completely(file: SlotFile) -> None:
     put(file, 3, b"q")
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -135,15 +135,15 @@ def test_a_piece_that_stays_is_sent_whole(file: SlotFile) -> None:
         assert theirs.recv(100) == b"h" + b"q" * 7 + b"\x7f"
 
 
-def test_what_is_no_record_is_refused(file: SlotFile) -> None:
+def test_invalid_descriptors_are_refused(file: SlotFile) -> None:
     *data, record = file.descriptors
     for wrong in ([*data, data[0]], [*data[1:], record], [*data, record, record], [record], []):
         with pytest.raises(StorageError):
             SlotFile.adopt(wrong)
-    assert os.fstat(record), "what is refused stays the caller's"
+    assert os.fstat(record), "refused descriptors are closed"
 
 
-def test_no_bit_no_byte(file: SlotFile) -> None:
+def test_a_piece_without_a_bit_is_not_sent(file: SlotFile) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(EOFError):
         Upload((FileSlice(file.fd, 0, 10, file, file.available, 0),)).advance(ours.fileno(), 100)

@@ -1,4 +1,4 @@
-"""A tree that is served: its pieces come out of its files, and never wrong, whatever was done to those."""
+"""A served tree: its pieces are read from its files, and are never wrong, even if the files were changed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Served:
         self.home.share_tree(NAME, self.file, self.tree.target, task="t", cid="c", node="", expire=60.0)
 
     def end(self) -> None:
-        """The download ends."""
+        """End the download."""
         self.file.finish_all()
         self.home.keep_record(NAME, self.file)
         self.tree.target.discard()
@@ -49,7 +49,7 @@ class Served:
         return found
 
     def sent(self, shared: ServedFile, n: int) -> bytes | None:
-        """Piece n as it goes out; None: it is refused, or cut off."""
+        """Piece n as it is sent. None: the request is refused, or the response cut off."""
         offset, length = self.tree.geometry.content(n)
         if not shared.has_range(offset, length):
             return None
@@ -71,7 +71,7 @@ def served(tmp_path: Path) -> Served:
     return Served(tmp_path, [10, 40, 7, 100, 0, 31, 64, 5, 3, 200])
 
 
-def test_pieces_are_served_while_they_come_and_afterwards(served: Served) -> None:
+def test_pieces_are_served_during_the_download_and_afterwards(served: Served) -> None:
     tree, shared = served.tree, served.shared()
     order = [*range(tree.geometry.count)][::-1]
     for at, n in enumerate(order):
@@ -87,7 +87,7 @@ def test_pieces_are_served_while_they_come_and_afterwards(served: Served) -> Non
 
 
 @pytest.mark.parametrize("how", ["change", "cut", "grow", "remove", "replace", "link", "directory"])
-def test_a_file_that_was_changed_is_never_served_wrong(served: Served, how: str) -> None:
+def test_wrong_bytes_of_a_changed_file_are_never_served(served: Served, how: str) -> None:
     tree = served.tree
     tree.write_all(served.file)
     served.end()
@@ -113,10 +113,10 @@ def test_a_file_that_was_changed_is_never_served_wrong(served: Served, how: str)
         for n in range(tree.geometry.count):
             assert served.sent(shared, n) in (None, tree.piece(n))
     fresh = served.shared()
-    assert not any(served.sent(fresh, n) for n in range(tree.geometry.count) if len(tree.piece(n)) > 1), "what is gone is served by whom?"
+    assert not any(served.sent(fresh, n) for n in range(tree.geometry.count) if len(tree.piece(n)) > 1), "a missing piece is served"
 
 
-def test_only_what_was_changed_is_withdrawn(served: Served) -> None:
+def test_only_changed_pieces_are_withdrawn(served: Served) -> None:
     tree = served.tree
     tree.write_all(served.file)
     served.end()
@@ -127,7 +127,7 @@ def test_only_what_was_changed_is_withdrawn(served: Served) -> None:
     assert served.sent(served.shared(), 0) == tree.piece(0)
 
 
-def test_a_range_over_pieces_is_refused(served: Served) -> None:
+def test_a_range_across_pieces_is_refused(served: Served) -> None:
     served.tree.write_all(served.file)
     shared = served.shared()
     with pytest.raises(BadRange):
@@ -146,7 +146,7 @@ def test_a_replaced_directory_is_not_served(served: Served) -> None:
     assert not any(path.is_file() for path in Path(served.home.path).rglob("*"))
 
 
-def test_a_download_that_was_killed_is_no_running_one(served: Served) -> None:
+def test_a_killed_download_does_not_count_as_running(served: Served) -> None:
     assert served.home.running(NAME)
     served.tree.stop(served.file)
     assert not served.home.running(NAME)
@@ -165,14 +165,14 @@ def test_descriptors_are_closed(served: Served) -> None:
 
 
 @given(st.lists(st.tuples(st.binary(min_size=1).filter(lambda path: b"\0" not in path), st.integers(0, 1 << 40))))
-def test_a_layout_comes_back(files: list[tuple[bytes, int]]) -> None:
+def test_a_layout_is_decoded_as_it_was_encoded(files: list[tuple[bytes, int]]) -> None:
     paths, sizes = [path for path, _ in files], [size for _, size in files]
     found, read = decode(encode(paths, sizes))
     assert (found, list(read)) == (paths, sizes)
 
 
 @given(st.binary() | st.binary().map(lambda tail: b"dftree1\n" + tail))
-def test_what_is_no_layout_is_refused(content: bytes) -> None:
+def test_invalid_layouts_are_refused(content: bytes) -> None:
     try:
         paths, sizes = decode(content)
     except BadValue:
@@ -188,8 +188,8 @@ def test_a_layout_that_leads_out_of_the_directory_is_refused(path: bytes) -> Non
         Scatter([path], [1], 32, -1)
 
 
-def test_a_manifest_leaves_with_its_entry(tmp_path: Path) -> None:
-    """It lies in the home directory, where nobody else needs it."""
+def test_a_manifest_is_removed_with_its_entry(tmp_path: Path) -> None:
+    """It is stored in the home directory, for this entry only."""
     home = Home(str(tmp_path / "home"))
     path = tmp_path / "home" / "trees" / "m.manifest"
     target = Target(str(path), TASK)
@@ -208,8 +208,8 @@ def test_a_manifest_leaves_with_its_entry(tmp_path: Path) -> None:
     assert not os.listdir(path.parent)
 
 
-def test_pieces_are_sent_to_many_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads compare while the loop finds others, and few are kept; a changed file is found by some thread."""
+def test_pieces_are_sent_to_several_threads_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads compare while others look pieces up, and few are cached. A changed file is detected by some thread."""
     monkeypatch.setattr(tree_shared, "KEPT", 100)
     tree = served.tree
     tree.write_all(served.file)

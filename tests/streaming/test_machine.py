@@ -1,8 +1,8 @@
 """The stream's three windows together, model-checked: a plan over a window, and the cache, driven by arbitrary events.
 
-The model is a list of what was delivered and the set of pieces in memory. What must hold after each step:
-the delivered prefix is right, nothing outside the window is asked for, memory is bounded by window and cache; and in the end, when
-sources answer and the consumer reads, everything is delivered.
+The model is a list of delivered pieces and the set of pieces in memory. Invariants after each step:
+the delivered prefix is right, no piece outside the window is requested, memory is bounded by window and cache. At the end, with sources
+that respond and a consumer that reads, everything is delivered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SOURCES = (Source("a", "127.0.0.2", 20000, "/peer/file/a"), Source("b", "127.0.0
 
 
 class Stream:
-    """What `streaming.memory.Memory` composes, without threads: one step per byte that drives it."""
+    """The parts of `streaming.memory.Memory` without threads: one step per byte of input."""
 
     def __init__(self, wnd: int, cache: int, count: int, known: bool) -> None:
         self.count = count
@@ -109,13 +109,13 @@ class Stream:
         assert len(self.memory) - len(here) == self.cache.pieces
 
     def finish(self) -> None:
-        """Sources that answer and a consumer that reads: every piece is asked for, and everything is delivered."""
+        """With sources that respond and a consumer that reads, every piece is requested and everything delivered."""
         if self.window.count < 0:
             self.plan.set_count(self.count)
         for _ in range(20 * self.count + 100):
             if self.window.una == self.count:
                 break
-            self.now += 30.0  # whoever was left for a while is asked again
+            self.now += 30.0  # avoided sources are usable again
             for n in range(self.window.una, self.window.end):
                 self.plan.offer(n, "xxh3:00", (Source(f"fresh-{self.now}", "127.0.0.9", 20000, "/peer/file/x"),), self.now)
             while len(self.jobs) < 6 and (job := self.plan.assign(self.now)) is not None:
@@ -136,7 +136,7 @@ class Stream:
     events=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 255)), max_size=120),
 )
 @settings(max_examples=200, deadline=None)
-def test_arbitrary_events(wnd: int, cache: int, count: int, known: bool, events: list[tuple[int, int]]) -> None:
+def test_arbitrary_events_keep_the_invariants(wnd: int, cache: int, count: int, known: bool, events: list[tuple[int, int]]) -> None:
     stream = Stream(wnd, cache, count, known)
     for event, value in events:
         stream.step(event, value)
@@ -144,7 +144,7 @@ def test_arbitrary_events(wnd: int, cache: int, count: int, known: bool, events:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_long_runs(seed: int) -> None:
+def test_long_runs_keep_the_invariants(seed: int) -> None:
     """Ten thousand steps each, over as many streams as they fill."""
     dice = random.Random(seed)
     steps = 0

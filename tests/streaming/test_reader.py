@@ -1,4 +1,4 @@
-"""The reader of a stream over a file in memory: the order of its reads, and what they find once it is closed."""
+"""The reader of a stream over a file in memory: order of its reads, and reads after its close."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BODY = b"".join(n.to_bytes(4, "big") for n in range(PIECE * PIECES // 4))
 
 
 class Source:
-    """A download whose pieces are all here, in a file of memory."""
+    """A download with all pieces in a file in memory."""
 
     def __init__(self, settings: GetSettings, observer: object = None) -> None:
         self.fd = os.memfd_create("stream")
@@ -46,7 +46,7 @@ class Source:
 
 
 class Engine:
-    """Of a Source."""
+    """The engine of a Source."""
 
     result = failure = None
     over = False
@@ -55,10 +55,10 @@ class Engine:
         self.source = source
 
     def start(self) -> None:
-        """It needs no thread."""
+        """No thread is needed."""
 
     def join(self) -> None:
-        """See above."""
+        """No thread is needed."""
 
     def is_alive(self) -> bool:
         return False
@@ -83,13 +83,13 @@ READS: list[Callable[[Any], object]] = [
 
 
 @pytest.mark.parametrize("read", READS)
-def test_a_closed_one_reads_nothing(made: Any, read: Callable[[Any], object]) -> None:
+def test_a_closed_reader_reads_nothing(made: Any, read: Callable[[Any], object]) -> None:
     assert made.read(10) == BODY[:10]
     fd = made._streaming.fd
     made.close()
     other = os.memfd_create("another file")
     os.write(other, b"other bytes" * 1000)
-    numbers = {other, os.dup2(other, fd)}  # as the next file that is opened
+    numbers = {other, os.dup2(other, fd)}  # as the next opened file would
     try:
         with pytest.raises(ValueError, match="closed"):
             read(made)
@@ -124,7 +124,7 @@ def test_close_waits_for_the_read_of_another_thread(made: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 333, PIECE, 5 * PIECE])
-def test_reads_of_several_threads_give_each_byte_once(made: Any, size: int) -> None:
+def test_reads_of_several_threads_return_each_byte_once(made: Any, size: int) -> None:
     found: list[list[bytes]] = [[] for _ in range(4)]
 
     def read(mine: list[bytes]) -> None:
@@ -141,8 +141,8 @@ def test_reads_of_several_threads_give_each_byte_once(made: Any, size: int) -> N
     assert sorted(part for mine in found for part in mine) == sorted(parts)
 
 
-def test_a_signals_handler_may_close_it_in_a_read(made: Any) -> None:
-    """It runs in the reading thread itself, so nothing keeps it from closing what is read from."""
+def test_a_signal_handler_may_close_the_reader_during_a_read(made: Any) -> None:
+    """The handler runs in the reading thread, so no lock prevents it from closing the source of the read."""
     source = made._streaming
 
     def before() -> None:

@@ -1,4 +1,4 @@
-"""Open files that read from one place of this host: what their readers wait for when that place moves."""
+"""Open files that read from one place of this host: the pieces that their readers wait for when that place changes."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def memory(*pieces: int) -> MemoryFile:
 
 
 def bring(file: PieceFile, n: int) -> None:
-    """As another process that has the place does it: nobody here is told."""
+    """Write a piece as another process with the same place does: no reader here is notified."""
     content = bytes([n]) * CONTENT
     file.write(n, content, content_digest(content))
 
 
 class Shared:
-    """An open file whose pieces came into another download's place, `first`; its engine does not run."""
+    """An open file whose pieces arrive in another download's place, `first`; its engine does not run."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
         monkeypatch.setattr("dfengine.files.opened.Engine", lambda *_: SimpleNamespace(start=bool, over=True, close=bool))
@@ -79,24 +79,24 @@ def shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Shared]:
 
 
 def follow(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another leader, which has all that this one was told of."""
+    """Follow another leader, which has all pieces that were reported here."""
     assert shared.joined._moves_to(shared.leader(memory(0)), shared.transfer)
 
 
 def lead(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It leads now, and copies what is here; another piece came into the place that it leaves after that."""
+    """Become the leader and copy the stored pieces. Afterwards another piece arrives in the abandoned place."""
     monkeypatch.setattr(PieceFile, "copy_missing", lambda fresh, file: bring(fresh, 0))
     shared.place.take_over(False)
 
 
 @pytest.mark.parametrize("moves", [follow, lead])
-def test_what_a_reader_found_and_the_next_place_lacks_is_wanted(shared: Shared, moves: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reader waited for ever, and the engine was parked, since nobody wanted the piece."""
+def test_a_piece_that_the_next_place_lacks_is_wanted_again(shared: Shared, moves: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the reader waits forever and the engine is parked, as no piece is wanted."""
     bring(shared.first, 3)
     ticket = shared.transfer.request((3, 5))
     assert ticket.missing == [5]
     moves(shared, monkeypatch)
-    assert ticket.wait(0), "who waits looks again"
+    assert ticket.wait(0), "the reader is not woken"
     assert shared.transfer.wanted_pieces() == [3, 5]
     bring(shared.transfer.file, 3)
     shared.joined._report_stored(shared.transfer)
@@ -107,8 +107,8 @@ def test_what_a_reader_found_and_the_next_place_lacks_is_wanted(shared: Shared, 
     assert shared.transfer._tickets == {}
 
 
-def test_a_read_waits_for_what_was_here_and_is_not_any_more(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two ranges the second was here when the read began."""
+def test_a_read_waits_for_a_piece_lost_by_a_change_of_place(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two ranges, the second was stored when the read began."""
     bring(shared.first, 3)
     found: list[list[bytes]] = []
     reads = threading.Thread(target=lambda: found.append(shared.opened.preadv([(5 * CONTENT, 4), (3 * CONTENT, 4)])), daemon=True)
@@ -124,7 +124,7 @@ def test_a_read_waits_for_what_was_here_and_is_not_any_more(shared: Shared, monk
     assert found == [[bytes([5]) * 4, bytes([3]) * 4]]
 
 
-def test_a_read_finds_by_itself_what_came_and_nobody_told_of(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_finds_an_unreported_piece_by_itself(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dfengine.files.opened.RECHECK", 0.01)
     found: list[bytes] = []
     reads = threading.Thread(target=lambda: found.append(shared.opened.pread(5 * CONTENT, 4)), daemon=True)
@@ -136,8 +136,8 @@ def test_a_read_finds_by_itself_what_came_and_nobody_told_of(shared: Shared, mon
     assert found == [bytes([5]) * 4]
 
 
-def test_who_cannot_say_what_it_wants_follows_nobody(shared: Shared) -> None:
-    """Of open files beyond those that have a slot a read waited for ever, for what nobody fetched."""
+def test_a_download_without_a_slot_does_not_follow(shared: Shared) -> None:
+    """Open files beyond the slots cannot name wanted pieces, so their reads would wait forever."""
     shared.joining.slot = SLOTS
     leader = shared.leader(memory(0))
     assert not shared.joined._moves_to(leader, shared.transfer)
@@ -146,8 +146,8 @@ def test_who_cannot_say_what_it_wants_follows_nobody(shared: Shared) -> None:
 
 
 @pytest.mark.parametrize("between", [False, True])
-def test_the_next_leader_fetches_into_a_place_only_if_its_owner_has_ended(tmp_path: Path, between: bool) -> None:
-    """Two processes wrote into one memory where the first leader was stopped, and the second one had led and ended before it ran again."""
+def test_the_next_leader_uses_a_place_only_if_its_owner_has_ended(tmp_path: Path, between: bool) -> None:
+    """Otherwise two processes write to one memory if the first leader was suspended, and the second one led and ended meanwhile."""
     ours, theirs = socket.socketpair()
     pages, first = [SignalPage.create(), SignalPage.create()], memory(0)
     fd_passing.send_message(ours, {"told": "follow", "leader": 1, "slot": 0}, [pages[0].fd])

@@ -1,4 +1,4 @@
-"""Where what a host shares is announced."""
+"""Supernodes to which a host announces its shared content."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from dfengine.wire import Announcement
 SHARED = SharedContent("df-1", "df:sha256:" + "0" * 64, "/f", 1, "cid", "10.0.0.9", ["a:1", "b:2"], ["b:2"], 1e12)
 
 
-def test_as_it_was_shared_where_no_names_were_given() -> None:
+def test_without_names_content_is_announced_to_the_nodes_of_the_share() -> None:
     assert content_announcer._supernodes(SHARED) == [(SupernodeAddress("a", 1), False), (SupernodeAddress("b", 2), True)]
     assert content_announcer._supernodes(SHARED.replace(nodes=["a b", "c"])) == []
     assert b"names" not in SHARED.encode()  # peer servers of older versions read it
 
 
-def test_as_names_say_now_and_as_many_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_resolved_anew_and_as_many_supernodes_keep_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = SHARED.replace(names=["dns://sn:7=2"])
     assert SharedContent.decode(shared.encode()) == shared
     now: list[SupernodeAddress] = []
@@ -39,7 +39,7 @@ def test_as_names_say_now_and_as_many_keep_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 class Line:
-    """In place of an Announcer. made: connections. told: names, over which of them."""
+    """Replaces an Announcer. made: number of connections. told: (path, number of the connection) of each announcement."""
 
     made = 0
     told: list[tuple[str, int]] = []  # noqa: RUF012 - set anew by the test
@@ -62,7 +62,7 @@ class Line:
         return Answer(codes.SUCCESS if "good" in told.path else codes.SYSTEM_ERROR)
 
 
-def test_one_connection_tells_all_and_what_breaks_it_holds_up_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_announcements_share_a_connection_and_a_failure_does_not_delay_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(content_announcer, "Announcer", Line)
     monkeypatch.setattr(Line, "made", 0)
     monkeypatch.setattr(Line, "told", [])
@@ -80,7 +80,7 @@ def test_one_connection_tells_all_and_what_breaks_it_holds_up_no_other(monkeypat
     ]  # fmt: skip
 
 
-def test_the_next_one_keeps_a_copy_in_place_of_a_supernode_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_supernode_keeps_a_copy_in_place_of_a_lost_one(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = SHARED.replace(nodes=["a:1", "b:2", "c:3"], keep=["a:1", "b:2"])
 
     def kept(*lost: str) -> list[str]:
@@ -91,7 +91,7 @@ def test_the_next_one_keeps_a_copy_in_place_of_a_supernode_that_is_lost(monkeypa
     assert kept("a:1") == ["b:2", "c:3"]
     assert kept("a:1", "b:2") == ["c:3"]
     assert kept("a:1", "b:2", "c:3") == []
-    assert not any(keep for _, keep in content_announcer._supernodes(shared.replace(keep=[]), ("a:1",))), "none is wanted"
+    assert not any(keep for _, keep in content_announcer._supernodes(shared.replace(keep=[]), ("a:1",))), "no copy is wanted"
     shared = shared.replace(names=["dns://sn"], keep=["a:1"])
     nodes = [SupernodeAddress("10.0.0.1"), SupernodeAddress("10.0.0.2")]
     monkeypatch.setattr(content_announcer, "ordered_cached", lambda given, task: nodes)
@@ -100,10 +100,10 @@ def test_the_next_one_keeps_a_copy_in_place_of_a_supernode_that_is_lost(monkeypa
 
 
 @pytest.mark.parametrize("fault", ["gone", "silent"])
-def test_one_that_does_not_answer_is_lost_after_a_while_until_it_answers(
+def test_a_supernode_is_lost_after_minutes_without_an_answer_until_it_answers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str
 ) -> None:
-    """On a virtual clock: what each supernode is asked to keep, once a minute."""
+    """On a virtual clock: which supernodes are asked to keep a copy, once a minute."""
     clock, down, asked = [1000.0], {"a:1"}, dict[str, bool]()
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(content_announcer, "listed", lambda home: [SHARED.replace(nodes=["a:1", "b:2"], keep=["a:1"])])
@@ -137,7 +137,7 @@ def test_one_that_does_not_answer_is_lost_after_a_while_until_it_answers(
             made.refresh()
         return dict(asked)
 
-    assert minutes(5) == {"b:2": False}, "it may only be started again"
+    assert minutes(5) == {"b:2": False}, "the supernode may only be restarting"
     assert minutes(3) == {"b:2": True}
     down.clear()
     minutes(1)

@@ -1,4 +1,4 @@
-"""What a peer server takes from the downloads of its host, and from whom."""
+"""Settings that a peer server takes from its host's downloads, and which processes may send them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def message(rate: Any = 0, files: Any = ()) -> bytes:
     return json.dumps({"totallimit": rate, "secret_files": files}).encode()
 
 
-def test_the_limit_is_set_and_no_limit_leaves_it() -> None:
+def test_a_limit_is_applied_and_zero_leaves_it_unchanged() -> None:
     limit = TokenBucket(0)
     told = HostSettings(limit, Authentication(()), lambda: 0.0)
     assert told(message(5000))
@@ -48,13 +48,13 @@ def test_the_limit_is_set_and_no_limit_leaves_it() -> None:
      message(1, "x"),
      message(1, [1]), message(1, {}), b'{"totallimit": 5}'],
 )  # fmt: skip
-def test_what_makes_no_sense_changes_nothing(content: bytes) -> None:
+def test_invalid_settings_change_nothing(content: bytes) -> None:
     limit = TokenBucket(0)
     assert not HostSettings(limit, Authentication(()), lambda: 0.0)(content)
     assert limit.rate == 0
 
 
-def test_the_secrets_of_one_swarm_are_followed_and_no_others(tmp_path: Path) -> None:
+def test_secrets_are_switched_only_within_the_same_swarm(tmp_path: Path) -> None:
     old, new, other = secret(tmp_path, "old", "o"), secret(tmp_path, "new", "n"), secret(tmp_path, "other", "x")
     authentication, limit = Authentication((old,)), TokenBucket(0)
     told = HostSettings(limit, authentication, lambda: 0.0)
@@ -64,19 +64,19 @@ def test_the_secrets_of_one_swarm_are_followed_and_no_others(tmp_path: Path) -> 
     for step in ([old, new], [new, old], [new]):
         assert told(message(0, step))
         assert authentication.files == tuple(step)
-    assert not told(message(0, [old])), "it was taken out of use"
+    assert not told(message(0, [old])), "the old secret is out of use"
     open_to_all = HostSettings(limit, Authentication(()), lambda: 0.0)
-    assert not open_to_all(message(0, [new])), "a server that is open to all is no part of a shut swarm"
+    assert not open_to_all(message(0, [new])), "a server without a secret does not join a swarm with one"
 
 
-def test_secrets_are_read_anew_and_kept_when_they_cannot_be(tmp_path: Path) -> None:
+def test_unreadable_secrets_are_ignored_and_the_previous_ones_kept(tmp_path: Path) -> None:
     old = secret(tmp_path, "swarm", "o")
     authentication = Authentication((old,))
     Path(old).write_text("short")
     with pytest.raises(BadValue):
         authentication.reread()
     other = secret(tmp_path, "copy", "o")
-    assert authentication.switch_files((other,)), "the one from before is taken on"
+    assert authentication.switch_files((other,)), "compared with the previous secret"
     secret(tmp_path, "copy", "n")
     authentication.reread()
     assert not authentication.switch_files((secret(tmp_path, "third", "o"),))
@@ -87,7 +87,7 @@ def served(home: Home, limit: TokenBucket) -> ServedDownloads:
 
 
 def told(home: Home, hosted: ServedDownloads, content: bytes) -> bool:
-    """As the server does between two other things."""
+    """Send the settings while the server accepts connections."""
     answers: list[bool] = []
     thread = threading.Thread(target=lambda: answers.append(fd_passing.send_settings(home.sockets, content, 10.0)))
     thread.start()
@@ -98,7 +98,7 @@ def told(home: Home, hosted: ServedDownloads, content: bytes) -> bool:
 
 
 @pytest.mark.parametrize("name", ["home", "h" * 120])
-def test_a_download_of_this_user_is_heard_at_a_home_of_any_length(tmp_path: Path, name: str) -> None:
+def test_settings_of_the_same_user_are_accepted_at_homes_with_paths_of_any_length(tmp_path: Path, name: str) -> None:
     home, limit = Home(str(tmp_path / name)), TokenBucket(0)
     before = len(os.listdir("/proc/self/fd"))
     hosted = served(home, limit)
@@ -108,19 +108,19 @@ def test_a_download_of_this_user_is_heard_at_a_home_of_any_length(tmp_path: Path
     hosted.close()
     with pytest.raises(LocalError):
         fd_passing.send_settings(home.sockets, message())
-    served(home, limit).close()  # what a dead one left is in nobody's way
+    served(home, limit).close()  # the socket of a dead server is replaced
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_the_socket_is_in_a_folder_of_this_user_alone(tmp_path: Path) -> None:
+def test_the_socket_is_in_a_private_directory_of_the_user(tmp_path: Path) -> None:
     home = Home(str(tmp_path / "home"))
     with fd_passing.listen(home.sockets) as listener:
-        assert listener.getsockname().startswith(home.path), "a name in the abstract space is whoever's comes first"
+        assert listener.getsockname().startswith(home.path), "in the abstract namespace any user's process could take the name"
         assert os.lstat(home.sockets).st_uid == os.geteuid()
         assert stat.S_IMODE(os.lstat(home.sockets).st_mode) == 0o700
 
 
-def test_another_users_process_is_not_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_another_users_process_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, limit = Home(str(tmp_path / "home")), TokenBucket(0)
     hosted = served(home, limit)
     me = os.geteuid()

@@ -1,4 +1,4 @@
-"""A peer server gives registered downloads by their exact name, and nothing that a link points at."""
+"""A peer server serves registered downloads by their exact name, and never follows links."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTENT = b"x" * 1000
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Any:
-    """(home, routes, the output's part) of one complete download."""
+    """Return (home, routes, target) of one complete download."""
     home = Home(str(tmp_path / "home"))
     target = Target(str(tmp_path / "out.bin"), "ab" * 32)
     file = target.open(Geometry(len(CONTENT)), b"")
@@ -50,14 +50,14 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_other_spelling_of_a_name_is_served(shared: Any, name: str) -> None:
+def test_other_spellings_of_a_name_are_refused(shared: Any, name: str) -> None:
     _, routes, _ = shared
     assert status(routes, NAME) == 206
     assert status(routes, name) in (400, 500)
 
 
 @pytest.mark.parametrize("part", ["tasks", "data", "records"])
-def test_no_link_out_of_the_home_is_followed(shared: Any, part: str, tmp_path: Path) -> None:
+def test_links_out_of_the_home_are_not_followed(shared: Any, part: str, tmp_path: Path) -> None:
     home, routes, target = shared
     secret = tmp_path / "secret"
     link = Path(home.path, part, NAME)
@@ -68,23 +68,23 @@ def test_no_link_out_of_the_home_is_followed(shared: Any, part: str, tmp_path: P
     assert status(routes, NAME) == 500
 
 
-def test_a_file_that_took_the_place_of_the_shared_one_is_not_served(shared: Any) -> None:
+def test_a_file_that_replaced_the_shared_one_is_not_served(shared: Any) -> None:
     home, routes, target = shared
-    with open(target.part, "rb"):  # so that its inode's number is not given to the other file
+    with open(target.part, "rb"):  # so that the other file does not get the same inode number
         for path in (Path(home.path, "data", NAME), Path(target.part)):
             path.unlink()
             path.write_bytes(b"s" * 1000)
     assert status(routes, NAME) == 500
 
 
-def test_what_only_lies_in_the_home_is_not_served(shared: Any) -> None:
+def test_unregistered_files_in_the_home_are_not_served(shared: Any) -> None:
     home, routes, _ = shared
     for name in ("stray", "peer.lock"):
         Path(home.path, "data", name).write_bytes(CONTENT)
         assert status(routes, name) == 500
 
 
-def test_an_answer_is_of_the_registered_file(shared: Any) -> None:
+def test_a_response_is_sent_from_the_registered_file(shared: Any) -> None:
     _, routes, target = shared
     headers = {"range": "bytes=0-4194303", "piecenum": "0", "piecesize": "4194304"}
     answer = routes(Request("GET", b"/peer/file/" + NAME.encode(), headers, b"", "127.0.0.1"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dfengine.peer.joins import ALONE, DONE, FILE, FOLLOW, KEPT, KINDS, LEAD, OPEN, OPENED, STREAM, Instruction, Joins
 
 
-def test_the_first_leads_and_the_others_follow() -> None:
+def test_the_first_download_leads_and_later_ones_follow() -> None:
     joins = Joins()
     assert joins.join(1, "a", FILE) == [Instruction(1, LEAD)]
     assert joins.join(2, "a", FILE) == [Instruction(2, FOLLOW, 1)]
@@ -20,16 +20,16 @@ def test_the_first_leads_and_the_others_follow() -> None:
     assert joins.join(5, "a", FILE) == [Instruction(5, LEAD)]
 
 
-def test_a_download_into_a_file_follows_no_stream() -> None:
+def test_a_download_into_a_file_does_not_follow_a_stream() -> None:
     joins = Joins()
     assert joins.join(1, "a", STREAM) == [Instruction(1, LEAD)]
     assert joins.join(2, "a", FILE) == [Instruction(2, LEAD)]
     assert joins.join(3, "a", STREAM) == [Instruction(3, FOLLOW, 2)]
-    assert joins.leave(2) == [Instruction(3, FOLLOW, 1)], "streams that are left follow the stream that leads"
+    assert joins.leave(2) == [Instruction(3, FOLLOW, 1)], "a leaderless stream follows the leading stream"
 
 
 @pytest.mark.parametrize("kind", [OPENED, KEPT])
-def test_open_files_share_one_place_and_it_is_filled_from_a_file(kind: str) -> None:
+def test_open_files_of_one_kind_follow_one_leader_that_copies_from_a_file(kind: str) -> None:
     joins = Joins()
     joins.join(1, "a", FILE)
     joins.open(1)
@@ -38,19 +38,19 @@ def test_open_files_share_one_place_and_it_is_filled_from_a_file(kind: str) -> N
     assert joins.open(2) == [Instruction(3, OPEN, 2)]
     assert joins.join(4, "a", FILE) == [Instruction(4, FOLLOW, 1), Instruction(4, OPEN, 1)]
     assert joins.leave(1) == [Instruction(4, LEAD, -1, 1), Instruction(2, LEAD, 4)]
-    assert joins.silent(2, 4) == [Instruction(2, LEAD)], "nobody is left to take from: it fetches"
+    assert joins.silent(2, 4) == [Instruction(2, LEAD)], "no file is left to copy from: it fetches"
     assert joins.leave(2) == [Instruction(3, LEAD, -1, 2)]
-    assert joins.join(5, "a", FILE) == [Instruction(5, LEAD)], "whatever an open file has"
+    assert joins.join(5, "a", FILE) == [Instruction(5, LEAD)], "a file follows no open file"
 
 
-def test_open_files_of_two_places_lead_apart() -> None:
+def test_open_files_of_different_kinds_lead_separately() -> None:
     joins = Joins()
     assert joins.join(1, "a", OPENED) == [Instruction(1, LEAD)]
     assert joins.join(2, "a", KEPT) == [Instruction(2, LEAD)]
 
 
 @pytest.mark.parametrize("word", [DONE, ALONE])
-def test_who_takes_leads_on_when_its_source_has_ended(word: str) -> None:
+def test_an_open_file_continues_to_lead_when_its_source_has_ended(word: str) -> None:
     joins = Joins()
     for download, kind in enumerate((FILE, OPENED, OPENED, FILE)):
         joins.join(download, "a", kind)
@@ -61,7 +61,7 @@ def test_who_takes_leads_on_when_its_source_has_ended(word: str) -> None:
     assert not joins.leads(3)
 
 
-def test_who_takes_may_part_and_lead_on() -> None:
+def test_an_open_file_detaches_from_its_source_and_continues_to_lead() -> None:
     joins = Joins()
     for download, kind in enumerate((FILE, OPENED, OPENED)):
         joins.join(download, "a", kind)
@@ -73,7 +73,7 @@ def test_who_takes_may_part_and_lead_on() -> None:
 
 
 @pytest.mark.parametrize("gone", ["leave", "resign"])
-def test_when_a_leader_goes_one_into_a_file_leads(gone: str) -> None:
+def test_when_a_leader_leaves_a_download_into_a_file_leads_next(gone: str) -> None:
     joins = Joins()
     for download, kind in ((1, FILE), (2, STREAM), (3, FILE), (4, FILE)):
         joins.join(download, "a", kind)
@@ -84,13 +84,13 @@ def test_when_a_leader_goes_one_into_a_file_leads(gone: str) -> None:
     assert getattr(joins, gone)(2) == []
 
 
-def test_who_finds_its_leader_silent_leads() -> None:
+def test_a_follower_that_reports_its_leader_silent_leads() -> None:
     joins = Joins()
     for download in (1, 2, 3):
         joins.join(download, "a", FILE)
     assert joins.silent(3, 1) == [Instruction(3, LEAD), Instruction(2, FOLLOW, 3)]
-    assert joins.silent(2, 1) == [], "it has another leader by now"
-    assert joins.open(1) == [], "nobody follows it any more"
+    assert joins.silent(2, 1) == [], "it has another leader already"
+    assert joins.open(1) == [], "it has no followers any more"
     assert joins.silent(1, 3) == []
     assert joins.silent(3, 3) == []
     assert joins.done(1) == []
@@ -98,24 +98,24 @@ def test_who_finds_its_leader_silent_leads() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_who_finds_its_leader_outdated_leads_those_that_come_later(kind: str) -> None:
+def test_a_follower_that_reports_its_leader_outdated_leads_later_downloads(kind: str) -> None:
     joins = Joins()
     for download in (1, 2, 3, 4):
         joins.join(download, "a", kind)
     joins.open(1)
     assert joins.outdated(3, 1) == [Instruction(3, LEAD)]
     assert joins.join(5, "a", kind) == [Instruction(5, FOLLOW, 3)]
-    assert joins.outdated(4, 1) == [Instruction(4, FOLLOW, 3)], "it found the same"
-    assert joins.outdated(4, 1) == [], "it has another leader by now"
+    assert joins.outdated(4, 1) == [Instruction(4, FOLLOW, 3)], "it reported the same leader"
+    assert joins.outdated(4, 1) == [], "it has another leader already"
     assert joins.outdated(3, 3) == []
     assert joins.open(3) == [Instruction(5, OPEN, 3), Instruction(4, OPEN, 3)]
-    assert joins.leader(2) == 1, "what it has is of the old version, too"
+    assert joins.leader(2) == 1, "its pieces are of the old version, too"
     assert joins.leave(1) == [Instruction(2, LEAD, -1, 1)]
     assert joins.join(6, "a", kind) == [Instruction(6, FOLLOW, 3), Instruction(6, OPEN, 3)]
     assert joins.leave(2) == []
 
 
-def test_open_files_take_nothing_from_an_outdated_file() -> None:
+def test_open_files_do_not_copy_from_an_outdated_file() -> None:
     joins = Joins()
     joins.join(1, "a", FILE)
     joins.join(2, "a", OPENED)
@@ -127,7 +127,7 @@ def test_open_files_take_nothing_from_an_outdated_file() -> None:
     assert joins.join(5, "a", OPENED) == [Instruction(5, FOLLOW, 2)]
 
 
-def test_a_failure_that_is_everybodys_sets_all_free() -> None:
+def test_after_a_leaders_failure_its_followers_are_alone() -> None:
     joins = Joins()
     for download in (1, 2, 3):
         joins.join(download, "a", FILE)
@@ -137,7 +137,7 @@ def test_a_failure_that_is_everybodys_sets_all_free() -> None:
     assert joins.join(4, "a", FILE) == [Instruction(4, LEAD)]
 
 
-def test_who_leaves_gives_its_slot_to_the_next() -> None:
+def test_a_freed_slot_is_given_to_the_next_follower() -> None:
     joins = Joins()
     for download in (1, 2, 3, 4):
         joins.join(download, "a", FILE)
@@ -157,20 +157,20 @@ EVENTS = st.lists(
 
 
 class Model:
-    """What the downloads themselves know: from what they were told alone."""
+    """The state that the downloads know, from their instructions alone."""
 
     def __init__(self) -> None:
         self.joins = Joins()
         self.leads: set[int] = set()
         self.takes: dict[int, int] = {}
-        """Download -> whom it follows or takes from."""
+        """Download -> the leader that it follows or copies from."""
         self.kinds: dict[int, tuple[str, str]] = {}
 
     def hear(self, told: list[Instruction]) -> None:
-        """They are told, in this order."""
+        """Apply instructions, in this order."""
         for download, word, leader, before in told:
-            assert download in self.kinds, "nobody is told anything who is gone"
-            assert before not in self.kinds, "one that has ended is gone"
+            assert download in self.kinds, "an instruction to a download that has left"
+            assert before not in self.kinds, "a download reported as ended has not left"
             if word == LEAD:
                 self.leads.add(download)
             if word == OPEN:
@@ -181,7 +181,7 @@ class Model:
                 self.takes.pop(download, None)
 
     def step(self, event: str, number: int) -> None:
-        """One event of download `number`; of one that is not there nothing happens, but for join."""
+        """Apply one event of download `number`; if it is unknown nothing happens, except for join."""
         if event == "join":
             if number not in self.kinds:
                 self.kinds[number] = ("ab"[number % 2], KINDS[number % 4 if number < 8 else 0])
@@ -207,7 +207,7 @@ class Model:
         self.hear(getattr(self.joins, event)(number, before) if named else getattr(self.joins, event)(number))
 
     def set_apart(self, number: int, leader: int) -> None:
-        """That leader and those that follow it are no longer of the key that they came with; `number` is, unless it leads others."""
+        """Move that leader and its followers to a key of their own; `number` keeps its key, unless it leads others."""
         self.takes.pop(number)
         key = self.kinds[leader][0]
         followers = [each for each, whom in self.takes.items() if whom == leader and each not in self.leads]
@@ -217,7 +217,7 @@ class Model:
             self.kinds[number] = self.kinds[number][0][0], self.kinds[number][1]
 
     def check(self) -> None:
-        """The law, and that the machine knows what the downloads know."""
+        """Check the invariants, and that Joins and the model agree."""
         leaders: dict[tuple[str, str], int] = {}
         slots: set[tuple[int, int]] = set()
         for download, kind in self.kinds.items():
@@ -228,18 +228,18 @@ class Model:
             leader = self.takes.get(download, -1)
             assert self.joins.leader(download) == leader
             if leader >= 0:
-                assert leader in self.leads, "whom it joined does not lead"
+                assert leader in self.leads, "a follower's leader does not lead"
                 assert self.kinds[leader][0] == kind[0] or (download in self.leads and self.kinds[leader][0][0] == kind[0][0])
                 own, its = kind[1], self.kinds[leader][1]
                 assert its == (FILE if download in self.leads else own) or (own, its) == (STREAM, FILE)
-                assert own not in (FILE, STREAM) or download not in self.leads, "it fetches"
+                assert own not in (FILE, STREAM) or download not in self.leads, "a leader of this kind fetches"
                 assert (leader, self.joins.slot(download)) not in slots
                 slots.add((leader, self.joins.slot(download)))
         assert len(self.joins) == len(self.kinds)
 
 
 @given(EVENTS)
-def test_a_task_has_one_leader_whatever_happens(events: list[tuple[str, int]]) -> None:
+def test_each_kind_of_a_task_has_at_most_one_leader_after_any_events(events: list[tuple[str, int]]) -> None:
     model = Model()
     for event, number in events:
         model.step(event, number)

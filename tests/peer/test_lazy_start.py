@@ -1,4 +1,4 @@
-"""The wait for a first visitor: who waits, and what ends it."""
+"""The wait for a first connection: which commands wait, and what ends the wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfengine.peer import lazy_start
 
 @pytest.fixture(autouse=True)
 def hangup() -> Iterator[None]:
-    """As it was before: processes that other tests start inherit it."""
+    """Restore the handler of SIGHUP: processes that other tests start inherit it."""
     before = signal.getsignal(signal.SIGHUP)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -26,18 +26,18 @@ def listener() -> Iterator[socket.socket]:
         yield sock
 
 
-def test_a_visitor_ends_it_and_its_connection_is_kept(listener: socket.socket) -> None:
+def test_a_connection_ends_the_wait_and_is_not_lost(listener: socket.socket) -> None:
     with socket.create_connection(listener.getsockname()):
         assert not lazy_start.wait([listener.fileno()], 60)
-        listener.setblocking(False)  # it is there already
+        listener.setblocking(False)  # the connection is pending already
         listener.accept()[0].close()
 
 
-def test_it_ends_by_itself(listener: socket.socket) -> None:
+def test_the_wait_ends_after_its_timeout(listener: socket.socket) -> None:
     assert not lazy_start.wait([listener.fileno()], 0)
 
 
-def test_a_signal_ends_it_and_its_handler_is_as_before(listener: socket.socket) -> None:
+def test_a_signal_ends_the_wait_and_its_handler_is_restored(listener: socket.socket) -> None:
     before = signal.getsignal(signal.SIGTERM)
     main = threading.main_thread().ident
     assert main is not None
@@ -49,7 +49,7 @@ def test_a_signal_ends_it_and_its_handler_is_as_before(listener: socket.socket) 
 
 
 @pytest.mark.parametrize("option", lazy_start.SOCKETS)
-def test_the_sockets_are_found_among_the_arguments(option: str, listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_listening_socket_is_taken_from_the_arguments(option: str, listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[int]] = []
 
     def wait(sockets: list[int]) -> bool:
@@ -65,7 +65,7 @@ def test_the_sockets_are_found_among_the_arguments(option: str, listener: socket
 @pytest.mark.parametrize(
     "arguments", [[], ["peer"], ["peer", "--home", "x"], ["get", "--socket-fd", "7"], ["peer", "--socket-fd", "x"], ["peer", "--socket-fd"]]
 )
-def test_nobody_else_waits(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_commands_do_not_wait(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lazy_start, "wait", lambda sockets: pytest.fail("it waits"))
     lazy_start.await_first(arguments)
     assert not lazy_start.stopped

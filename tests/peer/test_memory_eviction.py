@@ -1,4 +1,4 @@
-"""Which memory of files and streams that have ended a peer server lets go."""
+"""Eviction of memory of files and streams that have ended, from a peer server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Copies:
 
     def file(self, pieces: str = "abcd", generation: bytes = b"one", kind: type[MemoryFile] | type[SlotFile] = MemoryFile,
              recorded: bool = True) -> MemoryFile | SlotFile:
-        """pieces: a letter for the content of each piece, "." for one that is not here."""
+        """pieces: a letter for the content of each piece, "." for a missing one."""
         file = kind.allocate(GEOMETRY, generation)
         for n, letter in enumerate(pieces):
             if letter != ".":
@@ -61,24 +61,24 @@ def copies() -> Iterator[Copies]:
 
 
 @pytest.mark.parametrize("kind", [MemoryFile, SlotFile])
-def test_of_two_whole_copies_the_newer_stays(copies: Copies, kind: type[MemoryFile] | type[SlotFile]) -> None:
+def test_of_two_complete_copies_the_newer_is_kept(copies: Copies, kind: type[MemoryFile] | type[SlotFile]) -> None:
     old, new = copies.stream(copies.file(kind=kind), NOW), copies.stream(copies.file(kind=kind), NOW + 1)
     assert second_copies([old, new]) == [old]
     assert second_copies([new, old]) == [old]
 
 
-def test_of_two_whole_copies_that_stays_in_which_an_open_file_can_go_on(copies: Copies) -> None:
+def test_of_two_complete_copies_the_one_that_an_open_file_can_resume_is_kept(copies: Copies) -> None:
     file, stream = copies.stream(copies.file(), NOW), copies.stream(copies.file(kind=SlotFile), NOW + 1)
     assert second_copies([file, stream]) == [stream]
 
 
-def test_the_more_complete_copy_stays_and_counts_as_used(copies: Copies) -> None:
+def test_the_more_complete_copy_is_kept_and_counts_as_used(copies: Copies) -> None:
     old, new = copies.stream(copies.file(), NOW), copies.stream(copies.file("a.c."), NOW + 1)
     assert second_copies([old, new]) == [new]
     assert old.used == NOW + 1
 
 
-def test_a_running_file_replaces_a_copy_once_it_has_its_pieces(copies: Copies) -> None:
+def test_a_running_file_replaces_a_copy_once_it_has_the_same_pieces(copies: Copies) -> None:
     file = copies.file("ab..")
     old, new = copies.stream(copies.file("abc."), NOW), copies.stream(file, NOW + 1, running=True)
     assert second_copies([old, new]) == []
@@ -87,12 +87,12 @@ def test_a_running_file_replaces_a_copy_once_it_has_its_pieces(copies: Copies) -
     assert second_copies([old, new]) == [old]
 
 
-def test_a_running_stream_which_evicts_replaces_nothing(copies: Copies) -> None:
+def test_a_running_stream_that_evicts_replaces_no_copy(copies: Copies) -> None:
     old, new = copies.stream(copies.file()), copies.stream(copies.file(kind=SlotFile), running=True)
     assert second_copies([old, new]) == []
 
 
-def test_what_runs_stays(copies: Copies) -> None:
+def test_running_downloads_are_kept(copies: Copies) -> None:
     assert second_copies([copies.stream(copies.file(), running=True) for _ in range(2)]) == []
 
 
@@ -106,29 +106,29 @@ def test_another_task_is_no_second_copy(copies: Copies) -> None:
     assert second_copies([copies.stream(copies.file()), copies.stream(copies.file(), task="u")]) == []
 
 
-def test_what_leaves_already_is_no_copy(copies: Copies) -> None:
+def test_a_copy_that_is_being_evicted_does_not_count(copies: Copies) -> None:
     old, new = copies.stream(copies.file(), NOW), copies.stream(copies.file(), NOW + 1)
     new.leaving = True
     assert second_copies([old, new]) == []
 
 
-def test_what_exceeds_the_share_goes_by_its_last_use(copies: Copies) -> None:
+def test_memory_beyond_the_share_is_evicted_by_last_use(copies: Copies) -> None:
     streams = [copies.stream(copies.file(), NOW + used, task=str(used)) for used in (3, 1, 2)]
     each = sum(os.fstat(fd).st_blocks * 512 for fd in copies.file().descriptors)
     left = 3 * (SHARE - 1) * each
-    assert over_share(streams, left) == [], "a fourth of the memory that would be available without them"
+    assert over_share(streams, left) == [], "a quarter of the memory that would be available without the copies"
     assert over_share(streams, left - SHARE) == [streams[1]]
     assert over_share(streams, 2 * SHARE * each - 3 * each - SHARE) == [streams[1], streams[2]]
     assert over_share(streams, 0) == [streams[1], streams[2], streams[0]]
 
 
-def test_what_runs_is_not_counted_nor_memory_that_it_shares(copies: Copies) -> None:
+def test_running_downloads_and_memory_shared_with_them_are_not_counted(copies: Copies) -> None:
     file = copies.file()
     streams = [copies.stream(file, running=True), copies.stream(file), copies.stream(copies.file(kind=SlotFile), running=True)]
     assert over_share(streams, 0) == []
 
 
-def test_memory_of_several_goes_with_the_last(copies: Copies) -> None:
+def test_memory_shared_by_several_copies_is_freed_with_the_last(copies: Copies) -> None:
     file = copies.file()
     each = sum(os.fstat(fd).st_blocks * 512 for fd in file.descriptors)
     streams = [copies.stream(file, NOW), copies.stream(file, NOW + 1), copies.stream(copies.file(), NOW + 2)]
@@ -136,7 +136,7 @@ def test_memory_of_several_goes_with_the_last(copies: Copies) -> None:
     assert over_share(streams, 2 * (SHARE - 1) * each - SHARE) == streams[:2]
 
 
-def test_supernodes_are_told_of_what_was_let_go(tmp_path: Path, copies: Copies) -> None:
+def test_evicted_copies_are_reported_for_withdrawal_at_supernodes(tmp_path: Path, copies: Copies) -> None:
     home = Home(str(tmp_path / "home"))
     hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: NOW)
     for name in ("old", "new"):
@@ -156,7 +156,7 @@ def place(file: MemoryFile | SlotFile) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-def test_the_most_complete_copy_of_the_version_is_taken(copies: Copies) -> None:
+def test_the_most_complete_copy_of_the_version_is_reused(copies: Copies) -> None:
     part, whole = copies.stream(copies.file("ab..")), copies.stream(copies.file(), used=NOW - 1)
     others = [
         copies.stream(copies.file(generation=b"two")), copies.stream(copies.file(), task="u"), copies.stream(copies.file(), running=True)
@@ -168,23 +168,23 @@ def test_the_most_complete_copy_of_the_version_is_taken(copies: Copies) -> None:
     assert copy_for([whole], "t", b"one", 2 * PIECE, None) is None
 
 
-def test_what_names_no_version_is_not_taken(copies: Copies) -> None:
+def test_a_copy_without_a_version_is_not_reused(copies: Copies) -> None:
     assert copy_for([copies.stream(copies.file(generation=b""))], "t", b"", PIECE, None) is None
 
 
-def test_memory_has_one_process_that_writes_there(copies: Copies) -> None:
-    """One that goes on in it must be the only one; any number may copy from it."""
+def test_memory_is_reused_by_one_writing_process_only(copies: Copies) -> None:
+    """A process that resumes in the memory must be its only writer; any number may copy from it."""
     file = copies.file("ab..")
     ended = copies.stream(file)
-    assert copy_for([ended], "t", b"one", PIECE, {place(file)}) is None, "one that followed may lead there"
-    assert copy_for([ended, copies.stream(file, running=True)], "t", b"one", PIECE, set()) is None, "one leads there"
+    assert copy_for([ended], "t", b"one", PIECE, {place(file)}) is None, "a former follower may lead there"
+    assert copy_for([ended, copies.stream(file, running=True)], "t", b"one", PIECE, set()) is None, "a leader writes there"
     ended.reused = True
-    assert copy_for([ended], "t", b"one", PIECE, set()) is None, "one was given it, and may not have said yet where it leads"
+    assert copy_for([ended], "t", b"one", PIECE, set()) is None, "it was handed to a download that may not have announced itself yet"
     assert copy_for([ended], "t", b"one", PIECE, None) is ended
     assert copy_for([copies.stream(copies.file(kind=SlotFile))], "t", b"one", PIECE, set()) is None, "a stream evicts"
 
 
-def test_what_ended_in_the_same_memory(copies: Copies) -> None:
+def test_ended_copies_in_the_same_memory_are_found(copies: Copies) -> None:
     file = copies.file()
     ended = copies.stream(file)
     assert ended_in([ended, copies.stream(file, running=True), copies.stream(copies.file())], file) == [ended]
@@ -195,7 +195,7 @@ def test_what_ended_in_the_same_memory(copies: Copies) -> None:
     {"take": "t", "generation": "one", "piece": PIECE}, {"digests": {"md5": 5}}, {"digests": []}, {"discard": 1}, 7, [],
 ])  # fmt: skip
 @pytest.mark.parametrize("handed", [True, False])
-def test_who_asks_for_nonsense_is_hung_up_on(tmp_path: Path, copies: Copies, words: object, handed: bool) -> None:
+def test_invalid_requests_close_the_connection(tmp_path: Path, copies: Copies, words: object, handed: bool) -> None:
     home = Home(str(tmp_path / "home"))
     hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: NOW)
     entry, file = Entry("f-1-2.000", "t", "c", "", [], "", 0, 0, 60.0), copies.file()

@@ -1,4 +1,4 @@
-"""Downloads that meet at the peer server: who is told what, with which descriptors, and what becomes of nonsense."""
+"""Downloads that join at the peer server: messages, their descriptors, and invalid messages."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from dfengine.storage.signal_page import SignalPage
 
 
 class Host:
-    """A peer server's half that is asked by `turn`."""
+    """A peer server's half that handles messages at each `turn`."""
 
     def __init__(self, path: Path) -> None:
         self.home = Home(str(path / "home"))
         self.hosted = ServedDownloads(self.home, fd_passing.listen(self.home.sockets), None, lambda: 100.0)
 
     def turn(self) -> None:
-        """It hears what was said by now."""
+        """Handle the messages received by now."""
         self.hosted.accept()
         self.hosted._rendezvous.read()
 
     def join(self, key: str = "k", kind: str = FILE) -> tuple[socket.socket, list[dict[str, Any]]]:
-        """A download's connection, and what it is told first."""
+        """Return a download's connection, and its first messages."""
         page = SignalPage.create()
         line = fd_passing.connect(self.home.sockets)
         line.settimeout(5.0)
@@ -41,7 +41,7 @@ class Host:
 
 
 def told(line: socket.socket) -> list[dict[str, Any]]:
-    """One message, with the number of its descriptors."""
+    """Receive messages, with the number of their descriptors."""
     heard = fd_passing.receive_messages(line, 8)
     assert heard is not None
     for _, descriptors in heard:
@@ -55,10 +55,10 @@ def host(tmp_path: Path) -> Iterator[Host]:
     found = Host(tmp_path)
     yield found
     found.hosted.close()
-    assert len(os.listdir("/proc/self/fd")) == before, "descriptors are left"
+    assert len(os.listdir("/proc/self/fd")) == before, "descriptors are left open"
 
 
-def test_a_place_is_handed_on(host: Host, tmp_path: Path) -> None:
+def test_a_leaders_file_is_handed_to_its_followers(host: Host, tmp_path: Path) -> None:
     first, words = host.join()
     assert words == [{"told": "lead", "left": False, "fds": 0}]
     second, words = host.join()
@@ -85,7 +85,7 @@ def test_a_place_is_handed_on(host: Host, tmp_path: Path) -> None:
     assert not host.hosted.running
 
 
-def test_an_open_file_is_told_at_once_that_it_leads_and_whence_it_takes(host: Host, tmp_path: Path) -> None:
+def test_an_open_file_is_told_its_role_and_its_source_at_once(host: Host, tmp_path: Path) -> None:
     first, _ = host.join()
     second, words = host.join(kind=OPENED)
     assert words == [{"told": "lead", "left": False, "leader": 0, "slot": 0, "open": False, "fds": 1}]
@@ -108,7 +108,7 @@ def test_an_open_file_is_told_at_once_that_it_leads_and_whence_it_takes(host: Ho
     host.turn()
 
 
-def test_a_leader_whose_end_was_not_heard_yet_leads_nobody(host: Host) -> None:
+def test_a_leader_whose_end_is_not_yet_noticed_gets_no_followers(host: Host) -> None:
     first, _ = host.join()
     first.close()
     second, words = host.join()
@@ -124,7 +124,7 @@ def test_a_leader_whose_end_was_not_heard_yet_leads_nobody(host: Host) -> None:
         {"join": None},
     ],
 )
-def test_who_says_nonsense_first_is_hung_up_on(host: Host, words: dict[str, Any]) -> None:
+def test_an_invalid_join_closes_the_connection(host: Host, words: dict[str, Any]) -> None:
     page = SignalPage.create()
     line = fd_passing.connect(host.home.sockets)
     fd_passing.send_message(line, words, [page.fd])
@@ -138,7 +138,7 @@ def test_who_says_nonsense_first_is_hung_up_on(host: Host, words: dict[str, Any]
 @pytest.mark.parametrize(
     "content", [b"x\n", b"[]\n", b'{"say":"done"}', b"[" * 9000 + b"\n", b"\xff\n", b"\n", b'{"say":"done"}\n1\n'], ids=range(7)
 )
-def test_a_leader_that_says_nonsense_later_is_one_that_has_ended(host: Host, content: bytes) -> None:
+def test_an_invalid_message_of_a_leader_counts_as_its_end(host: Host, content: bytes) -> None:
     first, _ = host.join()
     second, _ = host.join()
     first.send(content)
@@ -150,7 +150,7 @@ def test_a_leader_that_says_nonsense_later_is_one_that_has_ended(host: Host, con
 
 
 @pytest.mark.parametrize("words", [{}, {"say": []}, {"say": "leave"}, {"silent": "1"}, {"silent": 1 << 70}, {"open": {}}, {"join": "k"}])
-def test_words_that_mean_nothing_change_nothing(host: Host, words: dict[str, Any]) -> None:
+def test_unknown_messages_change_nothing(host: Host, words: dict[str, Any]) -> None:
     first, _ = host.join()
     second, _ = host.join()
     for line in (first, second):
@@ -163,8 +163,8 @@ def test_words_that_mean_nothing_change_nothing(host: Host, words: dict[str, Any
     host.turn()
 
 
-def test_the_end_of_one_that_says_something_is_heard_at_once(host: Host) -> None:
-    """A connection that is reset is readable once for uvloop: its last words and its end come together."""
+def test_the_end_of_a_connection_is_noticed_together_with_its_last_message(host: Host) -> None:
+    """A connection that is reset is readable once for uvloop: its last message and its end arrive together."""
     line, _ = host.join()
     fd_passing.send_message(line, {"say": "done"}, [])
     line.close()
@@ -172,7 +172,7 @@ def test_the_end_of_one_that_says_something_is_heard_at_once(host: Host) -> None
     assert not host.hosted.running
 
 
-def test_one_that_follows_and_has_a_place_is_alone(host: Host) -> None:
+def test_a_follower_that_opens_a_file_of_its_own_is_alone(host: Host) -> None:
     first, _ = host.join()
     second, words = host.join()
     assert words[0]["told"] == "follow"
@@ -182,15 +182,15 @@ def test_one_that_follows_and_has_a_place_is_alone(host: Host) -> None:
     host.turn()
     first.close()
     host.turn()
-    assert told(third) == [{"told": "lead", "left": True, "fds": 0}], "who does not know that it leads is not followed"
+    assert told(third) == [{"told": "lead", "left": True, "fds": 0}], "a download that does not know that it leads gets no followers"
     for line in (second, third):
         line.close()
     host.turn()
 
 
 @pytest.mark.parametrize("lives", [False, True])
-def test_a_leader_that_is_hung_up_on_may_write_still(host: Host, lives: bool) -> None:
-    """One that is stopped does not read; the next leader was told that it had ended, and wrote where it writes when it runs again."""
+def test_a_successor_is_told_whether_its_disconnected_leader_has_ended(host: Host, lives: bool) -> None:
+    """A stopped leader does not read and is disconnected, but may still write when it continues."""
     file, _ = host.join()
     leader, _ = host.join(kind=OPENED)
     follower, words = host.join(kind=OPENED)
@@ -207,7 +207,7 @@ def test_a_leader_that_is_hung_up_on_may_write_still(host: Host, lives: bool) ->
     host.turn()
 
 
-def test_who_does_not_read_is_dropped(host: Host) -> None:
+def test_a_follower_that_does_not_read_is_dropped(host: Host) -> None:
     first, _ = host.join()
     deaf, _ = host.join()
     place = {"place": "x" * 4000}

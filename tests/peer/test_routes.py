@@ -1,4 +1,4 @@
-"""What a peer server answers, without sockets: a real home directory, requests as values."""
+"""Responses of a peer server, without sockets: a real home directory, requests as values."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Host:
         self.files: list[tuple[Target, PieceFile]] = []
 
     def share(self, name: str, length: int, *, seed: int = 0, expire: float = 180.0) -> tuple[PieceFile, Target, bytes]:
-        """A download that has no piece yet; its content as it will be."""
+        """Share a download without pieces; return also its future content."""
         target = Target(str(self.path / f"out-{name}"), hashlib.sha256(name.encode()).hexdigest())
         file = target.open(Geometry(length), b"")
         self.files.append((target, file))
@@ -60,7 +60,7 @@ class Host:
             file.write(n, content[n * CONTENT : (n + 1) * CONTENT], bytes(16))
 
     def ask(self, path: str, headers: dict[str, str] | None = None, client: str = "127.0.0.3") -> Response | Parts:
-        """The answer, refusals included."""
+        """Return the response, refusals included."""
         try:
             return self.routes(Request("GET", path.encode(), {k.lower(): v for k, v in (headers or {}).items()}, b"", client))
         except BadRequest as error:
@@ -71,7 +71,7 @@ class Host:
         return self.ask(f"/peer/file/{name}", {"Range": bounds, "pieceNum": str(n), "pieceSize": str(size), **headers})
 
     def finish(self, file: PieceFile, target: Target, name: str) -> None:
-        """The download is over: it has its name, and nobody holds its lock."""
+        """End the download: it gets its final name, and its lock is released."""
         self.home.keep_record(name, file)
         target.finish(file)
         file.close()
@@ -103,7 +103,7 @@ def framed(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("length", [1, CONTENT - 1, CONTENT, CONTENT + 1, LENGTH])
-def test_every_piece_is_framed_as_1x_does(host: Host, length: int) -> None:
+def test_pieces_are_framed_as_in_1x(host: Host, length: int) -> None:
     file, _, content = host.share("a", length)
     host.put(file, content, *range(file.geometry.count))
     for n in range(file.geometry.count):
@@ -128,7 +128,7 @@ def test_a_piece_is_served_from_the_moment_it_is_written(host: Host) -> None:
     assert [host.piece("a", n).status for n in (0, 2)] == [404, 404]
 
 
-def test_a_file_of_unknown_length(host: Host) -> None:
+def test_a_file_of_unknown_length_is_served(host: Host) -> None:
     file, _, content = host.share("a", -1)
     host.put(file, content, 0)
     assert body(host.piece("a", 0)) == framed(content[:CONTENT])
@@ -140,7 +140,7 @@ def test_a_file_of_unknown_length(host: Host) -> None:
     assert host.piece("a", 2).status == 416
 
 
-def test_a_length_that_becomes_known_while_a_request_is_looked_at(host: Host) -> None:
+def test_a_length_that_becomes_known_during_a_request(host: Host) -> None:
     file, _, content = host.share("a", -1)
     host.put(file, content, 0)
     assert host.piece("a", 0).status == 206
@@ -157,7 +157,7 @@ def test_a_length_that_becomes_known_while_a_request_is_looked_at(host: Host) ->
     assert body(host.piece("a", 1)) == framed(content[CONTENT : CONTENT + 100])
 
 
-def test_pieces_of_the_origin_itself_are_not_framed(host: Host) -> None:
+def test_ranges_of_the_source_itself_are_not_framed(host: Host) -> None:
     file, _, content = host.share("a", LENGTH)
     host.put(file, content, 0, 1, 2)
     asked = {"cdnSource": "source", "pieceNum": "0", "pieceSize": str(PIECE)}
@@ -167,7 +167,7 @@ def test_pieces_of_the_origin_itself_are_not_framed(host: Host) -> None:
     assert host.ask("/peer/file/a", {**asked, "cdnSource": "supernode", "Range": "bytes=0-99"}).status == 206
 
 
-def test_nobody_is_sent_more_than_a_piece_at_once(host: Host) -> None:
+def test_a_request_for_more_than_a_piece_is_refused(host: Host) -> None:
     file, _, content = host.share("a", LENGTH)
     host.put(file, content, 0, 1, 2)
     asked = {"cdnSource": "source", "pieceNum": "0", "pieceSize": str(PIECE)}
@@ -216,7 +216,7 @@ BIG = str(2**63)
     ],
     ids=range(31),
 )
-def test_ranges_and_numbers_that_cannot_be_meant(host: Host, headers: dict[str, str], status: int) -> None:
+def test_invalid_ranges_and_piece_numbers_are_refused(host: Host, headers: dict[str, str], status: int) -> None:
     file, _, content = host.share("a", LENGTH)
     host.put(file, content, 0, 1, 2)
     good = {"Range": "bytes=0-4194303", "pieceNum": "0", "pieceSize": str(PIECE)}
@@ -231,18 +231,18 @@ def test_ranges_and_numbers_that_cannot_be_meant(host: Host, headers: dict[str, 
     ["", ".", "..", "../a", "%2e%2e", "%2e%2e%2fa", "..%2Fhome%2Fpeer.lock", "%2Fetc%2Fpasswd", "/etc/passwd", "a%2Fb", "a/b",
      "a%00", "%00", ".a", "a%0Ab", "a b", "%C3%A4", "%FF", "a" * 201, "a" * 5000, "a%5Cb", "a*"],
 )  # fmt: skip
-def test_names_that_are_no_plain_segment(host: Host, route: str, name: str) -> None:
+def test_names_that_are_not_a_plain_segment_are_refused(host: Host, route: str, name: str) -> None:
     headers = {"Range": "bytes=0-4194303", "pieceNum": "0", "pieceSize": str(PIECE), "rateLimit": "1"}
     assert host.ask(route + name, headers).status == 400
 
 
-def test_an_unknown_name(host: Host) -> None:
+def test_an_unknown_name_is_refused(host: Host) -> None:
     answer = host.piece("nosuch", 0)
     assert (answer.status, body(answer)) == (500, b"failed to get taskPath: nosuch\n")
 
 
 @pytest.mark.parametrize("path", ["/", "/nosuch", "/peer/file", "/server/ping/", "//server/ping", "/metrics"])
-def test_an_unknown_path(host: Host, path: str) -> None:
+def test_an_unknown_path_is_not_found(host: Host, path: str) -> None:
     answer = host.ask(path)
     assert (answer.status, body(answer)) == (404, b"404 page not found\n")
 
@@ -262,7 +262,7 @@ def test_a_link_out_of_the_home_is_not_followed(host: Host) -> None:
     assert host.piece("a", 0).status == 500
 
 
-def test_an_output_that_somebody_changes_is_served_no_longer(host: Host) -> None:
+def test_an_output_changed_by_another_program_is_not_served(host: Host) -> None:
     file, target, content = host.share("a", LENGTH)
     host.put(file, content, 0, 1, 2)
     host.finish(file, target, "a")
@@ -273,7 +273,7 @@ def test_an_output_that_somebody_changes_is_served_no_longer(host: Host) -> None
     assert host.piece("a", 2).status == 404
 
 
-def test_an_output_that_somebody_cuts_is_served_no_longer(host: Host) -> None:
+def test_an_output_truncated_by_another_program_is_not_served(host: Host) -> None:
     file, target, content = host.share("a", LENGTH)
     host.put(file, content, 0, 1, 2)
     host.finish(file, target, "a")
@@ -283,7 +283,7 @@ def test_an_output_that_somebody_cuts_is_served_no_longer(host: Host) -> None:
     assert host.piece("a", 0).status == 404
 
 
-def test_a_file_is_served_while_it_is_asked_for_and_not_much_longer(host: Host) -> None:
+def test_a_file_expires_when_it_is_not_requested_any_more(host: Host) -> None:
     file, target, content = host.share("a", 1000, expire=100.0)
     host.put(file, content, 0)
     host.finish(file, target, "a")
@@ -300,7 +300,7 @@ def test_a_file_is_served_while_it_is_asked_for_and_not_much_longer(host: Host) 
     assert host.routes.served() == []
 
 
-def test_one_that_is_asked_for_all_the_time_is_marked_as_used_all_the_time(host: Host) -> None:
+def test_frequent_requests_renew_the_expiry(host: Host) -> None:
     file, target, content = host.share("a", 1000, expire=100.0)
     host.put(file, content, 0)
     host.finish(file, target, "a")
@@ -311,7 +311,7 @@ def test_one_that_is_asked_for_all_the_time_is_marked_as_used_all_the_time(host:
     assert host.routes.sweep() == []
 
 
-def test_a_download_that_runs_does_not_expire(host: Host) -> None:
+def test_a_running_download_does_not_expire(host: Host) -> None:
     file, target, content = host.share("a", 1000, expire=100.0)
     host.put(file, content, 0)
     host.now += 1000
@@ -321,18 +321,18 @@ def test_a_download_that_runs_does_not_expire(host: Host) -> None:
     assert len(host.routes.sweep()) == 1
 
 
-def test_what_another_process_withdrew_is_let_go(host: Host) -> None:
+def test_a_name_withdrawn_by_another_process_is_not_served(host: Host) -> None:
     file, _, content = host.share("a", 1000)
     host.put(file, content, 0)
     answer = host.piece("a", 0)
     host.home.withdraw("a")
     assert host.piece("a", 0).status == 500
-    # An answer on its way keeps what it sends.
+    # A response in progress keeps its file.
     assert body(answer) == framed(content)
 
 
 @pytest.mark.parametrize("by", ["message", "look"])
-def test_what_is_withdrawn_leaves_no_descriptor_and_is_told(host: Host, by: str) -> None:
+def test_withdrawn_files_are_closed_and_reported(host: Host, by: str) -> None:
     files = {}
     for name in ("a", "b", "c"):
         file, target, content = host.share(name, 1000)
@@ -362,21 +362,21 @@ def test_what_is_withdrawn_leaves_no_descriptor_and_is_told(host: Host, by: str)
 
 
 @pytest.mark.parametrize("message", [b"[]", b'{"withdraw": 1}', b'{"withdraw": ["../x"]}', b'{"withdraw": [[]]}', b"[" * 9000, b"\xff"])
-def test_hostile_withdrawals(host: Host, message: bytes) -> None:
+def test_invalid_withdrawals_are_refused(host: Host, message: bytes) -> None:
     host.share("a", 1000)
     announcer = ContentAnnouncer(host.home, 1, lambda: host.now, lambda: Dialer(()))
     assert not Withdrawals(host.routes, announcer, lambda gone: None)(message)
     assert host.home.names() == ["a"]
 
 
-def test_many_downloads_do_not_keep_many_files_open(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_open_files_is_bounded(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dfengine.peer.routes.OPEN_FILES", 3)
     contents = {}
     for n in range(6):
         file, target, contents[f"n{n}"] = host.share(f"n{n}", 100, seed=n)
         host.put(file, contents[f"n{n}"], 0)
         host.finish(file, target, f"n{n}")
-    gc.collect()  # what earlier tests left open would be closed in between
+    gc.collect()  # files left open by earlier tests would be closed in between
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         for name, content in contents.items():
@@ -385,7 +385,7 @@ def test_many_downloads_do_not_keep_many_files_open(host: Host, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("total", "asked", "allowed"), [(0, 10737418240, 10737418240), (1000, 5000, 1000), (1000, 500, 500)])
-def test_the_rate_that_a_task_may_use(host: Host, total: int, asked: int, allowed: int) -> None:
+def test_the_rate_granted_to_a_task_is_bounded_by_the_total_limit(host: Host, total: int, asked: int, allowed: int) -> None:
     host.limit.set_rate(total, 0.0)
     assert body(host.ask("/rate/a", {"rateLimit": str(asked)})) == str(allowed).encode()
     assert host.ask("/rate/a").status == 400
@@ -393,16 +393,16 @@ def test_the_rate_that_a_task_may_use(host: Host, total: int, asked: int, allowe
 
 
 @pytest.mark.parametrize("client", ["127.0.0.1", "127.0.0.9", "::1", "10.0.0.7"])
-def test_nobody_sets_the_total_limit_by_a_request(host: Host, client: str) -> None:
-    """Loopback is every user's."""
+def test_requests_cannot_set_the_total_limit(host: Host, client: str) -> None:
+    """Every user's processes can connect on loopback."""
     for path in ("/check/a", "/client/finish?taskFileName=a", "/server/ping", "/rate/a"):
         assert host.ask(path, {"totalLimit": "1", "rateLimit": "1"}, client).status == 200
     assert host.limit.rate == 0
 
 
-def test_pieces_as_recorded(host: Host) -> None:
-    """Exchanges with 1.x's peer server of a file of the same length. Its answers to pieces 3 and 5, past the end, are a defect of 1.x (206,
-    five bytes whose head announces a negative length): 416 is the rule."""
+def test_responses_to_piece_requests_agree_with_the_recorded_ones(host: Host) -> None:
+    """Exchanges with 1.x's peer server for a file of the same length. Its responses to pieces 3 and 5, past the end, are a defect of 1.x
+    (206, five bytes whose head announces a negative length): 416 is the rule."""
     file, _, content = host.share("a", LENGTH)
     host.put(file, content, 0, 1, 2)
     for exchange in samples("peer_piece"):
@@ -425,7 +425,7 @@ def test_pieces_as_recorded(host: Host) -> None:
         assert sent[4:-1] == content[first - 5 * int(headers["piecenum"]) :][: len(sent) - 5]
 
 
-def test_local_exchanges_as_recorded(host: Host) -> None:
+def test_responses_to_local_requests_agree_with_the_recorded_ones(host: Host) -> None:
     for exchange in samples("local"):
         recorded = exchange["response"]
         answer = host.ask(exchange["request"]["target"], exchange["request"]["headers"])
@@ -440,7 +440,7 @@ def samples(name: str) -> list[dict[str, Any]]:
 
 
 def finished(host: Host) -> tuple[str, bytes]:
-    """A download that is over; its output and content."""
+    """Return the output and the content of a finished download."""
     file, target, content = host.share("a", LENGTH)
     for n in range(file.geometry.count):
         part = content[n * CONTENT : (n + 1) * CONTENT]
@@ -452,7 +452,7 @@ def finished(host: Host) -> tuple[str, bytes]:
 
 
 def changed(path: str, at: int, byte: int) -> None:
-    """The file's byte, and no time that can be set back. The kernel's clock of files ticks some hundred times a second."""
+    """Change a byte, and restore all times that can be set. The kernel's clock of files ticks some hundred times a second."""
     state = os.stat(path)
     with open(path, "r+b") as out:
         out.seek(at)
@@ -463,7 +463,7 @@ def changed(path: str, at: int, byte: int) -> None:
 
 
 def sent(host: Host, n: int) -> bool:
-    """Piece n is sent, after its check where it must be; else its connection is closed."""
+    """Whether piece n is sent, after its check if one is required; otherwise the connection is closed."""
     answer = host.piece("a", n)
     assert isinstance(answer, Parts)
     there, here = socket.socketpair()
@@ -482,7 +482,7 @@ def sent(host: Host, n: int) -> bool:
     return True
 
 
-def test_a_finished_file_is_sent_as_it_is_while_nothing_happens_to_it(host: Host) -> None:
+def test_an_unchanged_finished_file_is_sent_without_a_check(host: Host) -> None:
     finished(host)
     answer = host.piece("a", 0)
     assert isinstance(answer, Parts)
@@ -491,8 +491,8 @@ def test_a_finished_file_is_sent_as_it_is_while_nothing_happens_to_it(host: Host
     assert part.resident()
 
 
-def test_a_byte_that_changes_in_a_finished_file_is_found_before_it_is_sent(host: Host) -> None:
-    """Its times are set back, but for the one that cannot be."""
+def test_a_changed_byte_of_a_finished_file_is_detected_before_it_is_sent(host: Host) -> None:
+    """Its times are restored, except ctime, which cannot be set."""
     path, content = finished(host)
     assert sent(host, 0)
     changed(path, 100, content[100] ^ 1)
@@ -500,10 +500,10 @@ def test_a_byte_that_changes_in_a_finished_file_is_found_before_it_is_sent(host:
     assert sent(host, 1)
     assert host.piece("a", 0).status == 404
     changed(path, 100, content[100])
-    assert sent(host, 0), "it is right again"
+    assert sent(host, 0), "the content is right again"
 
 
-def test_a_finished_file_whose_links_change_is_sent_still(host: Host) -> None:
+def test_a_finished_file_is_still_sent_after_its_links_change(host: Host) -> None:
     path, _ = finished(host)
     os.link(path, path + "-link")
     assert [sent(host, n) for n in range(3)] == [True, True, True]
@@ -511,7 +511,7 @@ def test_a_finished_file_whose_links_change_is_sent_still(host: Host) -> None:
     assert sent(host, 0)
 
 
-def test_a_change_shows_too_where_the_home_could_only_copy_the_record(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_are_detected_where_the_record_was_copied_instead_of_linked(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError
 

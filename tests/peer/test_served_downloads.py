@@ -1,4 +1,4 @@
-"""Who connects to hand over a stream, and does not."""
+"""Processes that connect to hand over a stream, and fail to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dfengine.storage.home import Entry, Home
 from dfengine.storage.slots import SlotFile
 
 
-def test_a_process_that_hands_over_nothing_is_hung_up_on(tmp_path: Path) -> None:
+def test_a_process_that_hands_over_nothing_is_disconnected(tmp_path: Path) -> None:
     home, clock = Home(str(tmp_path / "home")), [100.0]
     hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: clock[0])
     silent = fd_passing.send_descriptors(home.sockets, b"", [])
@@ -33,8 +33,8 @@ def test_a_process_that_hands_over_nothing_is_hung_up_on(tmp_path: Path) -> None
     hosted.close()
 
 
-def test_a_stream_that_is_over_when_it_comes_runs_no_more(tmp_path: Path) -> None:
-    """A connection that is reset is readable once for uvloop: the stream and its end come together."""
+def test_a_stream_that_has_ended_on_arrival_does_not_run(tmp_path: Path) -> None:
+    """A connection that is reset is readable once for uvloop: the stream and its end arrive together."""
     home = Home(str(tmp_path / "home"))
     hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: 100.0)
     file = SlotFile.allocate(Geometry(100))
@@ -46,7 +46,7 @@ def test_a_stream_that_is_over_when_it_comes_runs_no_more(tmp_path: Path) -> Non
     hosted.close()
 
 
-def test_nobody_takes_the_name_of_a_stream_that_is_served(tmp_path: Path) -> None:
+def test_the_name_of_a_served_stream_cannot_be_taken(tmp_path: Path) -> None:
     home = Home(str(tmp_path / "home"))
     hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: 100.0)
     lines, files = [], []
@@ -58,7 +58,7 @@ def test_nobody_takes_the_name_of_a_stream_that_is_served(tmp_path: Path) -> Non
     shared = hosted.entry("f-1-2.000")
     assert shared is not None
     assert shared.cid == "first"
-    assert lines[1].recv(1) == b"", "it is hung up on"
+    assert lines[1].recv(1) == b"", "the second connection is closed"
     for line in lines:
         line.close()
     for file in files:
@@ -66,14 +66,14 @@ def test_nobody_takes_the_name_of_a_stream_that_is_served(tmp_path: Path) -> Non
     hosted.close()
 
 
-def test_a_host_without_descriptors_does_not_ask_for_them_over_and_over(tmp_path: Path) -> None:
+def test_a_host_without_free_descriptors_does_not_retry_accept_in_a_loop(tmp_path: Path) -> None:
     home, loop = Home(str(tmp_path / "home")), asyncio.new_event_loop()
     listener = fd_passing.listen(home.sockets)
     full = [True]
     tries: list[bool] = []
 
     class Listener:
-        """As the listener, but without a descriptor for who connects."""
+        """As the listener, but without a free descriptor for connections."""
 
         fileno, close = staticmethod(listener.fileno), staticmethod(listener.close)
 

@@ -1,4 +1,4 @@
-"""What a command line makes of a download, before anything is downloaded."""
+"""Settings that a command line yields, before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ URL = "http://o/dir/f.bin"
 
 
 class _Began(Exception):
-    """Everything was checked, and the download would begin."""
+    """All checks have passed, and the download would start."""
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory; no download begins."""
+    """The working directory; no download starts."""
     monkeypatch.chdir(tmp_path)
 
     def began(settings: GetSettings, bar: bool, values: dict[str, Any]) -> None:
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(*words: str) -> GetSettings:
-    """The settings that a download would begin with."""
+    """Return the settings that a download would start with."""
     values = plain_parser.read(words)
     assert values is not None
     with pytest.raises(_Began) as began:
@@ -76,14 +76,14 @@ def told(*words: str) -> GetSettings:
         (["-P", "a", "-o", "b/c", "--create-dirs"], {"output": "a/b/c"}),
     ],
 )
-def test_what_flags_say(words: list[str], said: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_are_mapped_to_settings(words: list[str], said: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "isatty", lambda fd: False)
     settings = told(URL, *words)
     assert {name: getattr(settings, name) for name in said} == said
     assert os.path.isdir(os.path.dirname(settings.output) or ".")
 
 
-def test_a_url_of_any_bytes() -> None:
+def test_a_url_of_arbitrary_bytes_is_percent_encoded() -> None:
     assert told("http://o/\udce9 x").url == "http://o/%E9%20x"
     assert os.fsencode(told("http://o/\udce9").output) == b"\xe9"
     assert os.fsencode(told("http://o/%E8").output) == b"\xe8"
@@ -104,7 +104,7 @@ def test_a_url_of_any_bytes() -> None:
         (["-u", "me:secret", "--user", "you:secret"], "two users"),
     ],
 )
-def test_what_cannot_be_meant(words: list[str], said: str) -> None:
+def test_contradictory_arguments_are_rejected(words: list[str], said: str) -> None:
     values = plain_parser.read([*words, *([] if "-u" in words and URL in words else [URL])])
     assert values is not None
     with pytest.raises(BadValue, match=said) as told:
@@ -112,7 +112,7 @@ def test_what_cannot_be_meant(words: list[str], said: str) -> None:
     assert "secret" not in str(told.value)
 
 
-def test_a_stream_to_a_terminal_or_to_what_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_to_a_terminal_or_to_a_closed_stdout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for words in (["-o", "-"], ["--stream"], ["-o", "/dev/stdout"], ["-o", "/dev/fd/1"]):
         values = plain_parser.read([URL, *words])
         assert values is not None
@@ -126,7 +126,7 @@ def test_a_stream_to_a_terminal_or_to_what_was_closed(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_an_output_that_exists_is_skipped(folder: Path, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+def test_an_existing_output_is_skipped_with_skip_existing(folder: Path, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
     (folder / "f.bin").write_text("old")
     values = plain_parser.read([URL, "--skip-existing", *(["--json"] if as_json else [])])
     assert values is not None
@@ -141,7 +141,7 @@ def test_an_output_that_exists_is_skipped(folder: Path, capsys: pytest.CaptureFi
 
 @pytest.fixture
 def header(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the origin says in Content-Disposition, under "said"; "asked" is the URL it was asked for."""
+    """The origin's Content-Disposition is "said"; "asked" is the requested URL."""
     found = {"said": ""}
     module = ModuleType("dfengine.origin.schemes")
 
@@ -155,7 +155,7 @@ def header(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return found
 
 
-def test_the_origin_names_the_output(folder: Path, header: dict[str, str]) -> None:
+def test_the_output_is_named_by_content_disposition(folder: Path, header: dict[str, str]) -> None:
     header["said"] = "attachment; filename=told.bin"
     (folder / "d").mkdir()
     assert told(URL, "-J").output == "told.bin"
@@ -167,7 +167,7 @@ def test_the_origin_names_the_output(folder: Path, header: dict[str, str]) -> No
         assert told(URL, "-J").output == "f.bin"
 
 
-def test_the_origin_does_not_choose_which_file_is_replaced(folder: Path, header: dict[str, str]) -> None:
+def test_the_origin_cannot_choose_an_existing_file_to_be_replaced(folder: Path, header: dict[str, str]) -> None:
     header["said"] = "attachment; filename=Makefile"
     (folder / "Makefile").write_text("mine")
     values = plain_parser.read([URL, "-J"])
@@ -180,7 +180,7 @@ def test_the_origin_does_not_choose_which_file_is_replaced(folder: Path, header:
 
 @pytest.fixture
 def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user whom neither HOME nor the user database gives a home directory."""
+    """A user without a home directory in HOME and in the user database."""
 
     def unknown(uid: int) -> None:
         raise KeyError(uid)
@@ -190,7 +190,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("homeless")
-def test_without_a_home_directory_none_is_named_by_a_tilde(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_home_directory_no_path_with_a_tilde_is_used(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = told(URL, "-n", "node")
     assert settings.pattern == "cdn"
     assert "serves no peers: no home directory is known: set HOME, or use --home DIR" in capsys.readouterr().err
@@ -211,6 +211,6 @@ def test_without_a_home_directory_none_is_named_by_a_tilde(folder: Path, capsys:
     assert os.listdir(folder) == []
 
 
-def test_without_home_the_user_database_is_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_home_variable_the_user_database_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME", raising=False)
     assert home.found("~/x", "--home DIR") == os.path.join(pwd.getpwuid(os.getuid()).pw_dir, "x")

@@ -16,7 +16,7 @@ from dfengine.errors import BadValue
 
 @pytest.fixture(autouse=True)
 def no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """1.x's files are in a directory of the test."""
+    """Move 1.x's configuration files to a directory of the test."""
     monkeypatch.setattr(compat, "FILES", {name: str(tmp_path / f"{name}.yml") for name in compat.NAMES})
     return tmp_path
 
@@ -42,12 +42,12 @@ DFDAEMON = [
 
 
 def typed(name: str, given: list[str]) -> dict[str, object]:
-    """The settings that the command line of 1.x means; it can be typed."""
+    """Return the settings of a command line of 1.x."""
     role, *words = compat.words(name, given)
     return cli.main.commands[role].make_context(role, words).params
 
 
-def test_every_flag_of_1x_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_flag_of_1x_is_accepted(capsys: pytest.CaptureFixture[str]) -> None:
     found = typed("dfget", DFGET)
     assert [str(node) for node in found["nodes"]] == ["a:8002", "b:8003"]  # type: ignore[attr-defined]
     assert (found["expiretime"], found["timeout"], found["verbose"]) == (180, 60, True)
@@ -64,13 +64,13 @@ def test_every_flag_of_1x_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         assert compat.words(name, ["version"]) == ["version"]
 
 
-def test_the_guide_names_every_flag() -> None:
+def test_the_migration_guide_names_every_flag() -> None:
     guide = (Path(__file__).parents[2] / "docs/migrate-from-dragonfly-1.md").read_text()
     said = set(re.findall(r"`(-{1,2}[A-Za-z][A-Za-z-]*)`", guide))
     assert {word.partition("=")[0] for word in (*DFGET, *SUPERNODE, *DFDAEMON) if word.startswith("-")} <= said
 
 
-def test_its_files_are_read_and_overridden(no_files: Path) -> None:
+def test_configuration_files_of_1x_are_read_and_overridden_by_flags(no_files: Path) -> None:
     (no_files / "dfget.yml").write_text("nodes: [n1, n2=2]\nlocalLimit: 20M\nminRate: 64K\nworkHome: /w\nother: {}\n")
     found = typed("dfget", ["-u", "http://h/f", "-s", "1M"])
     assert ([str(node) for node in found["nodes"]], found["locallimit"], found["home"]) == (["n1:8002", "n2:8002"], 1 << 20, "/w")  # type: ignore[attr-defined]
@@ -90,7 +90,7 @@ def test_its_files_are_read_and_overridden(no_files: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["- a", "base: 5", "a: [", "base: {listenPort: [1]}", "\0"])
-def test_files_that_say_nothing_are_refused(no_files: Path, text: str) -> None:
+def test_invalid_configuration_files_are_rejected(no_files: Path, text: str) -> None:
     (no_files / "supernode.yml").write_text(text)
     with pytest.raises(BadValue):
         compat.words("supernode", [])
@@ -100,12 +100,12 @@ WORDS = [word for word in (*DFGET, *SUPERNODE, *DFDAEMON, "server", "", "--", "-
 
 
 @given(st.sampled_from(sorted(compat.NAMES)), st.lists(st.sampled_from(WORDS)))
-def test_any_words_make_words(name: str, given: list[str]) -> None:
+def test_any_words_of_1x_are_translated_to_a_command(name: str, given: list[str]) -> None:
     found = compat.words(name, given)
     assert found[0] in ("get", "peer", "supernode", "proxy", "version")
 
 
-def test_links_replace_nothing(no_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_do_not_replace_existing_files(no_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = no_files / "bin" / "dfengine"
     program.parent.mkdir()
     program.touch(0o755)

@@ -65,7 +65,7 @@ logConfig:
 """
 
 
-def test_as_it_is_documented(tmp_path: Path) -> None:
+def test_the_documented_configuration_is_read(tmp_path: Path) -> None:
     path = tmp_path / "dfdaemon.yml"
     path.write_text(DOCUMENTED)
     (tmp_path / "df.crt").touch()
@@ -87,7 +87,7 @@ def test_as_it_is_documented(tmp_path: Path) -> None:
     assert (told.cert, told.key) == (str(tmp_path / "df.crt"), "df.key")
 
 
-def test_little() -> None:
+def test_empty_and_short_configurations_are_read() -> None:
     found, legacy, left = dfdaemon.settings({})
     assert (found, left, forwarding(ProxySettings(), legacy).chosen.of("http://h/").do) == ({}, [], "direct")
     assert dfdaemon.settings({"registry_mirror": {"direct": True}})[2] == ["registry_mirror: direct"]
@@ -109,13 +109,13 @@ def test_little() -> None:
         {"hijack_https": {"hosts": [{"regx": "["}]}}, {"hijack_https": {"cert": "a"}}, {"hijack_https": {"hosts": [{"certs": "a"}]}},
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant(content: dict[str, object]) -> None:
+def test_invalid_settings_are_rejected(content: dict[str, object]) -> None:
     with pytest.raises(BadValue):
         dfdaemon.settings(content)
 
 
 @pytest.mark.parametrize("text", ["[]", "a", "{", "\t", "\0", "- a\n- b"])
-def test_what_is_no_mapping(tmp_path: Path, text: str) -> None:
+def test_files_without_a_mapping_and_missing_files_are_rejected(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.yml"
     path.write_text(text)
     with pytest.raises(BadValue):
@@ -129,7 +129,7 @@ PLAIN = st.none() | st.booleans() | st.integers() | st.text(max_size=9)
 
 @given(st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3), max_leaves=9),
        st.sampled_from(["registry_mirror", "port", "hostIp", "ratelimit", "supernodes", "dfget_flags", "proxies", "hijack_https", "else"]))
-def test_any_value_is_meant_or_refused(value: object, key: str) -> None:
+def test_any_value_is_read_or_rejected(value: object, key: str) -> None:
     try:
         found, _, left = dfdaemon.settings({key: value})
     except BadValue:

@@ -1,4 +1,4 @@
-"""Configuration files and variables mean to a program what they mean to the command line."""
+"""Configuration files and variables have the same meaning for a program as for the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHOICES = (PATTERN, PRIVATE, SIGN)
 
 
 def sample(option: Option) -> str:
-    """A text that the option takes: of a choice the last one."""
+    """Return a text that the option accepts; for a choice, its last value."""
     return SAMPLES.get(option.kind) or (option.kind.rpartition("|")[2] if option.kind in CHOICES else "text")
 
 
@@ -32,7 +32,7 @@ OPTIONS = [option for option in GET if option.name in set(keywords.table()) - en
 
 @pytest.fixture(autouse=True)
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's folder of configuration files; no other settings come from outside."""
+    """The user's directory of configuration files; all other external settings are removed."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     for variable in [name for name in os.environ if name.startswith("DFENGINE")]:
         monkeypatch.delenv(variable)
@@ -42,7 +42,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def by_click(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the command line makes of files and variables; flags and lists that are not given are left out."""
+    """Return the command line's values from files and variables; flags and lists that are not given are left out."""
     found: dict[str, Any] = {}
     monkeypatch.setattr(command, "get", found.update)
     done = CliRunner().invoke(cli.main, ["get"], catch_exceptions=False)
@@ -52,22 +52,24 @@ def by_click(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 class TestEachOption:
-    def test_as_a_variable(self, option: Option, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_variable_has_the_same_meaning_as_for_the_command_line(self, option: Option, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(option.variable("get"), sample(option))
         assert environment.read() == by_click(monkeypatch) != {}
 
-    def test_in_a_file(self, option: Option, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_setting_in_a_file_has_the_same_meaning_as_for_the_command_line(
+        self, option: Option, files: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         (files / "a.yml").write_text(f"get: {{{option.key}: '{sample(option)}'}}")
         assert environment.read() == by_click(monkeypatch) != {}
 
-    def test_an_empty_variable_is_none(self, option: Option, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_empty_variable_is_ignored(self, option: Option, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(option.variable("get"), "")
         assert environment.read() == by_click(monkeypatch) == {}
 
 
 @pytest.mark.parametrize("text", ["a b", " a\tb ", "A: b\nC: d e"])
 @pytest.mark.parametrize("name", ["nodes", "headers", "cacerts", "secret_file"])
-def test_several_in_one_variable(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_values_in_one_variable(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"DFENGINE_GET_{name.upper()}", text)
     if name == "headers" and ":" not in text:
         with pytest.raises(BadValue, match="DFENGINE_GET_HEADERS"):
@@ -81,29 +83,29 @@ def test_several_in_one_variable(name: str, text: str, monkeypatch: pytest.Monke
         assert environment.read() == by_click(monkeypatch) != {}
 
 
-def test_variables_override_files_and_later_files_earlier_ones(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_override_files_and_later_files_override_earlier_ones(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (files / "a.yml").write_text("get: {minrate: 1M, retry: 1, nodes: [a, b]}")
     (files / "b.yml").write_text("get: {retry: 2, output: elsewhere}")
     monkeypatch.setenv("DFENGINE_GET_MINRATE", "2M")
     monkeypatch.setenv("DFENGINE_GET_JSON", "1")
     found = environment.read()
     assert (found["minrate"], found["retry"], [node.host for node in found["nodes"]]) == (2 << 20, 2, ["a", "b"])
-    assert set(found) == {"minrate", "retry", "nodes"}, "where the output goes and what is printed is not a program's"
+    assert set(found) == {"minrate", "retry", "nodes"}, "output and format are settings of the command, not of a program"
 
 
-def test_the_user_in_the_form_of_1x(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_after_the_url_as_in_1x(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFENGINE_GET_U", "http://o/f me:secret")
     assert environment.read() == {"user": "me:secret"}
 
 
 @pytest.mark.parametrize(("name", "text"), [("MINRATE", "fast"), ("NOTBS", "perhaps"), ("NODES", "a,,b"), ("PATTERN", "zzz")])
-def test_what_is_wrong_says_where(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_name_the_variable(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"DFENGINE_GET_{name}", text)
     with pytest.raises(BadValue, match=f"DFENGINE_GET_{name}"):
         environment.read()
 
 
-def test_what_is_wrong_in_a_file_says_where(files: Path) -> None:
+def test_errors_name_the_setting_of_a_file(files: Path) -> None:
     (files / "a.yml").write_text("get: {connect-timeout: soon}")
     with pytest.raises(BadValue, match=r"get\.connect-timeout"):
         environment.read()

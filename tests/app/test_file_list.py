@@ -1,4 +1,4 @@
-"""Which file is put where, and that no two are put at one place."""
+"""Outputs of downloads of several files, which must be distinct."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_urls_name_their_files() -> None:
+def test_outputs_are_named_by_their_urls() -> None:
     found = file_list.of_urls(several("d", create_dirs=True), ["http://o/a", "http://p/b%20c?q"])
     assert [(each.settings.url, each.settings.output) for each in found] == [("http://o/a", "d/a"), ("http://p/b%20c?q", "d/b c")]
     assert os.path.isdir("d")
 
 
-def test_a_missing_directory_is_told_before_anything_is_begun() -> None:
+def test_a_missing_directory_is_reported_before_any_download_starts() -> None:
     with pytest.raises(StorageError, match="--create-dirs"):
         file_list.of_urls(several("d"), ["http://o/a", "http://o/b"])
 
 
 @pytest.mark.parametrize("urls", [["http://o/a", "http://p/a"], ["http://o/a?1", "http://o/b", "http://o/%61"]])
-def test_two_urls_of_one_output_are_refused(urls: list[str]) -> None:
+def test_two_urls_with_one_output_are_refused(urls: list[str]) -> None:
     with pytest.raises(BadValue, match="two URLs have the output a"):
         file_list.of_urls(several(), urls)
 
 
-def test_a_list_is_compared_with_the_command_line_too(folder: Path) -> None:
+def test_outputs_of_a_list_and_of_the_command_line_must_be_distinct(folder: Path) -> None:
     (folder / "list").write_bytes(b"http://p/a\n")
     first = file_list.of_urls(several(), ["http://o/a"])
     with file_list.opened("list") as file, pytest.raises(BadValue, match="two URLs have the output a"):
@@ -55,20 +55,20 @@ def test_a_list_is_compared_with_the_command_line_too(folder: Path) -> None:
     assert [each.fault is None for each in found] == [False, True]
 
 
-def test_so_they_are_when_a_link_leads_there(folder: Path) -> None:
+def test_outputs_are_compared_after_resolving_links(folder: Path) -> None:
     (folder / "real").mkdir()
     (folder / "link").symlink_to("real")
     found = listed(b"http://o/a\n dir=real\nhttp://p/a\n dir=link\nhttp://o/b\n dir=link\n")
     assert [each.fault is None for each in found] == [True, False, True]
 
 
-def test_a_url_without_a_name_needs_one() -> None:
+def test_a_url_without_a_file_name_needs_an_output() -> None:
     with pytest.raises(BadValue, match=r"http://o/ names no file.*out="):
         file_list.of_urls(several(), ["http://o/", "http://o/b"])
     assert [each.settings.output for each in listed(b"http://o/\n out=x\n")] == ["x"]
 
 
-def test_a_list_says_its_own_directory_unless_the_command_line_does(folder: Path) -> None:
+def test_dir_in_a_list_may_be_absolute_unless_the_command_line_sets_a_directory(folder: Path) -> None:
     elsewhere = folder / "elsewhere"
     text = b"http://o/a\n dir=" + os.fsencode(elsewhere) + b"\nhttp://o/b\n out=s/c\n"
     assert [each.settings.output for each in listed(text)] == [f"{elsewhere}/a", "s/c"]
@@ -83,7 +83,7 @@ def test_a_list_says_its_own_directory_unless_the_command_line_does(folder: Path
     assert not (folder.parent / "x").exists()
 
 
-def test_a_file_is_checked_as_a_whole(folder: Path) -> None:
+def test_a_list_in_a_file_is_checked_before_the_first_download(folder: Path) -> None:
     (folder / "good").write_bytes(b"http://o/a\nhttp://o/b\n")
     (folder / "bad").write_bytes(b"http://o/a\nhttp://o/b\n out=a\n")
     with file_list.opened("good") as file:
@@ -99,7 +99,7 @@ def test_a_file_is_checked_as_a_whole(folder: Path) -> None:
         file_list.opened("missing")
 
 
-def test_outputs_without_end_take_no_memory_without_end() -> None:
+def test_memory_for_known_outputs_is_bounded() -> None:
     outputs = Outputs(100)
     for n in range(1000):
         outputs.add(f"d{n}/f")
@@ -108,7 +108,7 @@ def test_outputs_without_end_take_no_memory_without_end() -> None:
         outputs.add("d999/f")
 
 
-def test_a_file_that_is_there_is_left_alone(folder: Path) -> None:
+def test_existing_files_are_skipped_with_skip_existing(folder: Path) -> None:
     (folder / "a").write_text("old")
     found = file_list.of_urls(several(skip_existing=True), ["http://o/a", "http://o/b"])
     assert [each.skipped for each in found] == [True, False]

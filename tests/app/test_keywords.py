@@ -1,4 +1,4 @@
-"""Keywords of `dfengine.get` and `dfengine.stream`: what mypy knows of them, and what each value may be."""
+"""Keywords of `dfengine.get` and `dfengine.stream`: their types for mypy, and their values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NODE = SupernodeAddress("n", 8002)
 
 
 class Index:
-    """A whole number of another library."""
+    """An integer type of another library."""
 
     def __index__(self) -> int:
         return 7
@@ -39,7 +39,7 @@ dfengine.get("http://o/f", "out", retry="often")
 """
 
 
-def test_mypy_shows_a_wrong_keyword_and_a_wrong_value(tmp_path: Path) -> None:
+def test_mypy_reports_a_wrong_keyword_and_a_wrong_value(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     done = subprocess.run([sys.executable, "-m", "mypy", str(program)], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -47,7 +47,7 @@ def test_mypy_shows_a_wrong_keyword_and_a_wrong_value(tmp_path: Path) -> None:
     assert lines == {6, 7, 8}, done.stdout + done.stderr
 
 
-def test_the_types_name_what_the_table_has() -> None:
+def test_the_types_agree_with_the_table_of_options() -> None:
     tree = ast.parse(Path(keywords.__file__).read_text())
     named = next(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "Keywords")
     found = {each.target.id for each in named.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)}
@@ -58,7 +58,7 @@ def test_the_types_name_what_the_table_has() -> None:
 
 @pytest.fixture(autouse=True)
 def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which settings name."""
+    """Create the files that settings name."""
     for name in ("a", "b", "file", "n", "s"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
@@ -68,11 +68,11 @@ def settings(**given: Any) -> GetSettings:
     return keywords.settings("http://o/f", "out", keywords.checked({"nodes": ["n:1"], **given}))
 
 
-def test_without_keywords_the_defaults_count() -> None:
+def test_without_keywords_the_defaults_apply() -> None:
     plain = GetSettings(url="http://o/f", output="out", nodes=(SupernodeAddress("n", 1),), quiet=True)
     assert settings() == plain
     own = {name: getattr(GetSettings, name) for name in set(keywords.table()) & set(GetSettings.FIELDS) - {"nodes", "quiet", "secret_file"}}
-    # Nothing is a text of some settings alone: the command line takes no empty path, digest or choice either.
+    # An empty text is accepted by some settings only: the command line accepts no empty path, digest or choice either.
     taken = ("filter", "identifier", "callsystem", "location", "ip", "user")
     own = {name: value for name, value in own.items() if value != "" or name in taken}
     assert settings(**own) == plain
@@ -106,7 +106,7 @@ def test_without_keywords_the_defaults_count() -> None:
         ({"digest": Digest("MD5", "AB" * 16)}, {"digest": Digest("md5", "ab" * 16)}),
     ],
 )  # fmt: skip
-def test_values_and_texts(given: dict[str, Any], meant: dict[str, Any]) -> None:
+def test_values_and_texts_are_converted(given: dict[str, Any], meant: dict[str, Any]) -> None:
     found = settings(**given)
     assert {name: getattr(found, name) for name in meant} == meant
 
@@ -131,19 +131,19 @@ def test_values_and_texts(given: dict[str, Any], meant: dict[str, Any]) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_values_that_cannot_be_meant(given: dict[str, Any]) -> None:
+def test_invalid_values_are_rejected(given: dict[str, Any]) -> None:
     with pytest.raises(BadValue, match=next(iter(given))):
         settings(**given)
 
 
-def test_no_message_shows_a_header() -> None:
+def test_messages_do_not_show_headers() -> None:
     with pytest.raises(BadValue) as told:
         settings(headers=["Bearer-of-a-secret"])
     assert "secret" not in str(told.value)
 
 
 @pytest.mark.parametrize("name", ["minrat", "url_", "device", "output_", "nodes_", "json"])
-def test_another_keyword_is_an_error(name: str) -> None:
+def test_unknown_keywords_raise_type_error(name: str) -> None:
     with pytest.raises(TypeError, match=name):
         dfengine.get("http://o/f", "out", **{name: 1})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=name):

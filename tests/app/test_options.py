@@ -1,4 +1,4 @@
-"""One table, two readers: a plain command line means the same to `plain_parser.read` as to click."""
+"""One table of options, two parsers: a plain command line yields the same with `plain_parser.read` as with click."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PAIRS = st.lists(st.tuples(st.sampled_from(FLAGS), st.sampled_from(TEXTS)), max_
 
 
 def by_click(words: list[str]) -> dict[str, Any] | None:
-    """Settings that were given, by click; None when it has something else to say."""
+    """Return the settings given on the command line, by click; None if click prints an error or help."""
     try:
         context = cli.main.commands["get"].make_context("get", list(words))
     except (click.exceptions.Exit, click.ClickException):
@@ -46,14 +46,14 @@ def by_click(words: list[str]) -> dict[str, Any] | None:
 
 
 @given(st.one_of(WORDS, PAIRS))
-def test_plain_command_lines_mean_what_click_says(words: list[str]) -> None:
+def test_plain_command_lines_are_parsed_as_by_click(words: list[str]) -> None:
     found = plain_parser.read(words)
     if found is not None:
         assert found == by_click(words)
 
 
 @pytest.mark.parametrize("line", ["http://h/f", "https://h/f -o x", "-o x http://h/f", "--json -n node http://h/f"])
-def test_a_url_without_a_command_is_answered_with_get(line: str) -> None:
+def test_a_url_without_a_command_suggests_get(line: str) -> None:
     done = CliRunner().invoke(cli.main, line.split())
     assert done.exit_code == 2
     assert "did you mean `dfengine get http" in done.output
@@ -63,7 +63,7 @@ def test_a_url_without_a_command_is_answered_with_get(line: str) -> None:
     ("gett http://h/f", "Did you mean 'get'"), ("supernode http://h/f", "unexpected extra argument"), ("--help http://h/f", "Usage"),
     ("-o x", "No such option"), ("--frob get http://h/f", "No such option"),
 ])
-def test_other_lines_are_answered_as_they_are(line: str, said: str) -> None:
+def test_other_invalid_lines_get_clicks_own_errors(line: str, said: str) -> None:
     assert said in CliRunner().invoke(cli.main, line.split()).output
 
 
@@ -78,7 +78,7 @@ def test_other_lines_are_answered_as_they_are(line: str, said: str) -> None:
         ["http://o/f", "--md5", "0" * 32, "-s", "20M", "--timeout=5m", "-p", "cdn", "--digest", "xxh3:" + "0" * 32],
     ],
 )
-def test_what_users_write_is_plain(words: list[str]) -> None:
+def test_usual_command_lines_are_parsed_without_click(words: list[str]) -> None:
     found = plain_parser.read(words)
     assert found is not None
     assert found == by_click(words)
@@ -89,12 +89,12 @@ def test_what_users_write_is_plain(words: list[str]) -> None:
     [["--help"], ["--nonsense"], ["--port", "x"], ["-o"], ["--json=1"], ["--", "a"], ["-oout"], ["--rate"], ["--minrate", ""],
      ["--version"], ["-V"], ["-OL", "a"], ["-C", "100"], ["--connections", "17"], ["--retry", "-1"], ["-r", "5-1"]],
 )
-def test_the_rest_is_clicks(words: list[str]) -> None:
+def test_other_command_lines_are_left_to_click(words: list[str]) -> None:
     assert plain_parser.read(words) is None
 
 
 @pytest.mark.parametrize(("role", "option"), SHOWN, ids=str)
-def test_the_defaults_that_help_shows_are_the_settings_own(role: str, option: options.Option) -> None:
+def test_help_shows_the_defaults_of_the_settings(role: str, option: options.Option) -> None:
     own = getattr(help.SETTINGS[role], option.name, None)
     text, _, _ = help.default(role, option).partition(",")
     if option.kind == option_kinds.FLAG:
@@ -102,11 +102,11 @@ def test_the_defaults_that_help_shows_are_the_settings_own(role: str, option: op
     elif text not in (*"", option.default.partition(",")[0]):
         assert option_kinds.KINDS[option.kind].read(text) == own
     else:
-        assert own in (None, "", (), 0, -1), "help does not say it"
+        assert own in (None, "", (), 0, -1), "help does not state the default"
 
 
 @pytest.mark.parametrize("role", options.COMMANDS)
-def test_help_has_a_line_for_each_option(role: str) -> None:
+def test_help_has_one_line_for_each_option(role: str) -> None:
     lines = CliRunner().invoke(cli.main, [role, "--help"]).output.splitlines()
     assert max(map(len, lines)) <= help.WIDTH
     columns = set()
@@ -116,14 +116,14 @@ def test_help_has_a_line_for_each_option(role: str) -> None:
         assert found[0].endswith(f"[default: {help.default(role, option)}]" if help.default(role, option) else option.help)
         columns.add(found[0].index(option.help))
     assert len(columns) == 1
-    assert not [line for line in lines if line.startswith("     ")], "no line goes on in another"
+    assert not [line for line in lines if line.startswith("     ")], "no line is wrapped"
     for example in help.EXAMPLES[role]:
         assert f"  {example}" in lines
         assert "-" in example
 
 
 @pytest.mark.parametrize("role", options.COMMANDS)
-def test_examples_can_be_typed(role: str) -> None:
+def test_examples_in_help_are_valid(role: str) -> None:
     for example in help.EXAMPLES[role]:
         program, command, *words = example.replace("HEX", "0" * 64).partition(" |")[0].split()
         assert (program, command) == ("dfengine", role)
@@ -137,14 +137,14 @@ SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces
            "level": "error", "task order": "url", "host order": "seen", "ip": "127.0.0.2", option_kinds.FLAG: "1"}  # fmt: skip
 
 NEEDED = {"share": ("FILE",), "cache": ("ls",), "preheat": ("ls",)}
-"""Arguments without which a command is none."""
+"""Arguments that a command requires."""
 
 
 @pytest.mark.parametrize(("role", "option"), SHOWN, ids=str)
-def test_each_option_is_a_variable_and_a_setting_of_files(
+def test_each_option_is_read_from_a_variable_and_from_files(
     role: str, option: options.Option, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Weaker than the command line, and a variable is stronger than a file."""
+    """The command line overrides a variable, and a variable overrides a file."""
     text, other = SAMPLES.get(option.kind, "7"), "http://o/g" if option.kind == "url" else SAMPLES.get(option.kind, "8")
     file = tmp_path / "a.yml"
     file.write_text(json.dumps({role: {option.key: [other] if option.many else other}}))
@@ -166,7 +166,7 @@ def test_each_option_is_a_variable_and_a_setting_of_files(
         assert found(option.flags[0], other) == read(other)
 
 
-def test_several_of_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_values_in_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFENGINE_GET_NODES", "a,b:1")
     assert cli.main.commands["get"].make_context("get", ["http://o/f"]).params["nodes"] == (SupernodeAddress("a"), SupernodeAddress("b", 1))
     monkeypatch.setenv("DFENGINE_GET_NODES", "a b:1")
@@ -176,20 +176,20 @@ def test_several_of_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert values["headers"] == (("A", "b c"), ("D", "e"))
 
 
-def test_a_variable_that_names_a_version_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images often have one."""
+def test_a_version_variable_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images often set one."""
     monkeypatch.setenv("DFENGINE_VERSION", "1.0")
     monkeypatch.setenv("DFENGINE_GET_VERSION", "1.0")
     assert CliRunner().invoke(cli.main, ["get", "--help"]).exit_code == 0
     assert by_click(["http://o/f"]) == {"address": ("http://o/f",)}
 
 
-def test_every_option_of_a_server_is_its_setting() -> None:
+def test_options_of_servers_agree_with_their_settings() -> None:
     for role, kind in (("supernode", SupernodeSettings), ("peer", PeerSettings)):
         assert {option.name for option in options.COMMANDS[role] if not option.ignored} - {"config", "debug"} == set(kind.FIELDS)
 
 
-def test_the_documents_tables_are_made_from_the_table() -> None:
+def test_tables_in_the_docs_are_generated_from_the_options() -> None:
     sys.path.insert(0, str(DOCS))
     try:
         import commands
@@ -199,7 +199,7 @@ def test_the_documents_tables_are_made_from_the_table() -> None:
     assert text == commands.written(text), "run docs/commands.py"
 
 
-def test_every_option_is_a_setting_or_told_to_the_command() -> None:
+def test_options_of_get_are_settings_or_used_by_the_command() -> None:
     told = {"stream", "json", "showbar", "u", "dir", "create_dirs", "remote_header_name", "accepted", "continue_at", "skip_existing",
             "range", "user_agent", "input_file", "jobs", "recursive", "include", "exclude", "delete", "dry_run"}  # fmt: skip
     assert {option.name for option in options.GET if not option.ignored} - told <= set(GetSettings.FIELDS)
@@ -220,7 +220,7 @@ def test_every_option_is_a_setting_or_told_to_the_command() -> None:
         ("-N http://o/f", "there is no -N"),
     ],
 )  # fmt: skip
-def test_a_flag_used_as_curl_uses_it_is_answered_with_the_one_that_is_meant(line: str, said: str) -> None:
+def test_flags_used_as_in_curl_or_wget_suggest_the_intended_flag(line: str, said: str) -> None:
     words = line.split()
     assert plain_parser.read(words) is None
     with pytest.raises(click.UsageError) as told:
@@ -228,7 +228,7 @@ def test_a_flag_used_as_curl_uses_it_is_answered_with_the_one_that_is_meant(line
     assert re.match(said, told.value.message)
 
 
-def test_an_url_without_a_command_is_answered_with_the_command() -> None:
+def test_the_error_for_a_url_without_a_command_contains_the_full_command() -> None:
     with pytest.raises(click.UsageError) as told:
         cli.main.main(["http://o/f"], standalone_mode=False)
     assert "`dfengine get http://o/f`" in told.value.message
@@ -240,13 +240,13 @@ def test_an_url_without_a_command_is_answered_with_the_command() -> None:
      "-i a http://o/f", "-i http://x/ http://o/f", "-u http://o/f -i http://x/", "-m " + "0" * 32 + " http://o/f", "-f ok http://o/f",
      "-OL http://o/f", "-bq http://o/f", "--filter -x http://o/f", "-o -s http://o/f", "--output -n http://o/f", "-u me:pw http://o/f"],
 )  # fmt: skip
-def test_what_1x_means_by_its_flags_stays(line: str) -> None:
+def test_flags_of_1x_keep_their_meaning(line: str) -> None:
     assert plain_parser.mistaken(line.split()) == ""
     assert by_click(line.split()) is not None
 
 
 @pytest.mark.parametrize("role", ["get", "supernode", "peer"])
-def test_the_documents_name_every_flag_and_no_other(role: str) -> None:
+def test_the_docs_name_exactly_the_flags_of_each_command(role: str) -> None:
     text = (DOCS / "commands.md").read_text()
     section = text.split(f"\n## `dfengine {role}")[1].split("\n## ")[0]
     flags = section.split("Flags:")[1] if "Flags:" in section else "\n".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))
@@ -256,7 +256,7 @@ def test_the_documents_name_every_flag_and_no_other(role: str) -> None:
 
 
 def shown(role: str) -> dict[str, str]:
-    """Flag -> what `--help` shows that it takes."""
+    """Return for each flag the kind of value that `--help` shows."""
     command = cli.main.commands[role]
     flags = [param.opts[-1] for param in command.params if isinstance(param, click.Option) and not param.is_flag and not param.hidden]
     lines = [left for group in help.rows(role).values() for left, _ in group]
@@ -264,7 +264,7 @@ def shown(role: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("role", ["get", "supernode", "peer"])
-def test_help_says_what_an_option_takes(role: str) -> None:
+def test_help_shows_the_kind_of_value_of_an_option(role: str) -> None:
     kinds = shown(role)
     assert {flag for flag, kind in kinds.items() if kind == "TEXT"} <= {"--identifier", "--callsystem"}
     files = {"--secret-file", "--tls-cert", "--tls-key", "--tls-ca", "--cacerts", "--cert", "--key", "--netrc-file"}
@@ -274,12 +274,12 @@ def test_help_says_what_an_option_takes(role: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["--version", "-V", "get --version", "get -V", "supernode -V", "peer -V", "version"])
-def test_the_version_is_said_wherever_it_is_asked_for(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed_by_every_command(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(words.split(), prog_name="dfengine", standalone_mode=False)
     assert capsys.readouterr().out == f"dfengine {VERSION}\n"
 
 
-def test_a_shell_completes_paths_where_an_option_takes_one() -> None:
+def test_shell_completion_offers_paths_for_path_options() -> None:
     from dfengine.app import completion
 
     found = {option.name: [each.type for each in completion.of_kind(option.kind, "x")] for option in options.GET}

@@ -1,4 +1,4 @@
-"""What `status`, `tasks`, `hosts` and `top` make of a supernode's answers, whatever they are."""
+"""Output of `status`, `tasks`, `hosts` and `top` for any responses of a supernode."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st
 
 
 def made(of: type[msgspec.Struct], **own: Any) -> Any:
-    """One with all of its fields; texts hold what would steer a terminal."""
+    """Return an object with all fields set; texts contain terminal control sequences."""
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(of):
         text = str(field.type)
@@ -33,7 +33,7 @@ def made(of: type[msgspec.Struct], **own: Any) -> Any:
 
 
 class Answers:
-    """In place of the control port: one answer after the other."""
+    """Replaces the control port: returns one response after the other."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers, self.asked = list(answers), list[str]()
@@ -53,27 +53,27 @@ def view(*answers: Any) -> tuple[NodeView, Answers]:
 
 
 @given(JSON)
-def test_an_answer_that_is_none_is_refused(answer: Any) -> None:
+def test_invalid_responses_are_refused(answer: Any) -> None:
     asks: list[Any] = [NodeView.overview, lambda node: node.swarm("0" * 64), lambda node: node.tasks(5, {}), lambda node: node.hosts(5, {})]
     for ask in asks:
         with pytest.raises(ProtocolViolation):
             ask(view(answer)[0])
 
 
-def test_pages_are_asked_for_until_there_are_no_more() -> None:
+def test_pages_are_requested_until_the_last() -> None:
     row = msgspec.to_builtins(made(TaskRow, kind="file", state="SUCCESS"))
     page = {"total": 7, "offset": 0, "at": 0.0}
     node, control = view({**page, "items": [row] * 3}, {**page, "items": [row] * 4})
     found, total = node.tasks(1000, {"q": "", "sort": "rate"})
     assert (len(found), total) == (7, 7)
     assert control.asked == ["/api/v2/tasks?sort=rate&offset=0&limit=500", "/api/v2/tasks?sort=rate&offset=3&limit=500"]
-    # One that says that there are more, and gives none, is not asked for ever.
+    # A supernode that announces more items but returns none is not asked forever.
     node, control = view({**page, "items": [row]}, {**page, "items": []})
     assert len(node.tasks(5, {})[0]) == 1
     assert len(view({**page, "items": [row] * 9})[0].tasks(2, {})[0]) == 2
 
 
-def test_nothing_that_is_shown_steers_a_terminal() -> None:
+def test_output_contains_no_terminal_control_sequences() -> None:
     overview = made(Overview, hindrance="x\x1b[31m\r\nsupernode: ready")
     lines = [*reports.overview_lines("n:8002", overview),
              *output.table(reports.TASK_HEAD, [reports.task_cells(made(TaskRow, kind="file", state="SUCCESS", url="http://o/\x1b]0;x\x07"))]),
@@ -83,7 +83,7 @@ def test_nothing_that_is_shown_steers_a_terminal() -> None:
     assert json.loads(json.dumps(reports.as_object(node, overview)))["node"] == "n:8002"
 
 
-def test_what_can_be_sorted_by_is_what_the_api_sorts_by() -> None:
+def test_sort_orders_agree_with_the_api() -> None:
     for kind, query in (("task order", TaskQuery), ("host order", HostQuery)):
         [sort] = [field for field in msgspec.structs.fields(query) if field.name == "sort"]
         assert set(option_kinds.words(kind)) == set(get_args(sort.type))

@@ -1,4 +1,4 @@
-"""What `dfengine share` says."""
+"""Output of `dfengine share`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dfengine.app import share_command
 @pytest.mark.parametrize(("seconds", "said"), [
     (7 * 86400 - 0.1, "168 h"), (86399.9, "24 h"), (7199.5, "2 h"), (5400, "90 m"), (118, "118 s"), (4.9, "5 s"), (-1, "0 s"),
 ])  # fmt: skip
-def test_how_long_a_file_is_shared_is_told_in_a_unit_that_fits(seconds: float, said: str) -> None:
+def test_the_sharing_period_is_printed_in_a_suitable_unit(seconds: float, said: str) -> None:
     assert share_command._period(seconds) == said
 
 
-def test_the_command_that_is_told_downloads_what_is_shared(tmp_path: Path) -> None:
+def test_the_printed_command_downloads_the_shared_content(tmp_path: Path) -> None:
     (tmp_path / "a b").write_bytes(b"")
     (tmp_path / "d").mkdir()
     told: Any = SimpleNamespace(name="df:sha256:0", path=str(tmp_path / "a b"), nodes=["h:8002"])

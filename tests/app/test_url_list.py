@@ -1,4 +1,4 @@
-"""Lists of URLs in aria2's format: what they say, and that no bytes make one say anything else."""
+"""Lists of URLs in aria2's format, and arbitrary bytes in place of a list."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SHA = "ab" * 32
 
 
 def read(text: bytes) -> tuple[list[Listed], list[str]]:
-    """The entries, and the options that were told as unknown."""
+    """Return the entries, and the options that were reported as unknown."""
     told: list[str] = []
     return list(entries(lines(io.BytesIO(text)), told.append)), told
 
 
-def test_a_list_as_aria2_has_it() -> None:
+def test_a_list_in_aria2s_format_is_parsed() -> None:
     found, told = read(
         b"# models\n"
         b"http://o/a\thttp://mirror/a\n"
@@ -45,7 +45,7 @@ def test_a_list_as_aria2_has_it() -> None:
     assert told == ["split"]
 
 
-def test_ends_of_lines_marks_and_bytes_that_are_no_utf8() -> None:
+def test_crlf_byte_order_mark_and_bytes_that_are_not_utf8() -> None:
     found, _ = read(b"\xef\xbb\xbfhttp://o/\xff\r\n  out=\xfe\r\n")
     assert [entry.fault for entry in found] == [""]
     assert found[0].urls == ("http://o/%FF",)
@@ -73,7 +73,7 @@ def test_ends_of_lines_marks_and_bytes_that_are_no_utf8() -> None:
         (b"\t".join(b"http://o/%d" % n for n in range(65)), 1, "more than 64"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_the_fault_of_one_entry(text: bytes, line: int, fault: str) -> None:
+def test_an_invalid_line_is_a_fault_of_its_entry_only(text: bytes, line: int, fault: str) -> None:
     found, _ = read(text + b"\nhttp://o/next\n")
     assert found[0].line == line
     assert fault in found[0].fault
@@ -81,14 +81,14 @@ def test_what_cannot_be_meant_is_the_fault_of_one_entry(text: bytes, line: int, 
     assert not found[-1].fault
 
 
-def test_a_fault_is_not_forgotten_by_later_options() -> None:
+def test_later_options_do_not_remove_a_fault() -> None:
     (found,), _ = read(b"http://o/a\n out=/x\n out=x\n dir=y\n")
     assert found.line == 2
     assert "out=/x" in found.fault
 
 
 class Endless:
-    """A list without end, of which is told how many lines were read."""
+    """A list without end that counts the lines read."""
 
     def __init__(self, line: bytes) -> None:
         self._line = line
@@ -100,14 +100,14 @@ class Endless:
 
 
 @pytest.mark.parametrize("more", [b"http://o/a\n", b" name=x\n"])
-def test_an_entry_is_there_when_the_next_one_is_read(more: bytes) -> None:
+def test_an_entry_is_returned_once_the_next_one_is_read(more: bytes) -> None:
     file = Endless(b"http://o/a\n")
     found = entries(lines(cast(BinaryIO, file)), lambda name: None)
     assert [next(found).line for _ in range(3)] == [1, 2, 3]
     assert file.count == 4
 
 
-def test_a_line_without_end_is_passed_over_and_not_kept() -> None:
+def test_a_line_without_end_is_truncated_in_memory() -> None:
     class Long(Endless):
         def readline(self, most: int) -> bytes:
             self.count += 1
@@ -117,7 +117,7 @@ def test_a_line_without_end_is_passed_over_and_not_kept() -> None:
     assert [len(line) for line in found] == [LONGEST + 1, 11]
 
 
-def test_names_without_end_are_not_all_told() -> None:
+def test_the_number_of_reported_unknown_options_is_bounded() -> None:
     _, told = read(b"http://o/a\n" + b"".join(b" n%d=1\n" % n for n in range(2 * MOST_NAMED)))
     assert len(told) == MOST_NAMED
 
@@ -133,7 +133,7 @@ BYTES = st.lists(
 
 
 @given(BYTES)
-def test_no_bytes_lead_out_of_a_directory(text: bytes) -> None:
+def test_no_output_of_any_list_is_outside_of_the_directory(text: bytes) -> None:
     found, _ = read(text)
     for entry in found:
         assert entry.fault or entry.urls
@@ -144,7 +144,7 @@ def test_no_bytes_lead_out_of_a_directory(text: bytes) -> None:
 
 
 @given(st.text())
-def test_what_lies_inside(path: str) -> None:
+def test_accepted_relative_paths_are_inside_of_the_directory(path: str) -> None:
     try:
         check_relative(path)
     except BadValue:

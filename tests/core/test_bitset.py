@@ -1,4 +1,4 @@
-"""Bitset against a set, alone, over foreign memory and between processes."""
+"""Bitset against a set: alone, over external memory and between processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = st.one_of(st.integers(0, 200), st.sampled_from([63, 64, 65, 127, 128, 12
 
 
 class BitsetAgainstASet(RuleBasedStateMachine):
-    """Random operations on a bitset and on a Python set that always tells the truth."""
+    """Random operations on a bitset and on a Python set as its model."""
 
     @initialize(size=SIZES, owned=st.booleans(), junk=st.integers(0, 255))
     def start(self, size: int, owned: bool, junk: int) -> None:
@@ -110,7 +110,7 @@ def bitset(draw: st.DrawFn) -> tuple[Bitset, set[int]]:
 
 @given(bitset(), bitset())
 @settings(deadline=None)
-def test_or_between_bitsets_of_any_sizes(one: tuple[Bitset, set[int]], two: tuple[Bitset, set[int]]) -> None:
+def test_update_or_of_bitsets_of_any_sizes(one: tuple[Bitset, set[int]], two: tuple[Bitset, set[int]]) -> None:
     a, a_model = one
     b, b_model = two
     if len(b) <= len(a):
@@ -122,7 +122,7 @@ def test_or_between_bitsets_of_any_sizes(one: tuple[Bitset, set[int]], two: tupl
 
 
 @pytest.mark.parametrize("n", [-1, 10, 11, 64, 1 << 63, 1 << 64, -(1 << 64)])
-def test_bits_outside_are_refused_whatever_their_size(n: int) -> None:
+def test_bits_out_of_range_are_refused(n: int) -> None:
     bits = Bitset(10)
     for call in (bits.set, bits.clear, bits.test, bits.__contains__):
         with pytest.raises(IndexError):
@@ -136,14 +136,14 @@ def test_bits_outside_are_refused_whatever_their_size(n: int) -> None:
 
 
 @pytest.mark.parametrize("size", [-1, 1 << 41, 1 << 63, 1 << 80])
-def test_sizes_that_cannot_be(size: int) -> None:
+def test_invalid_sizes_are_rejected(size: int) -> None:
     with pytest.raises(BadValue):
         Bitset(size)
     with pytest.raises(BadValue):
         Bitset.over(bytearray(64), size)
 
 
-def test_a_given_buffer_must_have_room_and_be_aligned() -> None:
+def test_an_external_buffer_must_be_large_enough_aligned_and_writable() -> None:
     with pytest.raises(BadValue):
         Bitset.over(bytearray(15), 65)
     with pytest.raises(BadValue):
@@ -152,13 +152,13 @@ def test_a_given_buffer_must_have_room_and_be_aligned() -> None:
         Bitset.over(bytes(8), 64)  # type: ignore[arg-type]
 
 
-def test_a_given_buffer_is_kept_alive_and_its_last_bits_are_not_believed() -> None:
+def test_an_external_buffer_is_kept_alive_and_bits_past_the_size_are_ignored() -> None:
     memory = bytearray(b"\xff" * 16)
     bits = Bitset.over(memory, 70)
     assert bits.count() == 70
     assert list(bits)[-1] == 69
     with pytest.raises(BufferError):
-        memory.extend(b"x")  # exported: a resize would pull the words away
+        memory.extend(b"x")  # exported: a resize would move the words
     memory[8:] = b"\xff" * 8  # another process writes past the end
     assert bits.count() == 70
     assert bits.first_set(69) == 69
@@ -166,8 +166,8 @@ def test_a_given_buffer_is_kept_alive_and_its_last_bits_are_not_believed() -> No
     assert bits.all_in_range(0, 70)
 
 
-def test_a_child_process_sees_bits_as_they_are_set(tmp_path: Path) -> None:
-    """A bit seen through the shared file vouches for the data that was written before it."""
+def test_a_child_process_sees_bits_after_the_data_written_before_them(tmp_path: Path) -> None:
+    """A bit seen through the shared file guarantees that the data written before it is visible."""
     pieces = 2000
     path = tmp_path / "shared"
     path.write_bytes(bytes(words(pieces) * 8 + pieces))
@@ -196,7 +196,7 @@ def test_a_child_process_sees_bits_as_they_are_set(tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_an_empty_bitset_over_a_buffer_is_the_buffers_still() -> None:
+def test_an_empty_bitset_over_a_buffer_cannot_grow() -> None:
     empty = Bitset.over(bytearray(8), 0)
     with pytest.raises(BadValue):
         empty.grow(0)
@@ -204,8 +204,8 @@ def test_an_empty_bitset_over_a_buffer_is_the_buffers_still() -> None:
     assert empty.copy() == Bitset(0)
 
 
-def test_the_garbage_collector_frees_no_word_that_was_given() -> None:
-    """In a cycle the collector clears the bitset's reference to its buffer before the bitset itself goes."""
+def test_the_garbage_collector_does_not_free_words_of_an_external_buffer() -> None:
+    """In a cycle the collector clears the bitset's reference to its buffer before it frees the bitset."""
     code = (
         "import gc, mmap\n"
         "from dfengine._bitset import Bitset\n"

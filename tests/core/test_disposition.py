@@ -1,4 +1,4 @@
-"""The name that a server gives a file: what is taken, and what never is."""
+"""File names from Content-Disposition: valid ones, and ones that are never accepted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from dfengine.disposition import filename
         ("attachment; filename*=UTF-8''%2Fetc%2Fx.bin", "x.bin"),
     ],
 )
-def test_the_name_that_is_meant(header: str, name: str) -> None:
+def test_file_names_are_read_from_content_disposition(header: str, name: str) -> None:
     assert filename(header) == name
 
 
@@ -45,12 +45,12 @@ def test_the_name_that_is_meant(header: str, name: str) -> None:
      'attachment; filename="a/"', 'attachment; filename="/.ssh"', 'attachment; filename="a\nb"', "attachment; filename*=UTF-8''%1b%5b2J",
      'attachment; filename=" "', "attachment; filename=.", 'attachment; x="; filename=evil"'],
 )  # fmt: skip
-def test_what_names_no_file(header: str) -> None:
+def test_headers_without_a_safe_name_yield_no_name(header: str) -> None:
     assert filename(header) == ""
 
 
 @given(st.text(), st.text())
-def test_no_name_leaves_its_folder_or_hides(plain: str, extended: str) -> None:
+def test_names_contain_no_separators_and_are_not_hidden(plain: str, extended: str) -> None:
     name = filename(f'attachment; filename="{plain}"; filename*=UTF-8\'\'{extended}')
     assert not set("/\\\0\n") & set(name)
     assert not name.startswith(".")

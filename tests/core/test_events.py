@@ -1,4 +1,4 @@
-"""Lines of events: one each, ASCII, without what opens a file; and how many of a kind are told."""
+"""Lines of events: one line each, ASCII, without credentials; and limits per kind of event."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True).filter(lambda name: name n
 VALUES = st.one_of(st.text(max_size=40), st.integers(), st.booleans(), st.none(), st.floats())
 
 
-def test_a_line_of_text_and_of_json() -> None:
+def test_a_line_as_text_and_as_json() -> None:
     why = 'a "b"\n\x1b[31m\u202e'
     fields: Mapping[str, str | float | None] = {
         "task": "ab12", "client": "10.0.0.1", "why": why, "seconds": 1.23456, "native": True, "none": None, "url": "",
@@ -30,7 +30,7 @@ def test_a_line_of_text_and_of_json() -> None:
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=5), st.sampled_from(["text", "json"]))
-def test_whatever_is_said_a_line_is_one_line_of_ascii(fields: dict[str, str | int | float | bool | None], form: str) -> None:
+def test_any_fields_yield_one_printable_ascii_line(fields: dict[str, str | int | float | bool | None], form: str) -> None:
     written = line(form, "T", "info", "kind", fields)
     assert written.isascii()
     assert written.isprintable()
@@ -40,11 +40,11 @@ def test_whatever_is_said_a_line_is_one_line_of_ascii(fields: dict[str, str | in
         assert set(told) <= {*fields, "time", "level", "event"}
 
 
-def test_a_value_is_bounded() -> None:
+def test_a_value_is_truncated() -> None:
     assert len(line("text", "T", "info", "k", {"a": "x" * 10**6})) < LONGEST + 50
 
 
-def test_urls_open_nothing_to_who_reads_them() -> None:
+def test_credentials_in_urls_are_redacted() -> None:
     said = "https://me:pw@h/f?sig=secret answers 403 for http://o/g#token, and 'http://o/h?X-Amz-Signature=secret' too"
     written = line("text", "T", "info", "k", {"reason": said, "url": "https://user:pw@h/f?token=secret"})
     assert not {"secret", "token", "pw"} & set(written.replace("=", " ").replace("&", " ").replace(":", " ").replace("@", " ").split())
@@ -55,14 +55,14 @@ def test_urls_open_nothing_to_who_reads_them() -> None:
 @pytest.mark.parametrize("query", ["name='a'&sig=S", 'disposition=a;filename="x"&sig=S', "a=<b>&sig=S", "a=\xa0\u2003&sig=S", "#sig=S"])
 @pytest.mark.parametrize("place", ["http://o/f", "http://o/a'b", 'http://o/"c"', "s3://b/\xa0k"])
 @pytest.mark.parametrize("around", ["{}", "URL '{}' is bad", "url: {}: no", "({})", '{{"url":"{}"}}'])
-def test_no_part_of_a_query_is_told(query: str, place: str, around: str) -> None:
+def test_no_part_of_a_query_is_shown(query: str, place: str, around: str) -> None:
     said = redacted(around.format(f"{place}?{query}"))
     assert "S" not in said
     assert said == around.format(f"{place}?...") or (said.startswith(around.partition("{")[0]) and f"{place}?..." in said)
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3)), max_size=80))
-def test_a_throttle_tells_what_it_holds_back(events: list[tuple[str, float]]) -> None:
+def test_a_throttle_counts_the_events_that_it_suppresses(events: list[tuple[str, float]]) -> None:
     throttle, now, told, held, first = Throttle(5, 2.0), 0.0, dict.fromkeys("ab", 0), dict.fromkeys("ab", 0), 0.0
     for kind, pause in events:
         now += pause
@@ -76,7 +76,7 @@ def test_a_throttle_tells_what_it_holds_back(events: list[tuple[str, float]]) ->
         assert told[kind] <= 5 + 2.0 * (now - first) + 1
 
 
-def test_a_clock_that_goes_back_is_survived() -> None:
+def test_a_throttle_works_after_the_clock_goes_back() -> None:
     throttle = Throttle(1, 1.0)
     assert throttle.allows("a", 100.0)
     assert not throttle.allows("a", 50.0)

@@ -1,4 +1,4 @@
-"""URLs of files that lie elsewhere than behind http."""
+"""URLs of files outside of HTTP servers, and digests that URLs name."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("url", READ)
-def test_one_url_means_one_file(url: str) -> None:
+def test_urls_are_parsed_and_formatted(url: str) -> None:
     assert parse(url) == READ[url]
     assert parse(parse(url).url) == READ[url]
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_what_could_mean_two_things_or_none_is_refused(url: str) -> None:
+def test_ambiguous_and_invalid_urls_are_rejected(url: str) -> None:
     with pytest.raises(BadValue):
         parse(url)
 
 
 @pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/", "hf://org/name", "hf://org/name/dir/", "file:///dir/", "file:///"])
-def test_a_directory_is_no_file(url: str) -> None:
+def test_urls_of_directories_name_no_file(url: str) -> None:
     with pytest.raises(BadValue, match="names no file"):
         named_file(url)
 
@@ -69,7 +69,7 @@ def test_every_key_has_a_url(scheme: str, key: str) -> None:
     assert parse(location.url) == location
 
 
-def test_a_filter_takes_no_version_out_of_a_task_s_name() -> None:
+def test_a_filter_does_not_remove_the_version_from_a_task_url() -> None:
     url = "s3://bucket/k?versionId=1"
     assert task_url(url, "versionId") == url
     assert names_same(url, url)
@@ -80,7 +80,7 @@ def test_a_filter_takes_no_version_out_of_a_task_s_name() -> None:
 
 
 @given(st.text(max_size=80))
-def test_whatever_is_typed_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     for url in (text, f"s3://{text}", f"hf://{text}", f"file://{text}", f"az://{text}", f"gs://b/{text}"):
         try:
             found = parse(url)
@@ -92,7 +92,7 @@ def test_whatever_is_typed_is_read_or_refused(text: str) -> None:
             assert not {"..", "."} & set(found.key.split("/"))
 
 
-def test_urls_that_may_have_the_name_of_their_content() -> None:
+def test_urls_that_may_be_named_by_their_content() -> None:
     hex, commit = "0123456789abcdef" * 4, "0123456789" * 4
     name = f"df:sha256:{hex}"
     for url in (
@@ -109,7 +109,7 @@ def test_urls_that_may_have_the_name_of_their_content() -> None:
         assert content_of(name, url) == ""
 
 
-def test_digests_that_a_registrys_urls_name() -> None:
+def test_digests_in_registry_urls() -> None:
     hex = "0123456789abcdef" * 4
     for url in (
         f"https://registry/v2/a/blobs/sha256:{hex}", f"https://registry:5000/mirror/v2/a/b/blobs/sha256:{hex.upper()}?ns=b",
@@ -129,7 +129,7 @@ def test_digests_that_a_registrys_urls_name() -> None:
         assert digest_of_blob(url) == ""
 
 
-def test_what_a_hub_says_of_its_files() -> None:
+def test_digests_in_a_hubs_entity_tags() -> None:
     hex, url = "0123456789abcdef" * 4, f"https://hub/org/name/resolve/{'0' * 40}/a"
     assert digest_of_hub_file(url, f'"{hex}"') == digest_of_hub_file("hf://org/name/a", f'"{hex}"') == f"sha256:{hex}"
     for place, tag in ((url, hex), (url, f'W/"{hex}"'), (url, f'"{hex[:40]}"'), (url, ""), ("https://hub/a", f'"{hex}"')):

@@ -1,4 +1,4 @@
-"""Manifests: one value, one encoding; which bytes of the data are whose; whatever is sent as one."""
+"""Manifests: encoding, segments of files in the data, and rejection of invalid manifests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 
 @given(manifests())
-def test_an_encoding_is_decoded_as_the_same(manifest: Manifest) -> None:
+def test_an_encoded_manifest_decodes_to_the_same(manifest: Manifest) -> None:
     again = decode(manifest.encode())
     assert again == manifest
     assert again.identity == manifest.identity
@@ -66,12 +66,12 @@ def test_segments_are_the_bytes_of_the_files_in_order(manifest: Manifest, data: 
 
 
 @pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, 4), (3, 1), (0, -1), (9, 0)])
-def test_segments_beyond_the_data_are_refused(offset: int, length: int) -> None:
+def test_segments_beyond_the_data_are_rejected(offset: int, length: int) -> None:
     with pytest.raises(BadValue):
         of(("a", 1), ("b", 0), ("c", 2)).segments(offset, length)
 
 
-def test_links_are_kept_as_the_origin_wrote_them() -> None:
+def test_links_are_stored_as_the_origin_wrote_them() -> None:
     manifest = Manifest(BASE, [File("a b+c", BASE + "a%20b%2Bc", 1), File("d/e", BASE + "d/e", 1), File("\udcff", BASE + "%ff", 1)])
     assert [file.url for file in decode(manifest.encode())] == [BASE + "a%20b%2Bc", BASE + "d/e", BASE + "%ff"]
 
@@ -126,7 +126,7 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_manifest_that_lies_is_refused(lie: str) -> None:
+def test_invalid_fields_are_rejected(lie: str) -> None:
     changed, why = LIES[lie]
     told = {"dfengine": 1, "base": BASE, "paths": ["a"], "sizes": [1]}
     decode(json.dumps(told, separators=(",", ":")).encode())
@@ -141,13 +141,13 @@ def test_a_manifest_that_lies_is_refused(lie: str) -> None:
     b'{"dfengine":1,"base":"http://h/","paths":["a"],"sizes":[1%s]}' % (b"0" * 5000),
     b'{"base":"http://h/","dfengine":1,"paths":[]}',
 ])  # fmt: skip
-def test_what_is_no_manifest_is_refused(sent: bytes) -> None:
+def test_other_data_and_encodings_are_rejected(sent: bytes) -> None:
     with pytest.raises(BadListing):
         decode(sent)
 
 
 @given(manifests(), st.integers(0, 1 << 20), st.binary(max_size=3))
-def test_a_damaged_encoding_is_refused_or_is_another_manifest(manifest: Manifest, at: int, put: bytes) -> None:
+def test_a_damaged_encoding_is_rejected_or_another_valid_manifest(manifest: Manifest, at: int, put: bytes) -> None:
     sent = bytearray(manifest.encode())
     at %= len(sent)
     sent[at : at + len(put)] = put
@@ -155,13 +155,13 @@ def test_a_damaged_encoding_is_refused_or_is_another_manifest(manifest: Manifest
         assert decode(bytes(sent)).encode() == sent
 
 
-def test_a_file_that_lies_elsewhere_is_refused() -> None:
+def test_a_file_outside_of_the_base_is_rejected() -> None:
     for url in ("http://other.example/a", BASE + "../a", BASE + "b", BASE):
         with pytest.raises(BadListing, match="'a'"):
             Manifest(BASE, [File("a", url, 1)])
 
 
-def test_paths_that_differ_by_case_alone_are_told() -> None:
+def test_paths_that_differ_only_in_case_are_reported() -> None:
     assert of(("a/x", 1), ("a/y", 1), ("B", 1)).case_clashes() == []
     assert of(("a/x", 1), ("A/y", 1)).case_clashes() == []
     assert of(("a/x", 1), ("A/X", 1)).case_clashes() == [("A/X", "a/x")]

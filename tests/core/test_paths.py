@@ -1,4 +1,4 @@
-"""Which paths may be written below a directory."""
+"""Paths that may be written below a directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("path", REFUSED)
-def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
+def test_unsafe_paths_are_rejected(path: str) -> None:
     for check in (Paths("the list", 9).file, Paths("the list", 9).folder):
         with pytest.raises(BadListing, match=REFUSED[path]) as caught:
             check(path)
@@ -25,7 +25,7 @@ def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
 
 
 @pytest.mark.parametrize("paths", [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a/b/c/d", "a/b"), ("a/b", "a/b/c/d"), ("a/b/c", "a/b")])
-def test_one_path_is_one_file(paths: tuple[str, ...]) -> None:
+def test_paths_that_conflict_are_rejected(paths: tuple[str, ...]) -> None:
     checked = Paths("the list", 9)
     for path in paths[:-1]:
         checked.file(path)
@@ -34,7 +34,7 @@ def test_one_path_is_one_file(paths: tuple[str, ...]) -> None:
 
 
 @given(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map("/".join), max_size=8))
-def test_what_passes_can_be_written(paths: list[str]) -> None:
+def test_accepted_paths_do_not_conflict(paths: list[str]) -> None:
     checked, passed = Paths("the list", 99), list[str]()
     for path in paths:
         try:
@@ -46,12 +46,12 @@ def test_what_passes_can_be_written(paths: list[str]) -> None:
 
 
 @pytest.mark.parametrize("size", [-2, LARGEST + 1])
-def test_a_size_that_none_has_is_refused(size: int) -> None:
+def test_impossible_sizes_are_rejected(size: int) -> None:
     with pytest.raises(BadListing, match="bytes"):
         Paths("the list", 9).file("a", size)
 
 
-def test_more_files_than_were_allowed_are_refused() -> None:
+def test_more_files_than_allowed_are_rejected() -> None:
     checked = Paths("the list", 2)
     checked.file("a")
     checked.file("b")

@@ -1,4 +1,4 @@
-"""Geometry and framing against plain arithmetic and against what 1.x was seen to send."""
+"""Geometry and framing of pieces, against plain arithmetic and recorded exchanges of 1.x."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ HUGE = [-1, -(1 << 63), -(1 << 70), 1 << 31, 1 << 63, 1 << 64, 1 << 100]
     (-1, 4), (0, 4), (1, 4), (200 * MIB, 4), (200 * MIB + 1, 4), (300 * MIB - 1, 4), (300 * MIB, 5), (1024 * MIB, 12),
     (1300 * MIB, 15), (1400 * MIB, 15), (1 << 50, 15),
 ])
-def test_piece_size_follows_the_rule(length: int, mib: int) -> None:
+def test_piece_size_follows_the_rule_of_1x(length: int, mib: int) -> None:
     assert piece_size(length) == mib * MIB
     assert Geometry(length).piece_size == mib * MIB
 
 
 class TestSeenOn1x:
-    """Facts of recorded exchanges: a 9,000,000 byte file, an empty one, a request with a piece size of 100."""
+    """Values from recorded exchanges: a 9,000,000 byte file, an empty one, a request with a piece size of 100."""
 
-    def test_nine_million_bytes(self) -> None:
+    def test_geometry_of_nine_million_bytes(self) -> None:
         geometry = Geometry(9_000_000)
         assert (geometry.count, geometry.framed_length) == (3, 9_000_015)
         assert [geometry.range_text(n) for n in range(3)] == ["0-4194303", "4194304-8388607", "8388608-12582911"]
         assert [geometry.framed(n) for n in range(3)] == [4194304, 4194304, 611407]
         assert [geometry.head(n).hex() for n in range(3)] == ["043ffffb", "043ffffb", "0409544a"]
 
-    def test_the_empty_file_is_one_piece(self) -> None:
+    def test_an_empty_file_has_one_piece(self) -> None:
         geometry = Geometry(0)
         assert (geometry.count, geometry.framed_length, geometry.content(0)) == (1, 5, (0, 0))
         framed = geometry.head(0) + b"\x7f"
@@ -48,7 +48,7 @@ class TestSeenOn1x:
 
 @given(st.integers(0, 3000), st.integers(6, 200))
 @settings(deadline=None)
-def test_geometry_against_plain_slicing(length: int, size: int) -> None:
+def test_geometry_agrees_with_slicing(length: int, size: int) -> None:
     geometry = Geometry(length, size)
     raw = bytes(i % 251 for i in range(length))
     slices = [raw[at : at + size - 5] for at in range(0, length, size - 5)] or [b""]
@@ -69,7 +69,7 @@ def test_geometry_against_plain_slicing(length: int, size: int) -> None:
 
 @given(st.integers(0, 800), st.integers(6, 90), st.integers(0, 1200), st.integers(0, 1200))
 @settings(deadline=None, max_examples=300)
-def test_segments_are_the_framed_file_cut_anywhere(length: int, size: int, a: int, b: int) -> None:
+def test_segments_of_any_range_agree_with_the_framed_file(length: int, size: int, a: int, b: int) -> None:
     geometry = Geometry(length, size)
     raw = bytes(i % 251 for i in range(length))
     framed = b""
@@ -87,7 +87,7 @@ def test_segments_are_the_framed_file_cut_anywhere(length: int, size: int, a: in
 
 @given(st.sampled_from([0, 6, 15]), st.integers(0, 30) | st.integers(0, 10**13), st.integers(0, 30) | st.integers(0, 10**9))
 @settings(deadline=None)
-def test_covering_is_exactly_the_pieces_touched(piece: int, offset: int, count: int) -> None:
+def test_covering_returns_exactly_the_pieces_of_a_range(piece: int, offset: int, count: int) -> None:
     geometry = Geometry(10**6, piece)
     first, past = geometry.covering(offset, count)
     size = geometry.content_size
@@ -99,7 +99,7 @@ def test_covering_is_exactly_the_pieces_touched(piece: int, offset: int, count: 
 
 
 @pytest.mark.parametrize("n", HUGE)
-def test_pieces_outside_are_refused_whatever_their_size(n: int) -> None:
+def test_pieces_out_of_range_are_refused(n: int) -> None:
     geometry = Geometry(9_000_000)
     for call in (geometry.check, geometry.content, geometry.range, geometry.range_text, geometry.framed, geometry.head):
         with pytest.raises(BadPiece):
@@ -110,7 +110,7 @@ def test_pieces_outside_are_refused_whatever_their_size(n: int) -> None:
         Geometry(-1).check(n)
 
 
-def test_ranges_that_are_no_piece() -> None:
+def test_ranges_that_match_no_piece_are_refused() -> None:
     geometry = Geometry(9_000_000)
     for start, end in ((0, 4194302), (1, 4194304), (0, 8388607), (12582912, 16777215), (4194304, 0)):
         with pytest.raises(BadRange):
@@ -126,12 +126,12 @@ def test_ranges_that_are_no_piece() -> None:
 @pytest.mark.parametrize(
     ("length", "size"), [(-2, 0), (1 << 62, 0), (1 << 90, 0), (10, 5), (10, -1), (10, 1 << 28), (10, 1 << 70), (-(1 << 80), 0)]
 )
-def test_geometries_that_cannot_be(length: int, size: int) -> None:
+def test_invalid_geometries_are_rejected(length: int, size: int) -> None:
     with pytest.raises(BadValue):
         Geometry(length, size)
 
 
-def test_unknown_length() -> None:
+def test_geometry_of_unknown_length() -> None:
     geometry = Geometry(-1)
     assert (geometry.length, geometry.count, geometry.framed_length, geometry.piece_size) == (-1, -1, -1, 4 * MIB)
     assert geometry.content(1000) == (1000 * (4 * MIB - 5), 4 * MIB - 5)
@@ -143,12 +143,12 @@ def test_unknown_length() -> None:
     "", "-", "1", "1-", "-1", "5-5", "6-5", "0--1", "+0-5", " 0-5", "0-5 ", "0-5,7-9", "0x0-5", "1e3-5e3", "a-b", "0-9223372036854775808",
     "0-99999999999999999999", "٣-٤", "0-5\n", "0\0-5", "0-5-7",
 ])
-def test_ranges_that_are_none(text: str) -> None:
+def test_invalid_ranges_are_rejected(text: str) -> None:
     with pytest.raises(BadRange):
         parse_range(text)
 
 
-def test_ranges() -> None:
+def test_ranges_are_parsed() -> None:
     assert parse_range("0-4194303") == (0, 4194303)
     assert parse_range("0-9223372036854775807") == (0, (1 << 63) - 1)
 
@@ -156,18 +156,18 @@ def test_ranges() -> None:
 @pytest.mark.parametrize(
     ("content", "size"), [(-1, MIN_PIECE_SIZE), (MIN_PIECE_SIZE - 4, MIN_PIECE_SIZE), (0, 4), (0, 1 << 28), (1 << 70, 1 << 71), (5, -5)]
 )
-def test_frames_that_cannot_be(content: int, size: int) -> None:
+def test_invalid_frames_are_rejected(content: int, size: int) -> None:
     with pytest.raises(BadFrame):
         frame_head(content, size)
 
 
 @given(st.integers(1, 15), st.data())
-def test_a_frame_says_how_long_its_content_is(mib: int, data: st.DataObject) -> None:
+def test_a_frame_states_the_length_of_its_content(mib: int, data: st.DataObject) -> None:
     content = data.draw(st.integers(0, (mib << 20) - 5))
     assert frame_content(frame_head(content, mib << 20)) == content
 
 
-def test_geometry_is_a_value() -> None:
+def test_geometries_are_compared_by_value() -> None:
     assert Geometry(5) == Geometry(5)
     assert hash(Geometry(5)) == hash(Geometry(5))
     assert Geometry(5) != Geometry(6)

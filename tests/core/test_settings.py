@@ -1,4 +1,4 @@
-"""How settings are written: what is taken, and what is refused with a BadValue."""
+"""Parsing of settings; invalid ones raise BadValue."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MD5 = "d41d8cd98f00b204e9800998ecf8427e"
         (SupernodeAddress.parse, "[::1]:9", SupernodeAddress("::1", 9)), (parse_header, "A-b:  c: d ", ("A-b", "c: d")),
     ],
 )  # fmt: skip
-def test_taken(parse: Any, text: Any, value: Any) -> None:
+def test_valid_settings_are_parsed(parse: Any, text: Any, value: Any) -> None:
     assert parse(text) == value
 
 
@@ -55,13 +55,13 @@ def test_taken(parse: Any, text: Any, value: Any) -> None:
         (parse_header, "no colon"), (parse_header, ": v"), (parse_header, "a b: v"), (parse_header, "a: b\nc: d"),
     ],
 )  # fmt: skip
-def test_refused(parse: Any, text: str) -> None:
+def test_invalid_settings_are_rejected(parse: Any, text: str) -> None:
     with pytest.raises(BadValue):
         parse(text)
 
 
 @given(st.integers(0, 10**9), st.sampled_from(["ms", "s", "m", "h", "d"]))
-def test_a_durations_parts_add_up(count: int, unit: str) -> None:
+def test_parts_of_a_duration_are_added(count: int, unit: str) -> None:
     assert parse_duration(f"{count}{unit}") + 60.0 == pytest.approx(parse_duration(f"{count}{unit}1m"))
 
 
@@ -70,28 +70,28 @@ def test_a_durations_parts_add_up(count: int, unit: str) -> None:
     [("md5:" + MD5, "md5"), ("sha1:" + "0" * 40, "sha1"), ("SHA256:" + "A" * 64, "sha256"), ("sha-256:" + "a" * 64, "sha256"),
      ("Sha-512:" + "b" * 128, "sha512"), ("BLAKE3:" + "0" * 64, "blake3"), ("XXH3:" + "0" * 32, "xxh3")],
 )  # fmt: skip
-def test_a_digest_in_any_case(text: str, algorithm: str) -> None:
+def test_digests_are_parsed_in_any_case(text: str, algorithm: str) -> None:
     assert Digest.parse(text) == Digest(algorithm, text.partition(":")[2].lower())
 
 
 @pytest.mark.parametrize("text", ["sha256:" + "0" * 63, "sha1:" + "0" * 64, "crc:00", "sha256", "sha256:" + "g" * 64, ":" + "0" * 32])
-def test_what_is_no_digest(text: str) -> None:
+def test_invalid_digests_are_rejected(text: str) -> None:
     with pytest.raises(BadValue):
         Digest.parse(text)
 
 
 @pytest.mark.parametrize("text", ["h:9=3", "[::1]:9=1", "dns://h:9=3", "srv://_dfengine._tcp.h"])
-def test_an_address_is_read_as_it_is_written(text: str) -> None:
+def test_an_address_is_formatted_as_it_was_written(text: str) -> None:
     assert SupernodeAddress.parse(text).text == text
 
 
-def test_no_message_shows_a_password() -> None:
+def test_messages_do_not_show_passwords() -> None:
     with pytest.raises(BadValue) as told:
         SupernodeAddress.parse("http://me:secret@h/")
     assert "secret" not in str(told.value)
 
 
-def test_the_digests_that_a_file_must_have() -> None:
+def test_expected_digests_of_a_file() -> None:
     plain = GetSettings(url="http://h/f", output="f")
     assert plain.expected == []
     sha = Digest("sha256", "0" * 64)

@@ -1,4 +1,4 @@
-"""A task's URL and the URL its bytes come from: one names the other, or nobody gets anything under that name."""
+"""A task's URL and the raw URL of its content: the task URL must be the raw URL without filtered parameters."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ FILTER = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=3).map("&".joi
 
 
 @given(QUERY, FILTER, st.sampled_from(["", "#part"]))
-def test_what_a_filter_leaves_names_the_same(query: str, unwanted: str, fragment: str) -> None:
+def test_a_filtered_url_names_the_same_file(query: str, unwanted: str, fragment: str) -> None:
     raw = f"http://h/f?{query}{fragment}"
     assert names_same(task_url(raw, unwanted), raw)
 
 
 @given(QUERY, QUERY)
-def test_nothing_else_does(query: str, other: str) -> None:
+def test_urls_that_no_filter_yields_name_other_files(query: str, other: str) -> None:
     raw, named = f"http://h/f?{query}", f"http://h/f?{other}"
     filters = ["&".join(names) for names in _subsets(["a", "b", "c", "d", "ab"])]
-    # A parameter without a name cannot be filtered, so leaving it out is another URL; alone it is as good as none.
+    # A parameter without a name cannot be filtered, so leaving it out yields another URL; a URL with no other parameter counts as without.
     reachable = {task_url(raw, unwanted).rstrip("?") for unwanted in filters}
     assert names_same(named, raw) == (named.rstrip("?") in reachable) or {"", "="} & {*query.split("&")}
 
@@ -50,12 +50,12 @@ def _subsets(names: list[str]) -> list[list[str]]:
         ("http://h/F", "http://h/f"),
     ],
 )
-def test_another_file_is_not_the_same(named: str, raw: str) -> None:
+def test_urls_of_other_files_do_not_name_the_same(named: str, raw: str) -> None:
     assert not names_same(named, raw)
 
 
 @given(st.text())
-def test_a_path_can_be_sent_and_means_the_same(path: str) -> None:
+def test_request_paths_are_printable_ascii_and_idempotent(path: str) -> None:
     sent = request_path(path)
     assert sent.isascii()
     assert sent.isprintable()
@@ -76,7 +76,7 @@ def test_a_path_can_be_sent_and_means_the_same(path: str) -> None:
         ("/peer/file/.bashrc-1", "/peer/file/.bashrc-1"),
     ],
 )
-def test_a_peers_path_has_one_form(registered: str, asked: str) -> None:
+def test_peer_paths_are_normalized(registered: str, asked: str) -> None:
     assert peer_path(registered) == asked
     assert peer_path(asked) == asked
     assert is_valid_source("c", 15000, asked)
@@ -93,7 +93,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("path", ELSEWHERE)
-def test_no_other_path_is_a_peers(path: str) -> None:
+def test_other_paths_are_not_accepted_for_peers(path: str) -> None:
     with pytest.raises(BadValue):
         peer_path(path)
     assert not is_valid_source("c", 15000, path)
@@ -101,7 +101,7 @@ def test_no_other_path_is_a_peers(path: str) -> None:
 
 
 @given(st.text())
-def test_whatever_is_registered_stays_below_the_folder(name: str) -> None:
+def test_accepted_peer_paths_stay_below_the_directory(name: str) -> None:
     try:
         path = peer_path(f"/peer/file/{name}")
     except BadValue:
@@ -114,7 +114,7 @@ def test_whatever_is_registered_stays_below_the_folder(name: str) -> None:
 
 
 @pytest.mark.parametrize("port", [-1, 0, 22, 1023, 14999, 65001, 1 << 20])
-def test_no_other_port_is_a_peers(port: int) -> None:
+def test_ports_outside_of_the_range_of_peers_are_refused(port: int) -> None:
     assert not is_valid_source("c", port, "/peer/file/x")
 
 
@@ -132,7 +132,7 @@ def test_no_other_port_is_a_peers(port: int) -> None:
         ("c", 15000, "/download/4c2/4c2d", False),
     ],
 )
-def test_only_a_supernode_serves_its_downloads(cid: str, port: int, path: str, may: bool) -> None:
+def test_only_supernodes_may_serve_download_paths(cid: str, port: int, path: str, may: bool) -> None:
     assert is_valid_source(cid, port, path) is may
 
 
@@ -149,17 +149,17 @@ def test_only_a_supernode_serves_its_downloads(cid: str, port: int, path: str, m
         ("not a url", "not a url"),
     ],
 )
-def test_what_a_command_line_means_by_a_url(typed: str, meant: str) -> None:
+def test_typed_urls_are_percent_encoded(typed: str, meant: str) -> None:
     assert typed_url(typed) == meant
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs"])))
-def test_a_url_that_was_one_before_keeps_its_identity(path: str) -> None:
+def test_encoding_a_typed_url_keeps_the_task_id(path: str) -> None:
     assert task_id(typed_url(f"http://h/{path}")) == task_id(f"http://h/{path}")
 
 
 @given(st.binary())
-def test_every_url_that_can_be_typed_is_one_or_refused(path: bytes) -> None:
+def test_any_typed_url_is_valid_or_rejected(path: bytes) -> None:
     typed = typed_url("http://h/" + path.replace(b"\0", b"").decode("utf-8", "surrogateescape"))
     if all(letter >= " " and letter != "\x7f" for letter in typed):
         task_id(check_url(typed))
@@ -171,7 +171,7 @@ def test_every_url_that_can_be_typed_is_one_or_refused(path: bytes) -> None:
 @pytest.mark.parametrize(
     "url", ["http://h/\udce9", "http://h/x\ud800", "http://h/a b", "http://h/a\nb", "ftp://me:secret@h/", "http://me:secret@h:x/"]
 )
-def test_what_is_no_url(url: str) -> None:
+def test_invalid_urls_are_rejected(url: str) -> None:
     with pytest.raises(BadValue) as told:
         check_url(url)
     assert "secret" not in str(told.value)
@@ -189,7 +189,7 @@ def test_user_information_is_not_shown(text: str, said: str) -> None:
 HEX = "0a" * 32
 
 
-def test_a_name_of_content_is_of_urls_that_end_in_it() -> None:
+def test_content_names_match_only_urls_that_end_in_the_digest() -> None:
     assert content_of(f"df:sha256:{HEX}", f"https://r/v2/a/blobs/sha256:{HEX}") == HEX
     assert content_of(f"df:sha256:{HEX}", f"http://r/v2/a/manifests/sha256:{HEX}?x=y#z") == HEX
     for named, raw in (
@@ -201,7 +201,7 @@ def test_a_name_of_content_is_of_urls_that_end_in_it() -> None:
 
 
 @given(st.text(max_size=90))
-def test_any_name_of_content(text: str) -> None:
+def test_any_content_name_is_matched_or_rejected(text: str) -> None:
     try:
         found = content_of(f"df:sha256:{text}", f"https://r/sha256:{text}")
     except BadValue:

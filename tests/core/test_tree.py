@@ -1,4 +1,4 @@
-"""Which of a tree's tasks a download is of."""
+"""Tasks of a tree (manifest and data), and their URLs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FORMS = {
 
 
 @pytest.mark.parametrize("url", FORMS)
-def test_a_directory_has_one_url(url: str) -> None:
+def test_urls_of_directories_are_normalized(url: str) -> None:
     assert tree_url(url) == FORMS[url]
     assert tree_url(FORMS[url]) == FORMS[url]
 
 
 @pytest.mark.parametrize("url", ["http://h/d?x", "http://h/d#x", "s3://bucket/a?versionId=1", "gopher://h/", "", "file:///a/../b", "http://"])
-def test_what_is_no_directory_is_refused(url: str) -> None:
+def test_urls_that_name_no_directory_are_rejected(url: str) -> None:
     with pytest.raises(BadValue):
         tree_url(url)
 
@@ -35,19 +35,19 @@ def test_what_is_no_directory_is_refused(url: str) -> None:
     ("", ""), ("x", ""), ("MANIFEST", ""), (MANIFEST, ID), (DATA, ""), (DATA, ID[1:]), (DATA, ID.upper()), (DATA, ID + "\n"),
     ("d" * 9999, ID),
 ])  # fmt: skip
-def test_what_names_no_task_of_a_tree_is_refused(part: str, manifest: str) -> None:
+def test_invalid_tree_tasks_are_rejected(part: str, manifest: str) -> None:
     with pytest.raises(BadValue):
         TreeTask.parse(part, manifest=manifest)
 
 
-def test_globs_of_a_task_are_checked() -> None:
+def test_globs_of_a_tree_task_are_checked() -> None:
     with pytest.raises(BadValue):
         TreeTask.parse(MANIFEST, ["a"] * 65)
     with pytest.raises(BadValue):
         TreeTask.parse(DATA, exclude=["a\n-b"], manifest=ID)
 
 
-def test_each_task_has_a_mark_of_its_own() -> None:
+def test_different_tree_tasks_have_different_marks() -> None:
     tasks = [
         TreeTask.parse(MANIFEST), TreeTask.parse(DATA, manifest=ID), TreeTask.parse(DATA, manifest="0b" * 32),
         TreeTask.parse(MANIFEST, ["a"]), TreeTask.parse(MANIFEST, (), ["a"]), TreeTask.parse(MANIFEST, ["a", "b"]),
@@ -65,5 +65,5 @@ def test_each_task_has_a_mark_of_its_own() -> None:
     ("hf://o/n@0a0a/", "hf://o/n", True), ("hf://o/n@0a0a/", "hf://o/n@main/", True), ("hf://o/n@0a0a/", "hf://o/x", False),
     ("hf://o/n@0a0a/d/", "hf://o/n", False), ("file:///etc/", "http://h/etc", False),
 ])  # fmt: skip
-def test_a_manifest_is_of_the_directory_that_was_asked_for(base: str, url: str, same: bool) -> None:
+def test_a_manifest_matches_only_the_requested_directory(base: str, url: str, same: bool) -> None:
     assert is_of(Manifest(base, [File("x", base + "x", 1)]), url) is same

@@ -1,4 +1,4 @@
-"""The window against a list: states and una are right, memory is bounded."""
+"""Window against a list of states: states and una agree, and memory is bounded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dfengine.errors import BadPiece, BadValue
 
 
 class WindowAgainstAList(RuleBasedStateMachine):
-    """Every event on any piece, inside or not, on a window and on a list of states."""
+    """Every event on any piece, inside or outside of the window, on a window and on a list of states."""
 
     @initialize(wnd=st.sampled_from([-1, 1, 2, 5, 64]), count=st.integers(0, 150), known=st.booleans())
     def start(self, wnd: int, count: int, known: bool) -> None:
@@ -49,7 +49,7 @@ class WindowAgainstAList(RuleBasedStateMachine):
 
     @rule(ahead=st.integers(-3, 140))
     def slides(self, ahead: int) -> None:
-        """All at once what `ack` does for each piece, also of those beyond the window's end."""
+        """The effect of `ack` on all these pieces, also on those beyond the window's end."""
         past = self.una + ahead
         if past > self.total and not self.known:
             return
@@ -89,7 +89,7 @@ TestWindowAgainstAList.settings = settings(max_examples=200, stateful_step_count
 
 
 @pytest.mark.parametrize("wnd", [1, 2, 5, 64, -1])
-def test_a_file_far_longer_than_its_window_goes_through(wnd: int) -> None:
+def test_a_file_much_longer_than_its_window_passes_through(wnd: int) -> None:
     """Pieces arrive in the worst order that the window allows, and leave in order."""
     window, delivered = Window(wnd, 500), []
     while window.una < 500:
@@ -101,7 +101,7 @@ def test_a_file_far_longer_than_its_window_goes_through(wnd: int) -> None:
     assert delivered == list(range(500))
 
 
-def test_memory_is_the_windows_and_not_the_files() -> None:
+def test_memory_depends_on_the_window_not_on_the_file() -> None:
     tracemalloc.start()
     try:
         window = Window(64)
@@ -114,14 +114,14 @@ def test_memory_is_the_windows_and_not_the_files() -> None:
         tracemalloc.stop()
 
 
-def test_the_ring_grows_with_what_is_inside() -> None:
+def test_the_ring_grows_with_the_pieces_in_an_unbounded_window() -> None:
     window = Window(-1)
     for n in (3, 63, 64, 1000):
         assert window.arrive(n)
     assert [n for n in range(1100) if window.here(n)] == [3, 63, 64, 1000]
 
 
-def test_a_hole_holds_una() -> None:
+def test_una_stops_at_a_hole() -> None:
     window = Window(5, 10)
     assert [window.ack(n) for n in (1, 2, 4, 2)] == [0, 0, 0, 0]
     assert window.ack(0) == 3
@@ -131,7 +131,7 @@ def test_a_hole_holds_una() -> None:
         window.ack(8)
 
 
-def test_counts_that_contradict() -> None:
+def test_contradictory_counts_are_rejected() -> None:
     window = Window(5)
     window.arrive(3)
     for count in (-1, 3, 1 << 40):
@@ -144,13 +144,13 @@ def test_counts_that_contradict() -> None:
 
 
 @pytest.mark.parametrize(("wnd", "count"), [(0, 1), (-2, 1), (1 << 31, 1), (1 << 70, 1), (1, -2), (1, 1 << 40), (-(1 << 70), 5)])
-def test_windows_that_cannot_be(wnd: int, count: int) -> None:
+def test_invalid_windows_are_rejected(wnd: int, count: int) -> None:
     with pytest.raises(BadValue):
         Window(wnd, count)
 
 
 @pytest.mark.parametrize("n", [-1, 5, 1 << 31, 1 << 64, -(1 << 64)])
-def test_pieces_outside_are_refused_whatever_their_size(n: int) -> None:
+def test_pieces_out_of_range_are_refused(n: int) -> None:
     window = Window(5, 100)
     for event in (window.arrive, window.ack):
         with pytest.raises(BadPiece):

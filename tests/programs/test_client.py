@@ -1,4 +1,4 @@
-"""A client's settings: which ones count, and what other processes get of it."""
+"""A client's settings: precedence, validation and pickling."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
 
 
-def test_a_methods_keywords_override_the_clients() -> None:
+def test_keywords_of_a_method_override_those_of_the_client() -> None:
     client = dfengine.Client(nodes="a", minrate="1M", digest="md5:" + "0" * 32, timeout=5)
     assert client.settings(URL, None, {}).minrate == 1 << 20
     found = client.settings(URL, None, {"minrate": 7, "nodes": "b", "timeout": None})
@@ -43,13 +43,13 @@ def test_only_a_configured_client_reads_the_environment(monkeypatch: pytest.Monk
     assert dfengine.Client.configured().settings(URL, None, {"pattern": "source"}).pattern == "source"
 
 
-def test_what_is_wrong_in_the_environment_is_told_by_the_functions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_errors_in_the_environment_are_raised_by_the_functions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DFENGINE_GET_RETRY", "often")
     with pytest.raises(BadValue, match="DFENGINE_GET_RETRY"):
         dfengine.get(URL, tmp_path / "out")
 
 
-def test_it_pickles_by_its_settings() -> None:
+def test_a_client_is_pickled_by_its_settings() -> None:
     client = dfengine.Client(nodes=["a:1=2"], digest="sha1:" + "A" * 40, headers={"A": "b"})
     other = pickle.loads(pickle.dumps(client))
     assert other.settings(URL, None, {}) == client.settings(URL, None, {})
@@ -59,7 +59,7 @@ def test_it_pickles_by_its_settings() -> None:
 
 
 @pytest.mark.parametrize("name", ["get", "download", "stream", "preheat"])
-def test_a_closed_client_begins_nothing(name: str, tmp_path: Path) -> None:
+def test_a_closed_client_starts_no_calls(name: str, tmp_path: Path) -> None:
     with dfengine.Client(nodes="a") as client:
         pass
     client.close()
@@ -68,19 +68,19 @@ def test_a_closed_client_begins_nothing(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["", "-", b"", 5, None, "a\0b", b"a\0b", ["a"]], ids=repr)
-def test_outputs_that_are_none(output: Any) -> None:
+def test_invalid_outputs_are_rejected(output: Any) -> None:
     with pytest.raises(BadValue, match="output"):
         dfengine.Client().get(URL, output)
 
 
 @pytest.mark.parametrize("url", [b"http://o/f", None, "", "ftp://o/f", "http://", "f"], ids=repr)
-def test_urls_that_are_none(url: Any, tmp_path: Path) -> None:
+def test_invalid_urls_are_rejected(url: Any, tmp_path: Path) -> None:
     with pytest.raises(BadValue, match=r"(?i)url"):
         dfengine.Client().get(url, tmp_path / "out")
 
 
 @pytest.mark.parametrize("url", ["hf://org/name", "hf://datasets/org/name@main/", "file:///srv/models/", "s3://bucket"])
-def test_only_a_tree_is_named_by_the_url_of_a_directory(url: str) -> None:
+def test_urls_of_directories_are_accepted_for_trees_only(url: str) -> None:
     client = dfengine.Client()
     assert client.settings(url, None, {}, tree=True).url == url
     with pytest.raises(BadValue, match="names no file"):
@@ -88,7 +88,7 @@ def test_only_a_tree_is_named_by_the_url_of_a_directory(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", [b"http://o/d/", None, "", "ftp://o/d/", "d", "df:sha256:0", "http://o/d/?x", "hf://org"], ids=repr)
-def test_urls_that_name_no_tree(url: Any, tmp_path: Path) -> None:
+def test_invalid_tree_urls_are_rejected(url: Any, tmp_path: Path) -> None:
     with pytest.raises(BadValue, match=r"(?i)url|df:sha256"):
         dfengine.Client().fetch_tree(url, tmp_path / "out")
     assert not list(tmp_path.iterdir())
@@ -99,7 +99,7 @@ async def nobody_awaits_it(progress: object) -> None:
 
 
 @pytest.mark.parametrize("progress", [5, "x", True, [], nobody_awaits_it], ids=str)
-def test_a_progress_that_cannot_be_called_begins_nothing(progress: Any, tmp_path: Path) -> None:
+def test_invalid_progress_functions_are_rejected(progress: Any, tmp_path: Path) -> None:
     client = dfengine.Client()
     for call in (client.get, client.download):
         with pytest.raises(BadValue, match="progress"):
@@ -111,23 +111,23 @@ def test_a_progress_that_cannot_be_called_begins_nothing(progress: Any, tmp_path
 
 
 @pytest.mark.parametrize("buffering", [1.5, "x", True, -2, 1 << 50, None], ids=repr)
-def test_a_buffer_of_no_size_opens_nothing(buffering: Any) -> None:
+def test_invalid_buffering_is_rejected(buffering: Any) -> None:
     with pytest.raises(BadValue, match="buffering"):
         dfengine.Client().open(URL, buffering=buffering)
 
 
-def test_outputs_of_any_kind_of_path(tmp_path: Path) -> None:
+def test_outputs_may_be_any_kind_of_path(tmp_path: Path) -> None:
     client = dfengine.Client()
     for given, meant in (("a", "a"), (b"a\xff", "a\udcff"), (tmp_path / "a", f"{tmp_path}/a"), (tmp_path, f"{tmp_path}/f"), ("b/", "b/f")):
         assert client.settings(URL, given, {}).output == meant
 
 
-def test_a_blank_in_a_url_is_encoded_as_on_the_command_line() -> None:
+def test_a_space_in_a_url_is_encoded_as_on_the_command_line() -> None:
     assert dfengine.Client().settings("http://o/a b", None, {}).url == "http://o/a%20b"
 
 
 @pytest.mark.parametrize(("name", "near"), [("minrat", "minrate"), ("node", "nodes"), ("timeouts", "timeout"), ("header", "headers")])
-def test_an_unknown_keyword_names_the_near_one(name: str, near: str, tmp_path: Path) -> None:
+def test_an_unknown_keyword_suggests_the_nearest_one(name: str, near: str, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {name: 1}
     file = (URL, tmp_path / "out")
     for call, values in ((dfengine.Client, ()), (dfengine.get, file), (dfengine.stream, (URL,)), (dfengine.preheat, (URL,))):
@@ -135,7 +135,7 @@ def test_an_unknown_keyword_names_the_near_one(name: str, near: str, tmp_path: P
             call(*values, **arguments)
 
 
-def test_preheats_of_what_a_supernode_cannot_be_told() -> None:
+def test_preheats_with_settings_that_supernodes_do_not_support_are_rejected() -> None:
     with pytest.raises(BadValue, match="nodes"):
         dfengine.Client().preheat(URL)
     with pytest.raises(BadValue, match="pattern"):
@@ -146,7 +146,7 @@ def test_preheats_of_what_a_supernode_cannot_be_told() -> None:
         dfengine.Client(nodes="a").preheat(URL, sign="client")
 
 
-def test_what_the_package_exports_is_what_types_know() -> None:
+def test_exports_agree_with_the_names_for_type_checkers() -> None:
     tree = ast.parse(Path(dfengine.__file__).read_text())
     named = {alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names if alias.asname}
     assert named == {*dfengine._LATE, "__version__"}
@@ -157,14 +157,14 @@ def test_what_the_package_exports_is_what_types_know() -> None:
         dfengine.nothing  # noqa: B018
 
 
-def test_every_error_that_a_download_ends_by_is_a_dfengine_error() -> None:
+def test_exported_errors_are_dfengine_errors() -> None:
     exported = [getattr(dfengine, name) for name in dfengine._LATE if isinstance(getattr(errors, name, None), type)]
     assert len(exported) > 10
     assert all(issubclass(each, dfengine.DfengineError) for each in exported)
 
 
-def test_the_import_is_cheap() -> None:
-    """What it pulls in beyond a bare interpreter; the time is in `bench.programs`."""
+def test_import_loads_no_further_modules() -> None:
+    """Beyond those of a bare interpreter; `bench.programs` measures the time."""
     text = "import sys; before = set(sys.modules); import dfengine; print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) <= {"__future__", "dfengine", "dfengine.about"}

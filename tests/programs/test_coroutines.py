@@ -1,4 +1,4 @@
-"""Cancels at the wrong moment, of coroutines whose work is in threads."""
+"""Cancellation of coroutines whose work runs in threads, at inconvenient moments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE = 60.0
 
 
 class Stream:
-    """See streaming.Reader: its next piece comes never, until it is cancelled."""
+    """As streaming.Reader, whose next piece never arrives until it is stopped."""
 
     def __init__(self) -> None:
         self.turn = threading.Event()
@@ -40,7 +40,7 @@ class Stream:
         pass
 
 
-def test_a_stream_that_is_closed_while_it_is_begun_ends() -> None:
+def test_closing_a_stream_that_is_being_started_ends_it() -> None:
     begun, closed = threading.Event(), threading.Event()
     stream = Stream()
 
@@ -64,7 +64,7 @@ def test_a_stream_that_is_closed_while_it_is_begun_ends() -> None:
 
 
 class Opening:
-    """See files.File: it opens never, until it is closed."""
+    """As files.File, whose opening does not end until it is closed."""
 
     closed = False
 
@@ -82,7 +82,7 @@ class Opening:
 
 
 @pytest.mark.parametrize("cancels", [1, 2, 3])
-def test_an_opening_that_is_cancelled_ends_with_its_thread_and_without_a_word(cancels: int) -> None:
+def test_a_cancelled_opening_ends_with_its_thread_and_logs_nothing(cancels: int) -> None:
     said: list[Any] = []
 
     async def main() -> None:
@@ -104,7 +104,7 @@ def test_an_opening_that_is_cancelled_ends_with_its_thread_and_without_a_word(ca
 
 
 class Moving:
-    """See files.File: its reads move the position however late they are cancelled."""
+    """As files.File, whose reads move the position even if cancelled late."""
 
     closed, at = False, 7
 
@@ -128,7 +128,7 @@ class Moving:
 
 
 @pytest.mark.parametrize("read", [lambda file: file.read(5), lambda file: file.readinto(bytearray(5))])
-def test_a_read_that_is_cancelled_leaves_the_position(read: Any) -> None:
+def test_a_cancelled_read_leaves_the_position_unchanged(read: Any) -> None:
     async def main() -> None:
         moving = Moving()
         file = File(moving)  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ def test_a_read_that_is_cancelled_leaves_the_position(read: Any) -> None:
     asyncio.run(main())
 
 
-def test_an_error_that_nobody_awaits_is_not_printed() -> None:
+def test_an_error_that_is_never_awaited_is_not_logged() -> None:
     said: list[Any] = []
 
     def fail() -> None:
@@ -166,7 +166,7 @@ def test_an_error_that_nobody_awaits_is_not_printed() -> None:
 
 
 class Pieces:
-    """See streaming.Reader: three pieces of ten bytes, each of which waits for a turn."""
+    """As streaming.Reader: three pieces of ten bytes, each of which waits for a turn."""
 
     def __init__(self) -> None:
         self.left = [bytes(range(at, at + 10)) for at in (0, 10, 20)]
@@ -177,13 +177,13 @@ class Pieces:
         return self.left.pop(0) if self.left else b""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
     def __exit__(self, *_: object) -> None:
         """As `close`."""
 
 
-def test_reads_of_several_tasks_follow_one_another() -> None:
+def test_concurrent_reads_are_served_in_order() -> None:
     async def main() -> None:
         pieces = Pieces()
         stream = Reader(lambda: pieces)  # type: ignore[arg-type,return-value]
@@ -198,7 +198,7 @@ def test_reads_of_several_tasks_follow_one_another() -> None:
     asyncio.run(main())
 
 
-def test_a_read_of_all_that_is_cancelled_loses_nothing() -> None:
+def test_a_cancelled_read_of_the_rest_loses_no_bytes() -> None:
     async def main() -> None:
         pieces = Pieces()
         stream = Reader(lambda: pieces)  # type: ignore[arg-type,return-value]
@@ -218,7 +218,7 @@ def test_a_read_of_all_that_is_cancelled_loses_nothing() -> None:
     asyncio.run(main())
 
 
-def test_a_closed_stream_reads_nothing() -> None:
+def test_reads_of_a_closed_stream_are_refused() -> None:
     async def main() -> None:
         pieces = Pieces()
         stream = Reader(lambda: pieces)  # type: ignore[arg-type,return-value]

@@ -1,4 +1,4 @@
-"""Values of a download's progress, from its counters."""
+"""Values of a download's progress, computed from its counters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def test_bytes_rate_and_eta(clock: Clock) -> None:
+def test_bytes_rate_and_eta_are_computed(clock: Clock) -> None:
     told: list[Progress] = []
     teller = ProgressReporter(told.append)
     teller(-1, 0, 0, 0, 100)
@@ -42,7 +42,7 @@ def test_bytes_rate_and_eta(clock: Clock) -> None:
     assert told[-1].rate == pytest.approx(1000)
 
 
-def test_it_is_told_ten_times_a_second_and_at_the_end(clock: Clock) -> None:
+def test_progress_is_reported_ten_times_a_second_and_at_the_end(clock: Clock) -> None:
     told: list[Progress] = []
     teller = ProgressReporter(told.append)
     for count in range(100):
@@ -53,7 +53,7 @@ def test_it_is_told_ten_times_a_second_and_at_the_end(clock: Clock) -> None:
     assert told[-1].done == 1000
 
 
-def test_a_piece_between_its_last_byte_and_its_verification_is_not_taken_back(clock: Clock) -> None:
+def test_reported_bytes_never_decrease(clock: Clock) -> None:
     told: list[Progress] = []
     teller = ProgressReporter(told.append)
     for count in (500, 400, 600):
@@ -62,7 +62,7 @@ def test_a_piece_between_its_last_byte_and_its_verification_is_not_taken_back(cl
     assert [each.done for each in told] == [500, 500, 550]
 
 
-def test_an_empty_file(clock: Clock) -> None:
+def test_progress_of_an_empty_file(clock: Clock) -> None:
     teller = ProgressReporter(None)
     teller(0, 0, 0, 0, 0)
     assert (teller.now.done, teller.now.eta) == (0, None)
@@ -70,7 +70,7 @@ def test_an_empty_file(clock: Clock) -> None:
     assert (teller.now.rate, teller.now.eta) == (0.0, 0.0)
 
 
-def test_what_the_function_raises_comes_out(clock: Clock) -> None:
+def test_errors_of_the_progress_function_are_raised(clock: Clock) -> None:
     def fail(now: Progress) -> None:
         raise ZeroDivisionError
 

@@ -1,4 +1,4 @@
-"""`dfengine.aio` has what `dfengine` has: names and signatures of functions, the client, files, streams and handles."""
+"""`dfengine.aio` offers the same as `dfengine`: names and signatures of functions, the client, files, streams and handles."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NOT_IN_AIO = {
         dict.fromkeys(("check", "ended", "on_done", "run", "start", "stop", "waiting_reason"), OWN),
     ),
 }  # fmt: skip
-"""Name -> why the coroutines have none."""
+"""Name -> the reason why aio lacks it."""
 
 ONLY_IN_AIO = {"wait_or_cancel": OWN}
 
@@ -52,7 +52,7 @@ DIFFERENT = {
     ("File", "size"): "a method, because it may wait",
     ("File", "opened"): "the file itself",
 }
-"""Whose parameters differ, and why."""
+"""Names whose parameters differ, with the reason."""
 
 
 def public(kind: type | Any) -> set[str]:
@@ -61,25 +61,25 @@ def public(kind: type | Any) -> set[str]:
 
 
 def functions(kind: Any) -> set[str]:
-    """Of a module those; its values and classes are the same for coroutines, or have a line in KINDS."""
+    """Of a module, its functions; its values and classes are the same for coroutines, or have a line in KINDS."""
     return {name for name in public(kind) if not inspect.ismodule(kind) or inspect.isfunction(getattr(kind, name))}
 
 
 def parameters(found: Any) -> list[tuple[str, Any, Any]]:
-    """Without `self`."""
+    """Parameters without `self`."""
     signature = inspect.signature(found)
     return [(each.name, each.kind, each.default) for each in signature.parameters.values() if each.name not in ("self", "cls")]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_names(kind: str) -> None:
+def test_aio_has_the_same_names_except_documented_ones(kind: str) -> None:
     plain, coroutines = KINDS[kind]
     assert functions(plain) - functions(coroutines) == set(NOT_IN_AIO[kind])
     assert functions(coroutines) - functions(plain) <= set(ONLY_IN_AIO)
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, pair in KINDS.items() for name in sorted(functions(pair[1]))])
-def test_signatures(kind: str, name: str) -> None:
+def test_signatures_agree(kind: str, name: str) -> None:
     plain, coroutines = (inspect.getattr_static(each, name, None) for each in KINDS[kind])
     if (kind, name) in DIFFERENT or name in ONLY_IN_AIO:
         return
@@ -93,17 +93,17 @@ def test_signatures(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), DIFFERENT)
-def test_what_differs_does(kind: str, name: str) -> None:
+def test_documented_differences_exist(kind: str, name: str) -> None:
     plain, coroutines = (inspect.getattr_static(each, name) for each in KINDS[kind])
     assert isinstance(plain, property) or parameters(plain) != parameters(coroutines) or "Opened" in str(inspect.signature(plain))
 
 
-def test_every_class_of_coroutines_is_compared() -> None:
+def test_every_class_of_aio_is_compared() -> None:
     assert {name for name in aio.__all__ if inspect.isclass(getattr(aio, name))} == set(KINDS) - {"functions"}
     assert set(aio.__all__) <= set(dfengine.__all__)
 
 
-def test_functions_are_methods_of_the_client() -> None:
+def test_functions_have_the_signatures_of_the_clients_methods() -> None:
     module: Any
     for module in KINDS["functions"]:
         for name in functions(module):

@@ -1,4 +1,4 @@
-"""Wrong values of every call of a client: only errors that dfengine exports come out, before anything is asked."""
+"""Wrong values for every call of a client raise errors that dfengine exports, before any request is sent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dfengine.programs.handle import Handle, waiting_time
 from dfengine.settings import ShareSettings
 
 REFUSED = "http://127.0.0.1:1/f"
-"""Nobody listens there."""
+"""No server listens there."""
 
 TEXTS = st.text(max_size=12) | st.sampled_from(["", "1M", "sha256:x", "sn1:8002", "a: b", "\0", "\ud800", "-1", "1e999", "nan", "~/x"])
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.binary(max_size=5) | st.builds(object) | st.just(int)
@@ -39,20 +39,20 @@ WRONG: dict[str, Any] = {
     "quiet": 0, "verbose": "x", "report_digest": 1, "window": -3, "window_bytes": -1, "cache": -2, "secret_file": (),
     "tls_cert": "/nowhere", "tls_key": "/nowhere", "tls_ca": "/nowhere", "tls": {},
 }  # fmt: skip
-"""One value of each keyword that the command line does not take."""
+"""One value of each keyword that the command line rejects."""
 
 OF_CALLS: dict[str, tuple[Any, ...]] = {
     "progress": (5, "x", []), "include": (5, [5], "a//b", "a/./b"), "exclude": (5, [None], ""), "replicas": (-1, True, 1.5, "1", None, 2),
     "ttl": (0, -1, "x", None, True, [], float("nan")), "store": (5, "tmp", None, []), "buffering": (-2, 1.5, True, None, "x", 1 << 50),
 }  # fmt: skip
-"""Keywords of some calls alone, with values that they do not take."""
+"""Keywords of some calls only, with values that they reject."""
 
 CALLS = {
     "get": (REFUSED, "/nowhere/out"), "download": (REFUSED, "/nowhere/out"), "stream": (REFUSED,), "open": (REFUSED,),
     "preheat": (REFUSED,), "fetch_tree": ("http://127.0.0.1:1/d/", "/nowhere/d"), "download_tree": ("http://127.0.0.1:1/d/", "/nowhere/d"),
     "share": ("/nowhere/f",),
 }  # fmt: skip
-"""What is right of each."""
+"""Valid arguments of each."""
 
 
 def raised(call: Callable[[], object]) -> BaseException | None:
@@ -60,33 +60,33 @@ def raised(call: Callable[[], object]) -> BaseException | None:
         call()
     except Exception as error:
         if not str(error):
-            raise  # without a word
+            raise  # no message
         return error
     return None
 
 
 @given(SETTINGS)
-def test_settings_that_are_none(given: dict[str, Any]) -> None:
+def test_any_settings_are_valid_or_raise_bad_value(given: dict[str, Any]) -> None:
     assert isinstance(raised(lambda: dfengine.Client(**given).settings(REFUSED, "out", {})), BadValue | None)
     assert isinstance(raised(lambda: dfengine.Client().settings(REFUSED, None, given)), BadValue | None)  # type: ignore[arg-type]
 
 
 @given(VALUES, VALUES)
-def test_urls_and_outputs_that_are_none(url: Any, output: Any) -> None:
+def test_any_urls_and_outputs_are_valid_or_raise_bad_value(url: Any, output: Any) -> None:
     assert isinstance(raised(lambda: dfengine.Client().settings(url, output, {})), BadValue | None)
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name != "share"])
 @settings(deadline=None, max_examples=20)
 @given(url=VALUES.filter(lambda value: not (isinstance(value, str) and "://" in value)))
-def test_calls_with_urls_that_are_none_begin_nothing(name: str, url: Any) -> None:
+def test_calls_with_invalid_urls_start_no_threads(name: str, url: Any) -> None:
     before = threading.active_count()
     assert isinstance(raised(lambda: getattr(dfengine.Client(), name)(url, *CALLS[name][1:])), BadValue)
     assert threading.active_count() == before
 
 
 def ways(name: str) -> Iterator[Any]:
-    """How to call it: of a client and of the module, and both as coroutines."""
+    """The variants of the call: of a client and of the module, and both as coroutines."""
     for module in (dfengine, dfengine.aio):
         for owner in (module.Client(nodes="127.0.0.1:1"), module):
             yield getattr(owner, name)
@@ -101,14 +101,16 @@ def called(call: Any, name: str, **wrong: Any) -> BaseException | None:
     return raised(lambda: asyncio.run(main()))
 
 
-def test_each_keyword_has_a_wrong_value() -> None:
+def test_every_keyword_has_a_wrong_value_in_this_test() -> None:
     assert set(WRONG) == {*keywords.table(), "tls"}
     known = {each for name in CALLS for each, what in inspect.signature(getattr(dfengine, name)).parameters.items() if what.kind == 3}
     assert set(OF_CALLS) == known
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_wrong_value_of_each_keyword_begins_nothing(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_wrong_value_of_any_keyword_is_rejected_before_anything_starts(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("DFENGINE_GET_NODES", "127.0.0.1:1")
     before = threading.active_count()
@@ -123,7 +125,7 @@ def test_a_wrong_value_of_each_keyword_begins_nothing(name: str, monkeypatch: py
     assert threading.active_count() == before
 
 
-def test_a_wrong_value_of_each_option_of_a_file_system_is_refused() -> None:
+def test_a_wrong_value_of_any_file_system_option_is_rejected() -> None:
     fsspec_settings = {name: value for name, value in WRONG.items() if name not in ("cert", "key", "tls_cert", "tls_key", "tls_ca")}
     for name, value in fsspec_settings.items():
         error = raised(lambda: FileSystem(skip_instance_cache=True, **{name: value}))  # noqa: B023
@@ -134,7 +136,7 @@ def test_a_wrong_value_of_each_option_of_a_file_system_is_refused() -> None:
         assert isinstance(raised(lambda: FileSystem(target_protocol="http", target_options=wrong)), BadValue)  # noqa: B023
 
 
-def test_tls_is_a_mapping_of_files(tmp_path: Path) -> None:
+def test_tls_must_be_a_mapping_of_files(tmp_path: Path) -> None:
     for name in ("cert", "key", "ca"):
         (tmp_path / name).write_text("PEM")
         (tmp_path / name).chmod(0o600)
@@ -154,7 +156,7 @@ def test_tls_is_a_mapping_of_files(tmp_path: Path) -> None:
         dfengine.Client(tls=tls, nodes="127.0.0.1:1").get(REFUSED, tmp_path / "out")
 
 
-def test_a_home_directory_that_nobody_knows_is_not_made_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_home_directory_is_not_created_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StorageError, match="no home directory is known"):
         dfengine.Client(nodes="127.0.0.1:1", home="~nobody-of-this-name/x").get(REFUSED, tmp_path / "out")
@@ -164,7 +166,7 @@ def test_a_home_directory_that_nobody_knows_is_not_made_here(tmp_path: Path, mon
 
 
 @given(VALUES)
-def test_what_is_no_place_for_an_open_file(value: Any) -> None:
+def test_invalid_store_and_buffering_of_an_open_file_are_rejected(value: Any) -> None:
     client = dfengine.Client()
     with pytest.raises(BadValue):
         client.open(REFUSED, store=("no", value))  # type: ignore[call-overload]
@@ -173,7 +175,7 @@ def test_what_is_no_place_for_an_open_file(value: Any) -> None:
 
 
 class Work(Handle[int]):
-    """Ends when it is told to."""
+    """Ends when `turn` is set."""
 
     def __init__(self) -> None:
         super().__init__("work", lambda _: None)
@@ -188,14 +190,14 @@ class Work(Handle[int]):
 
 
 @given(VALUES)
-def test_a_time_is_seconds_or_a_bad_value(timeout: Any) -> None:
+def test_a_waiting_time_is_in_seconds_or_rejected(timeout: Any) -> None:
     with contextlib.suppress(BadValue):
         found = waiting_time(timeout)
         assert found is None or 0 <= found <= threading.TIMEOUT_MAX
 
 
 @pytest.mark.parametrize("timeout", ["1", b"1", "x", float("nan"), [], (), object(), 1j], ids=repr)
-def test_waits_of_no_time(timeout: Any) -> None:
+def test_invalid_and_extreme_waiting_times(timeout: Any) -> None:
     work = Work().start()
     try:
         with pytest.raises(BadValue, match="timeout"):
@@ -210,7 +212,7 @@ def test_waits_of_no_time(timeout: Any) -> None:
     assert [work.wait(each) for each in (float("inf"), 2**200, 1e300, None)] == [1] * 4
 
 
-def test_what_cannot_be_reached_is_an_exported_error(tmp_path: Path) -> None:
+def test_connection_failures_raise_exported_errors(tmp_path: Path) -> None:
     client = dfengine.Client(retry=0, home=tmp_path)
     for call in (
         lambda: client.get(REFUSED, tmp_path / "out"), lambda: client.download(REFUSED, tmp_path / "out").wait(60),

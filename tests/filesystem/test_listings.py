@@ -1,4 +1,4 @@
-"""Directories that are made of a list of files, against what the disk says."""
+"""Directories derived from a list of files, compared with those on disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def holds_a_file(folder: Path) -> bool:
 
 @settings(deadline=None, max_examples=60)
 @given(st.dictionaries(names, trees, max_size=4))
-def test_directories_are_those_of_the_disk(tree: dict[str, object]) -> None:
+def test_directories_agree_with_those_on_disk(tree: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as home:
         root = Path(home)
         write(root, tree)
@@ -47,5 +47,5 @@ def test_directories_are_those_of_the_disk(tree: dict[str, object]) -> None:
         assert found["r"] or not files
 
 
-def test_a_size_that_is_not_known_is_none() -> None:
+def test_an_unknown_size_is_none() -> None:
     assert dict(directories("r", [("x", -1)])) == {"r": [{"name": "r/x", "size": None, "type": "file"}]}

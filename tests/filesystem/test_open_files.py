@@ -1,4 +1,4 @@
-"""The open files of a file system: one for each URL, kept for a while, closed when nobody needs them."""
+"""The open files of a file system: one for each URL, kept open while idle for a limited time, closed after that."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ def files(opener: Opener) -> Iterator[OpenFiles]:
     assert opener.open == []
 
 
-def test_holders_of_one_url_share_one_file(opener: Opener, files: OpenFiles) -> None:
+def test_users_of_one_url_share_one_file(opener: Opener, files: OpenFiles) -> None:
     with ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda n: files.acquire(f"u{n % 2}"), range(64)))
     assert sorted(opener.open) == ["u0", "u1"]
     for held, file in found:
         assert file is held.file
         files.release(held)
-    assert sorted(opener.open) == ["u0", "u1"], "idle"
+    assert sorted(opener.open) == ["u0", "u1"], "idle files remain open"
     with files.use("u0"):
         assert len(opener.made) == 2
 
 
-def test_an_idle_file_is_closed_when_its_time_is_over(opener: Opener, files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_file_is_closed_after_its_time(opener: Opener, files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_files, "IDLE", 0.05)
     held, _ = files.acquire("used")
     with files.use("idle"):
@@ -86,7 +86,7 @@ def test_an_idle_file_is_closed_when_its_time_is_over(opener: Opener, files: Ope
     files.release(held)
 
 
-def test_the_longest_idle_ones_go_first(opener: Opener, files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_idle_files_are_closed_first(opener: Opener, files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_files, "MOST_IDLE", 2)
     for name in "abcab":
         with files.use(name):
@@ -95,7 +95,7 @@ def test_the_longest_idle_ones_go_first(opener: Opener, files: OpenFiles, monkey
     assert [file.url for file in opener.made] == ["a", "b", "c", "a", "b"]
 
 
-def test_a_forgotten_file_is_closed_by_its_last_holder(opener: Opener, files: OpenFiles) -> None:
+def test_a_forgotten_file_is_closed_by_its_last_user(opener: Opener, files: OpenFiles) -> None:
     first, _ = files.acquire("u")
     with files.use("other"):
         pass
@@ -110,7 +110,7 @@ def test_a_forgotten_file_is_closed_by_its_last_holder(opener: Opener, files: Op
     assert opener.open == []
 
 
-def test_what_could_not_be_opened_is_tried_again(opener: Opener, files: OpenFiles) -> None:
+def test_a_failed_opening_is_tried_again(opener: Opener, files: OpenFiles) -> None:
     opener.fails = True
     with pytest.raises(FileNotFoundError), files.use("u"):
         raise AssertionError("not reached")
@@ -119,7 +119,7 @@ def test_what_could_not_be_opened_is_tried_again(opener: Opener, files: OpenFile
         assert file.size == 3
 
 
-def test_files_go_with_the_file_system(opener: Opener) -> None:
+def test_files_are_closed_with_the_file_system(opener: Opener) -> None:
     files = OpenFiles(opener)
     with files.use("u"):
         pass
@@ -136,7 +136,7 @@ def in_child(files: OpenFiles, pipe: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_fork_while_the_lock_is_held(opener: Opener, files: OpenFiles) -> None:
+def test_a_child_forked_while_the_lock_is_held_can_open_files(opener: Opener, files: OpenFiles) -> None:
     with files.use("u"):
         pass
     context = multiprocessing.get_context("fork")

@@ -1,4 +1,4 @@
-"""The protocols that may follow `df::`."""
+"""Protocols supported after `df::`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dfengine.errors import BadValue
 from dfengine.filesystem.origins import ORIGINS, Origins
 
 
-def test_a_url_has_the_origin_of_its_protocol() -> None:
+def test_a_url_uses_the_options_of_its_protocol() -> None:
     origins = Origins("https", {"headers": {"A": "b"}})
     assert origins.of("https://h/f")[0].settings == {"headers": [("A", "b")]}
     assert origins.of("http://h/f")[0].settings == {}
@@ -26,7 +26,7 @@ def test_a_url_has_the_origin_of_its_protocol() -> None:
     ("file", "/srv/models/a b", "file:///srv/models/a%20b"),
     ("", "file:///srv/x", "file:///srv/x"),
 ])  # fmt: skip
-def test_names_become_urls(protocol: str, path: str, url: str) -> None:
+def test_names_are_converted_to_urls(protocol: str, path: str, url: str) -> None:
     assert Origins(protocol, {}).of(path)[1] == url
 
 
@@ -34,18 +34,18 @@ def test_names_become_urls(protocol: str, path: str, url: str) -> None:
     ("ftp", {}, f"df reads {', '.join(ORIGINS)}, not ftp://"),
     ("https", {"cookies": 1}, "cookies: the options of https are headers"),
 ])  # fmt: skip
-def test_what_cannot_follow_is_refused_by_name(protocol: str, options: dict[str, Any], said: str) -> None:
+def test_unsupported_protocols_and_options_are_named_in_the_error(protocol: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(BadValue, match=said):
         Origins(protocol, options)
 
 
 @pytest.mark.parametrize("path", ["", "/local/file", "host/file", "https:/h/f"])
-def test_what_is_no_url_is_refused(path: str) -> None:
+def test_paths_that_are_not_urls_are_rejected(path: str) -> None:
     with pytest.raises(BadValue, match="df reads URLs"):
         Origins("", {}).of(path)
 
 
-def test_an_http_server_has_no_listing() -> None:
+def test_http_servers_cannot_be_listed() -> None:
     origin, url = Origins("", {}).of("http://h/d/")
     assert not origin.lists
     with pytest.raises(NotImplementedError, match="http has no listing, so df cannot list http://h/d/: name each file"):

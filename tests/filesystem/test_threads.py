@@ -1,4 +1,4 @@
-"""Threads for calls that wait: results, errors, their number, their end, and a fork."""
+"""Threads for blocking calls: results, errors, their number, their end, and a fork."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def names() -> int:
     return sum(one.name == "dfengine-fsspec" for one in threading.enumerate())
 
 
-def test_results_and_errors_come_back_whichever_thread_made_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_and_errors_are_returned_and_idle_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "MOST", 4)
     monkeypatch.setattr(threads, "IDLE", 0.05)
     before, made = names(), Threads()
@@ -52,7 +52,7 @@ def test_results_and_errors_come_back_whichever_thread_made_them(monkeypatch: py
     assert names() == before
 
 
-def test_a_call_that_nobody_waits_for_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_calls_and_closed_loops_do_not_block_later_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "MOST", 1)
     monkeypatch.setattr(threads, "IDLE", 0.05)
     made, go, begun = Threads(), threading.Event(), []
@@ -88,7 +88,7 @@ def in_child(pipe: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_child_has_threads_of_its_own() -> None:
+def test_a_forked_child_has_threads_of_its_own() -> None:
     asyncio.run(main_of(threads.shared))
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()

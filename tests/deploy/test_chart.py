@@ -1,4 +1,4 @@
-"""What deploy/chart renders: objects that Kubernetes takes, and command lines that dfengine takes."""
+"""Rendering of deploy/chart: objects valid for Kubernetes, and command lines valid for dfengine."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "proxy.registries": {"proxy": {"registries": []}},
     "networkPolicy.from": {"networkPolicy": {"enabled": True}},
 }
-"""What the message names -> values that give it."""
+"""The setting that the message names -> values that are refused."""
 
 PLACES = {"status.podIP": "10.244.1.9", "status.hostIP": "10.0.0.7"}
 
@@ -114,7 +114,7 @@ def containers(case: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def words(container: dict[str, Any]) -> list[str]:
-    """Its arguments as the kubelet fills them in: $(NAME) by the container's own environment."""
+    """A container's arguments as the kubelet expands them: $(NAME) by the container's own environment."""
     env = {
         each["name"]: PLACES[each["valueFrom"]["fieldRef"]["fieldPath"]] if "valueFrom" in each else each["value"]
         for each in container.get("env", [])
@@ -123,12 +123,12 @@ def words(container: dict[str, Any]) -> list[str]:
 
 
 def settings(container: dict[str, Any]) -> dict[str, Any]:
-    """What dfengine's own parser makes of a container's arguments."""
+    """The settings that dfengine's own parser yields for a container's arguments."""
     command, *rest = words(container)
     return cli.main.commands[command].make_context(command, rest).params
 
 
-def test_kubernetes_takes_each_object(case: list[dict[str, Any]]) -> None:
+def test_objects_are_valid_for_kubernetes(case: list[dict[str, Any]]) -> None:
     assert case
     for each in case:
         assert each["metadata"]["namespace"] == NAMESPACE
@@ -139,7 +139,7 @@ def test_kubernetes_takes_each_object(case: list[dict[str, Any]]) -> None:
     assert len(names) == len(set(names))
 
 
-def test_each_case_brings_what_it_asks_for(answers: dict[str, Any]) -> None:
+def test_each_case_renders_the_expected_objects(answers: dict[str, Any]) -> None:
     found = {name: sorted(each["kind"] for each in objects(answers[name])) for name in CASES}
     base = ["DaemonSet", "PodDisruptionBudget", "Service", "Service", "StatefulSet"]
     assert found == {
@@ -152,12 +152,12 @@ def test_each_case_brings_what_it_asks_for(answers: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("named", REFUSED)
-def test_values_that_cannot_work_are_refused(named: str, answers: dict[str, Any]) -> None:
+def test_unusable_values_are_refused(named: str, answers: dict[str, Any]) -> None:
     assert isinstance(answers[named], str)
     assert named in answers[named]
 
 
-def test_each_command_line_is_dfengines(case: list[dict[str, Any]]) -> None:
+def test_command_lines_are_valid_for_dfengine(case: list[dict[str, Any]]) -> None:
     commands = [settings(each) for each in containers(case) if "command" not in each]
     assert commands
     for found in commands:
@@ -169,7 +169,7 @@ def test_each_command_line_is_dfengines(case: list[dict[str, Any]]) -> None:
             Guard(tuple(map(Listen.parse, found["listen"])), tuple(found["allow"]), "")
 
 
-def test_each_is_called_by_an_address_that_others_reach(case: list[dict[str, Any]]) -> None:
+def test_servers_announce_addresses_that_others_can_reach(case: list[dict[str, Any]]) -> None:
     for pod in pods(case):
         found = settings(pod["spec"]["containers"][0])
         if pod["spec"].get("hostNetwork"):
@@ -179,14 +179,14 @@ def test_each_is_called_by_an_address_that_others_reach(case: list[dict[str, Any
             assert found["advertise_ip"] == PLACES["status.podIP"]
 
 
-def test_a_wrong_argument_would_be_found(answers: dict[str, Any]) -> None:
+def test_invalid_arguments_are_detected_by_these_tests(answers: dict[str, Any]) -> None:
     container = containers(objects(answers["default"]))[0]
     for wrong in ("--no-such-option", "--disk-low=much"):
         with pytest.raises(click.UsageError):
             settings({"args": ["supernode", wrong], **{key: container[key] for key in ("name",)}})
 
 
-def test_init_containers_write_below_what_is_mounted_from_the_node(case: list[dict[str, Any]]) -> None:
+def test_init_containers_write_below_directories_mounted_from_the_node(case: list[dict[str, Any]]) -> None:
     for pod in pods(case):
         for container in pod["spec"].get("initContainers", []):
             if "command" in container:
@@ -212,7 +212,7 @@ def test_init_containers_write_below_what_is_mounted_from_the_node(case: list[di
             assert seen <= {f"/etc/{path}" for path in written}
 
 
-def test_what_is_mounted_is_a_volume_and_what_is_a_volume_is_mounted(case: list[dict[str, Any]]) -> None:
+def test_mounts_and_volumes_agree(case: list[dict[str, Any]]) -> None:
     for each in kinds(case, "StatefulSet", "DaemonSet"):
         pod = each["spec"]["template"]["spec"]
         volumes = [volume["name"] for volume in pod["volumes"]]
@@ -225,7 +225,7 @@ def test_what_is_mounted_is_a_volume_and_what_is_a_volume_is_mounted(case: list[
             assert len(paths) == len(set(paths))
 
 
-def test_files_that_dfengine_reads_and_writes_are_mounted(case: list[dict[str, Any]]) -> None:
+def test_files_and_directories_of_settings_are_mounted(case: list[dict[str, Any]]) -> None:
     for container in containers(case):
         if "command" in container:
             continue
@@ -239,7 +239,7 @@ def test_files_that_dfengine_reads_and_writes_are_mounted(case: list[dict[str, A
                 assert any(value == path or value.startswith(path + "/") for path in paths), value
 
 
-def test_secrets_are_read_by_the_servers_alone(case: list[dict[str, Any]]) -> None:
+def test_secrets_are_readable_by_the_servers_group_only(case: list[dict[str, Any]]) -> None:
     for pod in pods(case):
         assert pod["spec"]["securityContext"]["fsGroup"] == 10001
         for volume in pod["spec"]["volumes"]:
@@ -249,14 +249,14 @@ def test_secrets_are_read_by_the_servers_alone(case: list[dict[str, Any]]) -> No
             assert part["securityContext"]["runAsGroup"] == 10001
 
 
-def test_probes_ask_what_is_answered_without_a_signature(case: list[dict[str, Any]]) -> None:
+def test_probes_use_paths_that_need_no_signature(case: list[dict[str, Any]]) -> None:
     for pod in pods(case):
         for container in pod["spec"]["containers"]:
             ports = {each["name"]: each["containerPort"] for each in container["ports"]}
             found = settings(container)
             probes = {name: probe for name, probe in container.items() if name.endswith("Probe")}
             assert {"readinessProbe", "livenessProbe"} <= probes.keys()
-            # What is full or draining is not killed for that.
+            # A full or draining server is not killed for its state.
             assert probes["readinessProbe"].get("httpGet", {}).get("path") in (None, "/readyz")
             assert probes["livenessProbe"].get("httpGet", {}).get("path") != "/readyz"
             for probe in probes.values():
@@ -271,7 +271,7 @@ def test_probes_ask_what_is_answered_without_a_signature(case: list[dict[str, An
                     assert "GET" in ROUTES[OURS.get(asked["path"], asked["path"])]
 
 
-def test_ports_are_those_that_dfengine_listens_on(case: list[dict[str, Any]]) -> None:
+def test_container_ports_are_the_listening_ports(case: list[dict[str, Any]]) -> None:
     for container in containers(case):
         if "ports" not in container:
             continue
@@ -284,7 +284,7 @@ def test_ports_are_those_that_dfengine_listens_on(case: list[dict[str, Any]]) ->
             assert all(each["hostPort"] == each["containerPort"] for each in container["ports"])
 
 
-def test_selectors_find_their_pods_and_no_others(case: list[dict[str, Any]]) -> None:
+def test_selectors_match_only_their_own_pods(case: list[dict[str, Any]]) -> None:
     labels = {each["kind"]: each["spec"]["template"]["metadata"]["labels"] for each in kinds(case, "StatefulSet", "DaemonSet")}
     for each in case:
         spec = each.get("spec", {})
@@ -299,7 +299,7 @@ def test_selectors_find_their_pods_and_no_others(case: list[dict[str, Any]]) -> 
             assert [kind for kind, found in labels.items() if selector.items() <= found.items()] == [owner]
 
 
-def test_services_lead_to_named_ports_and_to_the_names_that_hosts_call(case: list[dict[str, Any]]) -> None:
+def test_services_use_named_ports_and_the_names_that_proxies_connect_to(case: list[dict[str, Any]]) -> None:
     sets = kinds(case, "StatefulSet")
     for owner in sets:
         ports = {each["name"] for each in owner["spec"]["template"]["spec"]["containers"][0]["ports"]}
@@ -316,24 +316,24 @@ def test_services_lead_to_named_ports_and_to_the_names_that_hosts_call(case: lis
         assert called == [f"{name}-{n}.{domain}:8002" for n in range(sets[0]["spec"]["replicas"])]
 
 
-def test_proxies_may_call_supernodes_outside(answers: dict[str, Any]) -> None:
+def test_proxies_may_use_external_supernodes(answers: dict[str, Any]) -> None:
     proxy = next(each for each in containers(objects(answers["proxies alone"])) if each["name"] == "proxy")
     assert [(str(node), node.weight) for node in settings(proxy)["nodes"]] == [("10.0.0.1:8002", 1), ("supernode.example.com:9002", 2)]
 
 
-def test_no_service_sets_an_option_by_its_variables(case: list[dict[str, Any]]) -> None:
+def test_service_variables_and_account_tokens_are_disabled(case: list[dict[str, Any]]) -> None:
     for pod in pods(case):
         assert pod["spec"]["enableServiceLinks"] is False
         assert pod["spec"]["automountServiceAccountToken"] is False
 
 
-def test_servers_have_the_time_to_end(case: list[dict[str, Any]]) -> None:
+def test_termination_grace_periods_cover_draining(case: list[dict[str, Any]]) -> None:
     for pod in pods(case):
         drain = settings(pod["spec"]["containers"][0]).get("drain") or 0
         assert pod["spec"]["terminationGracePeriodSeconds"] >= drain + 30
 
 
-def test_servers_have_no_privileges(case: list[dict[str, Any]]) -> None:
+def test_servers_run_without_privileges(case: list[dict[str, Any]]) -> None:
     for pod in pods(case):
         for part in ("initContainers", "containers"):
             for each in pod["spec"].get(part, []):
@@ -347,7 +347,7 @@ def test_servers_have_no_privileges(case: list[dict[str, Any]]) -> None:
                     assert "add" not in context["capabilities"]
 
 
-def test_a_secret_reaches_supernodes_and_proxies_alike(answers: dict[str, Any]) -> None:
+def test_a_secret_is_mounted_in_supernodes_and_proxies(answers: dict[str, Any]) -> None:
     for name, keys in (("default", []), ("own secret", ["secret"]), ("all", ["new", "old"])):
         for each in containers(objects(answers[name])):
             if each["name"] in ("supernode", "proxy"):
@@ -359,14 +359,14 @@ def test_a_secret_reaches_supernodes_and_proxies_alike(answers: dict[str, Any]) 
     assert mounted == {secret["metadata"]["name"]}
 
 
-def test_metrics_are_asked_for_by_tls_where_supernodes_have_it(answers: dict[str, Any]) -> None:
+def test_metrics_are_scraped_by_tls_if_supernodes_use_tls(answers: dict[str, Any]) -> None:
     assert "/metrics" in OPEN
     for name, scheme in (("own secret", "http"), ("all", "https")):
         endpoint = kinds(objects(answers[name]), "ServiceMonitor")[0]["spec"]["endpoints"][0]
         assert (endpoint["path"], endpoint.get("scheme", "http")) == ("/metrics", scheme)
 
 
-def test_notes_name_what_was_installed(answers: dict[str, Any]) -> None:
+def test_notes_describe_the_installed_parts(answers: dict[str, Any]) -> None:
     notes = {name: answers[name]["NOTES.txt"] for name in CASES}
     assert f"{RELEASE}-supernode-0.{RELEASE}-supernodes.{NAMESPACE}.svc.cluster.local:8002" in notes["default"]
     assert "There is no secret" in notes["default"]
@@ -379,7 +379,7 @@ def test_the_chart_has_the_version_of_dfengine() -> None:
     assert (chart["version"], chart["appVersion"]) == (VERSION, VERSION)
 
 
-def test_each_value_is_used() -> None:
+def test_each_value_is_used_by_a_template() -> None:
     used = "".join(path.read_text() for path in (CHART / "templates").iterdir())
     values = yaml.load((CHART / "values.yaml").read_text(), Strict)
 
@@ -404,7 +404,7 @@ def test_misspelled_and_mistyped_values_are_refused(answers: dict[str, Any]) -> 
             jsonschema.validate(merged(values, wrong), schema)
 
 
-def test_the_schema_knows_each_value_and_no_other() -> None:
+def test_the_schema_agrees_with_the_values() -> None:
     def shape(value: Any) -> Any:
         return {name: shape(below) for name, below in value.items()} if isinstance(value, dict) else None
 
@@ -413,7 +413,7 @@ def test_the_schema_knows_each_value_and_no_other() -> None:
         return {name: known(below, value.get(name)) for name, below in found.items()} if found else shape(value)
 
     values = yaml.load((CHART / "values.yaml").read_text(), Strict)
-    # Helm adds `global` for charts that have this one within.
+    # Helm adds `global` for charts that have this one as a dependency.
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert known(schema, {**values, "global": {}}) == shape({**values, "global": {}})
 

@@ -1,4 +1,4 @@
-"""deploy/grafana and deploy/prometheus: what Prometheus takes, and which figures raise which alert."""
+"""deploy/grafana and deploy/prometheus: checks by promtool, and the values that raise each alert."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def rules() -> list[Any]:
     return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 
 
-def test_prometheus_takes_the_rules_and_the_example() -> None:
+def test_rules_and_the_example_configuration_are_valid() -> None:
     promtool("check", "rules", str(RULES))
     promtool("check", "config", str(RULES.parent / "prometheus.yml"))
 
 
-def test_each_alert_is_raised_by_what_it_is_for_and_by_nothing_else() -> None:
+def test_each_alert_is_raised_by_its_condition_only() -> None:
     promtool("test", "rules", str(Path(__file__).parent / "rules.yml"))
     ill = yaml.safe_load((Path(__file__).parent / "rules.yml").read_text())["tests"][1]["promql_expr_test"][0]["exp_samples"]
-    assert {rule["alert"] for rule in rules()} == {each["labels"].split('"')[1] for each in ill}, "one is not tested"
+    assert {rule["alert"] for rule in rules()} == {each["labels"].split('"')[1] for each in ill}, "an alert is not tested"
 
 
-def test_prometheus_takes_the_dashboards_expressions(tmp_path: Path) -> None:
+def test_expressions_of_the_dashboard_are_valid(tmp_path: Path) -> None:
     made = [{"record": f"panel:{n}", "expr": expr} for n, expr in enumerate(shown())]
     assert len(made) > 30
     assert not [rule for rule in made if "$" in rule["expr"]]
@@ -53,7 +53,7 @@ def test_prometheus_takes_the_dashboards_expressions(tmp_path: Path) -> None:
     promtool("check", "rules", str(tmp_path / "panels.yml"))
 
 
-def test_the_dashboard_is_made_from_its_program() -> None:
+def test_the_dashboard_is_generated_by_its_program() -> None:
     sys.path.insert(0, str(DASHBOARD.parent))
     try:
         import dashboard
@@ -63,4 +63,4 @@ def test_the_dashboard_is_made_from_its_program() -> None:
     made = json.loads(DASHBOARD.read_text())
     assert len({panel["id"] for panel in made["panels"]}) == len(made["panels"])
     taken = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in made["panels"]]
-    assert len(set(taken)) == len(taken), "panels lie on each other"
+    assert len(set(taken)) == len(taken), "panels overlap"

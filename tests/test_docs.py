@@ -24,7 +24,7 @@ REFERENCE = re.compile(r"\b[Ss]ee `?((?:\w+\.)+[A-Za-z_]\w*)")
 URL = re.compile(r"https?://\S+")
 
 CONCEPTS = {"credit", "network"}
-"""What a package's docstring explains beside its modules."""
+"""Concepts that a package's docstring explains beside its modules."""
 
 GC = {f"dragonfly_supernode_{name}" for name in ("gc_peers_total", "gc_tasks_total", "gc_disks_total", "last_gc_disks_timestamp_seconds")}
 ELSEWHERE = {"protected_symlinks", "protected_regular", "protected_fifos", "hijack_https", "http_headers",
@@ -33,7 +33,7 @@ ELSEWHERE = {"protected_symlinks", "protected_regular", "protected_fifos", "hija
 
 
 def quoted(text: str) -> list[str]:
-    """What stands between backticks, outside blocks of code."""
+    """Text between backticks, outside of code blocks."""
     return re.findall(r"`([^`\n]+)`", re.sub(r"(?ms)^ *```.*?^ *```$", "", text))
 
 
@@ -55,12 +55,12 @@ def modules() -> dict[str, str]:
 
 
 def exists(name: str) -> bool:
-    """A file or folder below the root, the package or docs/; a module may lack its suffix."""
+    """Whether this is a file or directory below the root, the package or docs/; a module may lack its suffix."""
     return any((base / f"{name}{suffix}").exists() for base in (ROOT, ROOT / "dfengine", ROOT / "docs") for suffix in ("", *SUFFIXES))
 
 
 def defines(text: str, name: str) -> bool:
-    """The source defines a class, function, attribute or constant of that name, or its `__all__` lists it."""
+    """Whether the source defines a class, function, attribute or constant of that name, or lists it in `__all__`."""
     definition = rf"^\s*(?:async\s+)?(?:class|c?p?def)\b[^=\n(]*\b{name}\b|^\s*(?:self\.)?{name}\s*[:=]|^__all__ = .*\"{name}\""
     return bool(re.search(definition, text, re.MULTILINE))
 
@@ -79,7 +79,7 @@ def resolves(dotted: str) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_a_page_names_exists(page: Path) -> None:
+def test_names_in_the_docs_exist(page: Path) -> None:
     text = page.read_text()
     missing = [name for name in RUN.findall(text) if name not in modules()]
     missing += [target for target in re.findall(r"\]\(([^):#]+)\)", text) if not (page.parent / target).exists()]
@@ -94,7 +94,7 @@ def test_what_a_page_names_exists(page: Path) -> None:
             plain = re.sub(r"^(dfengine_proxy|dfengine|dragonfly_supernode)_|_total$", "", bare)
             found = bare in ELSEWHERE or bool({bare, plain} & words())
         elif re.fullmatch(r"process_\w+(?:_bytes|_seconds|_total|_fds)", bare):
-            found = True  # those of prometheus_client: the test of a running supernode's metrics compares them
+            found = True  # names of prometheus_client: the test of a running supernode's metrics compares them
         elif re.fullmatch(r"[a-z]*_\w+", bare):
             found = bare in ELSEWHERE or bare in words()
         if not found:
@@ -119,15 +119,15 @@ ROWS = re.findall(r"(?m)^\| (`.*`) \|(?=.*\|.*\|)", (ROOT / "docs" / "troublesho
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_message_that_is_explained_is_one_of_ours(row: str) -> None:
-    """What stands between the values of a message stands in the code."""
+def test_explained_messages_occur_in_the_code(row: str) -> None:
+    """Each part of a message between its values must occur in the code."""
     parts = [part.strip(" :") for message in re.findall(r"`([^`]+)`", row) for part in message.split("...")]
     assert any(len(part) > 6 for part in parts)
     assert not [part for part in parts if part not in said() and not part.startswith("dfengine_")]
 
 
 @pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_a_docstring_refers_to_exists(path: Path) -> None:
+def test_references_in_docstrings_exist(path: Path) -> None:
     text = URL.sub("", path.read_text())
     missing = [name for name in REFERENCE.findall(text) if not FILE.fullmatch(name) and not resolves(name)]
     missing += [name for name in re.findall(r"\b(?:docs|tests|bench)/[\w/.-]*\w", text) if not exists(name)]
@@ -135,7 +135,7 @@ def test_what_a_docstring_refers_to_exists(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in PACKAGE if path.name == "__init__.py"], ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_modules_that_a_package_lists_exist(path: Path) -> None:
+def test_modules_listed_by_a_package_exist(path: Path) -> None:
     listed = re.findall(r"(?m)^    (\w+(?:, \w+)*)/?  +\w", path.read_text().split('"""')[1])
     names = [name for names in listed for name in names.split(", ") if name not in CONCEPTS]
     assert names, "the docstring lists no module"

@@ -1,4 +1,4 @@
-"""The house rules: who may import whom, purity of the core, names, sizes, stubs, lint and types."""
+"""The house rules: allowed imports, purity of the core, names, sizes, stubs, lint and types."""
 
 from __future__ import annotations
 
@@ -60,22 +60,22 @@ MAY_IMPORT = {
 """Package -> packages that it may import, beside itself and the core."""
 
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
-"""What a pure module does not import: no clock, chance, socket, file or thread."""
+"""Imports forbidden in a pure module: no clock, randomness, socket, file or thread."""
 
 SLOW = {
     "asyncio", "uvloop", "httptools", "http", "numpy", "rich", "aiohttp", "subprocess", "ssl", "logging", "urllib.request",
     "click", "dataclasses", "inspect", "msgspec", "pycurl", "random", "shutil", "tempfile", "typing", "typing_extensions", "yaml",
 }
-"""What a `get` of a small file must not pay for, unless it is imported where it is used."""
+"""Modules that a `get` of a small file must not load, unless imported where they are used."""
 
 OPTIONAL = {"cryptography", "opentelemetry", "dns", "fsspec", "obstore", "redis", "rich"}
-"""What extras bring, imported only where it is used."""
+"""Modules installed by extras, imported only where they are used."""
 
 DISTRIBUTION = {"dns": "dnspython", "prometheus_client": "prometheus-client", "yaml": "pyyaml"}
-"""Module -> the package that brings it, where the names differ."""
+"""Module -> its distribution, where the names differ."""
 
 GET = {"command", "dial", "fd_passing", "limit", "lazy_start", "_receive", "__init__", "__main__"}
-"""Modules of other rooms that a `get` imports."""
+"""Modules of other packages that a `get` imports."""
 
 
 FIELD_TERMS = {
@@ -107,16 +107,16 @@ FIELD_TERMS = {
     "doubted": "wrong",
     "accused": "reported",
 }  # fmt: skip
-"""Words that no name in the code has -> the terms to use instead."""
+"""Words that no name in the code may contain -> the terms to use instead."""
 
 TEXT = {*dir(str), *dir(bytes), *dir(list), *dir(deque)}
-"""What may be used of a `line`: it is text. What carries bytes between two processes is a connection, or `sock`."""
+"""Attributes allowed on a `line`, which is text. An object that carries bytes between two processes is a connection, or `sock`."""
 
 _CYTHON_TEXT = re.compile(r'"""(?:.|\n)*?"""|"(?:\\.|[^"\\\n])*"|#[^\n]*')
 
 
 def room(path: Path) -> str:
-    """`core`, a package's dotted name, or `` for what may import everything."""
+    """`core`, a package's dotted name, or `` for modules that may import everything."""
     parts = path.relative_to(PACKAGE).parts[:-1]
     if parts:
         return "" if parts[0] in ("app", "programs") else ".".join(parts)
@@ -124,7 +124,7 @@ def room(path: Path) -> str:
 
 
 def is_module(name: str) -> bool:
-    """One of the project's."""
+    """Whether the name is one of the project's modules."""
     path = ROOT.joinpath(*name.split("."))
     return name.startswith("dfengine.") and (path.is_dir() or any(path.with_suffix(end).exists() for end in (".py", ".pyx")))
 
@@ -187,8 +187,8 @@ def test_imports_follow_the_table(path: Path) -> None:
             assert there == here or there in MAY_IMPORT[here], f"{here} must not import {name}"
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Also not by imports inside functions: who reads one of them would have to know them all."""
+def test_there_are_no_import_cycles() -> None:
+    """Also by imports inside functions: modules in a cycle can be understood only together."""
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
     left = {name: {each for each in imports(path) if each in names and each != name} for name, path in names.items()}
     while free := [name for name, needs in left.items() if not needs]:
@@ -196,24 +196,24 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
             del left[name]
         for needs in left.values():
             needs.difference_update(free)
-    assert not left, "some of these are in a circle"
+    assert not left, "some of these modules form a cycle"
 
 
-def test_the_fast_path_is_used_by_its_package_alone() -> None:
-    """Its modules may be replaced as a whole: who is outside knows the contract and nothing else."""
+def test_the_fast_path_is_imported_by_its_package_only() -> None:
+    """Its modules may be replaced as a whole: other packages depend on the contract only."""
     inside = PACKAGE / "supernode" / "fastpath"
     outside = [path for path in MODULES if inside not in path.parents]
     assert not [path for path in outside for name in imports(path) if name.startswith("dfengine.supernode.fastpath.")]
 
 
 def is_pure(path: Path) -> bool:
-    """The core, the swarm's engine, and each module whose docstring says so."""
+    """Whether the module is of the core, of the swarm's engine, or called pure in its docstring."""
     says = path.suffix == ".py" and re.search(r"\bPure\b|a pure state machine", ast.get_docstring(ast.parse(path.read_text())) or "")
     return bool(says) or room(path) in ("core", "supernode.swarm")
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if is_pure(path)], ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_what_is_pure_imports_nothing_of_the_world(path: Path) -> None:
+def test_pure_modules_import_no_io_clock_or_randomness(path: Path) -> None:
     assert not PURE & {name.split(".")[0] for name in imports(path)}
 
 
@@ -222,7 +222,7 @@ def test_what_is_pure_imports_nothing_of_the_world(path: Path) -> None:
     [path for path in MODULES if path.stem in GET or room(path) in ("client", "storage") or (room(path) == "core" and path.stem != "wire")],
     ids=lambda path: str(path.relative_to(PACKAGE)),
 )
-def test_get_does_not_pay_for_what_it_does_not_use(path: Path) -> None:
+def test_get_does_not_load_slow_modules(path: Path) -> None:
     slow = [name for name in imports(path, everywhere=False) if name in SLOW or name.split(".")[0] in SLOW]
     assert not slow
 
@@ -232,8 +232,8 @@ def test_get_does_not_pay_for_what_it_does_not_use(path: Path) -> None:
     [path for path in MODULES if path.stem in GET or room(path) in ("client", "storage", "streaming", "core")],
     ids=lambda path: str(path.relative_to(PACKAGE)),
 )
-def test_libcurl_is_loaded_only_where_an_origin_is_asked(path: Path) -> None:
-    """Its import costs 23 ms: a download that finds all in the swarm does not pay for it."""
+def test_libcurl_is_loaded_only_for_requests_to_origins(path: Path) -> None:
+    """Its import takes 23 ms, which a download that finds all pieces in the swarm does not need."""
     begun = imports(path, everywhere=False)
     assert "dfengine.client.from_origin" not in begun
     assert path.stem == "from_origin" or not [name for name in begun if name.startswith("dfengine.origin")]
@@ -257,7 +257,7 @@ def identifiers(path: Path) -> set[str]:
 
 
 def of_lines(path: Path) -> set[str]:
-    """The attributes of what is named `line`, `lines` or the like: `self._line.close()` -> close."""
+    """The attributes of names such as `line` and `lines`: `self._line.close()` -> close."""
     text = path.read_text()
     if path.suffix == ".pyx":
         return set(re.findall(r"\b_?lines?\.(\w+)", _CYTHON_TEXT.sub("", text)))
@@ -267,7 +267,7 @@ def of_lines(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_names_are_terms_of_the_field(path: Path) -> None:
+def test_names_avoid_words_outside_of_the_fields_terms(path: Path) -> None:
     wrong = {name: [FIELD_TERMS[word] for word in words(name) & FIELD_TERMS.keys()] for name in identifiers(path)}
     assert not {name: terms for name, terms in wrong.items() if terms}
     assert of_lines(path) <= TEXT, "a line is text: name a connection or a socket what it is"
@@ -277,37 +277,37 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
 @pytest.mark.parametrize("path", [*MODULES, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
-def test_texts_name_who_acts(path: Path) -> None:
+def test_prose_names_the_acting_program_thread_or_host(path: Path) -> None:
     """A program, a thread or a host is named: "no host serves it", "the caller", not an unnamed person."""
     files = (path, path.with_suffix(".pxd"), path.with_suffix(".pyi")) if path.suffix == ".pyx" else (path,)
     texts = "\n".join(file.read_text() for file in files)
     assert not re.findall(r"\b(?:[Nn]obody|[Ss]omebody|[Aa]nybody|[Ww]hoever)\b", texts)
 
 
-def test_no_drawers() -> None:
+def test_no_modules_are_named_utils_or_helpers() -> None:
     drawers = [path for path in MODULES if re.fullmatch(r"_?(utils?|helpers?|common|managers?|misc)", path.stem)]
     assert not drawers
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_room_is_too_large(path: Path) -> None:
+def test_modules_have_at_most_400_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400, "is there a second state machine in there?"
 
 
 @pytest.mark.parametrize("path", CYTHON, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_lines_of_cython_are_as_short_as_all_others(path: Path) -> None:
+def test_lines_of_cython_have_at_most_140_characters(path: Path) -> None:
     for file in (path, path.with_suffix(".pxd"), path.with_suffix(".pyi")):
         long = [line for line in file.read_text().splitlines() if len(line) > 140]
-        assert not long, f"{file}: ruff does not look here"
+        assert not long, f"{file}: ruff does not check this file"
 
 
 @pytest.mark.parametrize("path", CYTHON, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_each_cython_module_has_its_layout_and_its_contract(path: Path) -> None:
+def test_each_cython_module_has_a_pxd_and_a_stub(path: Path) -> None:
     assert path.with_suffix(".pxd").exists()
     assert path.with_suffix(".pyi").exists()
 
 
-def test_dependencies_are_what_the_package_imports() -> None:
+def test_dependencies_are_the_imported_distributions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = {re.split(r"[\[<>=]", each)[0].lower() for each in project["dependencies"]}
     modules = {path: imports(path) if path.suffix == ".py" else _at_run_time(path.read_text()) for path in MODULES}
@@ -317,11 +317,11 @@ def test_dependencies_are_what_the_package_imports() -> None:
 
 
 def _at_run_time(text: str) -> list[str]:
-    """Modules that a Cython module imports as Python does; what it cimports serves the compiler."""
+    """Modules that a Cython module imports at run time; cimports are for the compiler only."""
     return [one or other for one, other in re.findall(r"^\s*(?:from\s+([\w.]+)\s+import|import\s+([\w.]+))\s", text, re.MULTILINE)]
 
 
-def test_drawings_are_made_from_their_text() -> None:
+def test_drawings_are_generated_from_their_text() -> None:
     sys.path.insert(0, str(ROOT / "docs"))
     try:
         import draw
@@ -344,11 +344,11 @@ def test_mypy() -> None:
     run("mypy")
 
 
-def test_stubs_say_what_the_extensions_do() -> None:
+def test_stubs_agree_with_the_extensions() -> None:
     run("mypy.stubtest", *(str(path.relative_to(ROOT).with_suffix("")).replace("/", ".") for path in CYTHON))
 
 
-def test_what_lint_and_types_are_told_to_ignore_has_its_reason() -> None:
+def test_ignored_lint_and_type_errors_state_a_reason() -> None:
     texts = {path: path.read_text() for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyi")}
     bare = re.compile(r"# (?:noqa: \w+|type: ignore\[[\w-]+\])$")
     assert not [(path, line) for path, text in texts.items() for line in text.splitlines() if bare.search(line)]

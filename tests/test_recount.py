@@ -1,4 +1,4 @@
-"""The benchmark's recount against counting one by one."""
+"""The benchmark's recount against counting pieces individually."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.swarm.structures import structures
 
 @settings(deadline=None)
 @given(st.data(), st.sampled_from([1, 63, 64, 65, 200, 20_000]), st.sampled_from([0, 1, 15, 16, 17, 33, 70, 260]))
-def test_counting_anew_is_counting(data: st.DataObject, size: int, number: int) -> None:
-    """Bitsets shorter and longer than the task among them; a busy stretch at either end so that every plane carries."""
+def test_recount_agrees_with_incremental_counting(data: st.DataObject, size: int, number: int) -> None:
+    """Some bitsets are shorter or longer than the task; many bits are set at either end so that every plane carries."""
     haves = []
     for shift in data.draw(st.lists(st.integers(0, 5), min_size=number, max_size=number)):
         have = Bitset((size, max(1, size // 2), size + 100)[shift % 3])

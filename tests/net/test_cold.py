@@ -51,7 +51,7 @@ def forget(fd: int, offset: int = 0, length: int = SIZE) -> None:
 
 
 TRIES = 50
-"""Asking makes the kernel read ahead; a disk that answers at once has brought the page before it is looked at."""
+"""The check makes the kernel read ahead; a fast disk may have loaded the page before it is checked."""
 
 
 @pytest.mark.parametrize("gone", [0, 3 * MIB, SIZE - 2 * MIB])

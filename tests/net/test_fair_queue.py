@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dfengine.net.fair_queue import BATCH, INLINE, Turns
 
 COST = 0.001
-"""Seconds of a request here."""
+"""Seconds per request."""
 
 
 class World:

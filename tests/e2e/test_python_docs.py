@@ -1,4 +1,4 @@
-"""The examples of docs/python.md run as they stand there, in their order and in one process."""
+"""The examples of docs/python.md run unchanged, in their order and in one process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 SIZE = 9_000_000
 
 
-def test_the_examples_run(stage: Scene) -> None:
+def test_examples_of_the_python_page_run_as_written(stage: Scene) -> None:
     for name, size in (("model.bin", SIZE), ("small.bin", 1000)):
         stage.file(name, size)
     save_file({"weights": numpy.arange(1000, dtype=numpy.float32)}, stage.www / "model.safetensors")
@@ -35,7 +35,7 @@ def test_the_examples_run(stage: Scene) -> None:
     blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", PAGE.read_text())
     assert len(blocks) > 4
     program = home / "program.py"
-    # Names of hosts are those of the page, places those of this test.
+    # The page's host names are replaced by the addresses of this test.
     text = "\n\n".join(blocks)
     for name, place in (("http://files.example/models/", f"{base}/odd/models/"), ("http://files.example", base), ("sn1:8002", node.node),
                         ("sn2:8002", other.node)):  # fmt: skip

@@ -1,4 +1,4 @@
-"""Answers whose end is that of the connection: over TLS it is told, and one that was cut is passed on as one that was cut."""
+"""Responses that end with their connection: over TLS a close_notify marks the end, and the proxy passes on truncation as truncation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def one_server(tmp_path: Path) -> Iterator[Upstream]:
 
 
 def ends(told: bool, head: bytes = b"HTTP/1.1 200 OK\r\n\r\n", body: bytes = BODY) -> object:
-    """told: by TLS's close_notify."""
+    """Script that sends a response and closes the connection. told: with TLS's close_notify before."""
 
     def send(sock: ssl.SSLSocket, asked: Asked) -> bool:
         sock.sendall(head + body)
@@ -40,7 +40,7 @@ def ends(told: bool, head: bytes = b"HTTP/1.1 200 OK\r\n\r\n", body: bytes = BOD
 
 
 def received(url: str, target: str, version: str) -> tuple[bytes, bool]:
-    """All that comes, and whether the connection ended in order."""
+    """All received bytes, and whether the connection closed without a reset."""
     parts, got = urlsplit(url), b""
     with socket.create_connection((parts.hostname, parts.port), PATIENCE) as sock:
         sock.sendall(f"GET {target} HTTP/{version}\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
@@ -56,7 +56,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_an_end_that_tls_does_not_tell_is_none(stage: Scene, server: Upstream, tmp_path: Path, version: str) -> None:
+def test_a_response_without_close_notify_is_passed_on_as_truncated(stage: Scene, server: Upstream, tmp_path: Path, version: str) -> None:
     scripts = {
         "/told": ends(True), "/cut": ends(False), "/none": ends(False, body=b""), "/none-told": ends(True, body=b""),
         "/chunks": ends(True, CHUNKED, b"5\r\nab"), "/no-last-chunk": ends(True, CHUNKED, b"2\r\nab\r\n"),

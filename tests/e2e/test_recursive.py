@@ -1,4 +1,4 @@
-"""`dfengine get --recursive`: what a directory has, what is asked of it, and what it must not do to the directory here."""
+"""`dfengine get --recursive`: fetched files, requests to the origin, and protection of the local directory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
 
 
 def lay(stage: Scene) -> dict[str, str]:
-    """Path -> sha256 of the files of a tree at the origin, below `tree/`; a day old, since a date of just now tells no version."""
+    """Path -> sha256 of the files of a tree at the origin, below `tree/`; a day old, as a date of the last minute identifies no version."""
     found, made = {}, time.time() - 86400
     for path, size in TREE.items():
         (stage.www / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def there(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("with_node", [False, True])
-def test_an_index_arrives_whole(stage: Scene, with_node: bool) -> None:
+def test_all_files_of_an_index_are_fetched_and_a_second_run_reuses_them(stage: Scene, with_node: bool) -> None:
     expected, url = lay(stage), index(stage)
     more = ("-n", stage.supernode().node) if with_node else ()
     out, err = run(stage, "--recursive", url, str(stage.path / "out"), "--json", *more)
@@ -70,7 +70,7 @@ def test_an_index_arrives_whole(stage: Scene, with_node: bool) -> None:
         assert entry["url"].startswith(url)
 
 
-def test_a_directory_of_this_host(stage: Scene) -> None:
+def test_a_local_directory_is_copied_and_a_second_run_resumes(stage: Scene) -> None:
     expected = lay(stage)
     url = f"file://{stage.www}/tree"
     for path in (stage.www / "tree").rglob("*"):
@@ -81,11 +81,11 @@ def test_a_directory_of_this_host(stage: Scene) -> None:
     assert json.loads(out)["from"]["resumed"] == sum(TREE.values())
     (stage.path / "out/sub/b.bin").unlink()
     out, _ = run(stage, "--recursive", url, "-P", str(stage.path / "out"), "--json")
-    assert json.loads(out)["from"]["origin"] >= 3_000_000, "of all files of its piece"
+    assert json.loads(out)["from"]["origin"] >= 3_000_000, "the whole piece that holds the file is read again"
     assert there(stage.path / "out") == expected
 
 
-def test_a_directory_of_the_supernode(stage: Scene) -> None:
+def test_a_directory_below_the_supernodes_origin_root(stage: Scene) -> None:
     expected = lay(stage)
     for path in (stage.www / "tree").rglob("*"):
         os.utime(path, (1e9, 1e9))
@@ -109,7 +109,7 @@ def test_a_dry_run_lists_and_writes_nothing(stage: Scene) -> None:
     assert (told["count"], told["length"], told["dry_run"], err) == (2, 82, True, "")
 
 
-def test_what_globs_leave_out_is_not_fetched_and_not_deleted(stage: Scene) -> None:
+def test_files_excluded_by_globs_are_neither_fetched_nor_deleted(stage: Scene) -> None:
     expected, url = lay(stage), index(stage)
     folder = stage.path / "out"
     folder.mkdir()
@@ -130,7 +130,7 @@ def test_what_globs_leave_out_is_not_fetched_and_not_deleted(stage: Scene) -> No
     assert (stage.path / "outside/precious.bin").read_text() == "precious"
 
 
-def test_nothing_is_deleted_when_a_file_failed_or_none_was_found(stage: Scene) -> None:
+def test_delete_removes_nothing_after_a_failure_or_an_empty_listing(stage: Scene) -> None:
     lay(stage)
     url = index(stage)
     folder = stage.path / "out"
@@ -145,7 +145,7 @@ def test_nothing_is_deleted_when_a_file_failed_or_none_was_found(stage: Scene) -
     assert (folder / "old").exists()
 
 
-def test_a_link_that_leads_out_of_the_directory_is_not_written_through(stage: Scene) -> None:
+def test_symbolic_links_out_of_the_directory_are_not_followed_when_writing(stage: Scene) -> None:
     lay(stage)
     url = index(stage)
     (stage.path / "outside").mkdir()
@@ -157,7 +157,7 @@ def test_a_link_that_leads_out_of_the_directory_is_not_written_through(stage: Sc
     assert (stage.path / "out/a.bin").exists()
 
 
-def test_failures_are_named_and_the_others_arrive(stage: Scene) -> None:
+def test_a_failed_file_is_named_and_the_others_are_fetched(stage: Scene) -> None:
     expected, url = lay(stage), index(stage)
     (stage.path / "out/a.bin").mkdir(parents=True)
     out, err = run(stage, "--recursive", url, str(stage.path / "out"), "--json", status=7)
@@ -171,7 +171,7 @@ def test_failures_are_named_and_the_others_arrive(stage: Scene) -> None:
     assert {path: digest for path, digest in expected.items() if path != "a.bin"} == arrived
 
 
-def test_a_signal_ends_it_and_the_next_run_goes_on(stage: Scene) -> None:
+def test_an_interrupted_run_exits_with_130_and_the_next_resumes(stage: Scene) -> None:
     expected, url = lay(stage), index(stage)
     for n in range(3):
         expected[f"large{n}"] = stage.file(f"tree/large{n}", 24 * MIB)
@@ -191,7 +191,7 @@ def test_a_signal_ends_it_and_the_next_run_goes_on(stage: Scene) -> None:
     assert not list((stage.path / "out").glob(".*"))
 
 
-def test_one_line_on_a_terminal_shows_the_tree(stage: Scene) -> None:
+def test_progress_of_a_tree_is_one_line_on_a_terminal(stage: Scene) -> None:
     lay(stage)
     url, node = index(stage), stage.supernode()
     words = command(stage, "--recursive", url, str(stage.path / "model"), "-n", node.node, "--locallimit", "1M")
@@ -202,7 +202,7 @@ def test_one_line_on_a_terminal_shows_the_tree(stage: Scene) -> None:
         assert re.fullmatch(r"dfengine: 5 files: 3\.01 MB in [\d.]+ s, 100% from the supernode", terminal.screen[-1])
 
 
-def test_nobody_reads_a_dry_run(stage: Scene) -> None:
+def test_a_closed_stdout_exits_with_23(stage: Scene) -> None:
     lay(stage)
     url = index(stage)
     read, write = os.pipe()
@@ -229,7 +229,7 @@ def test_nobody_reads_a_dry_run(stage: Scene) -> None:
         (("--recursive", "http://127.0.0.1:1/d/", "out", "--retry", "0"), "127.0.0.1:1"),
     ],
 )
-def test_what_cannot_be_meant(stage: Scene, words: tuple[str, ...], said: str) -> None:
+def test_invalid_arguments_are_rejected(stage: Scene, words: tuple[str, ...], said: str) -> None:
     words = tuple(str(stage.path / word) if word in ("out", "other") else word for word in words)
     _, err = run(stage, *words, status=4 if "127" in said else 2)
     assert said in err
@@ -237,11 +237,11 @@ def test_what_cannot_be_meant(stage: Scene, words: tuple[str, ...], said: str) -
     assert not (stage.path / "out").exists()
 
 
-def test_a_tree_of_many_files_is_two_registrations_and_each_file_one_request(stage: Scene) -> None:
+def test_a_tree_takes_two_registrations_and_one_origin_request_per_file(stage: Scene) -> None:
     for n in range(300):
         (stage.www / f"tree/{n % 3}").mkdir(parents=True, exist_ok=True)
         (stage.www / f"tree/{n % 3}/{n}").write_bytes(b"%d" % n * 100)
-        os.utime(stage.www / f"tree/{n % 3}/{n}", (1e9, 1e9))  # a file of this minute is asked itself
+        os.utime(stage.www / f"tree/{n % 3}/{n}", (1e9, 1e9))  # a file changed within the last minute costs a request of its own
     url, node = index(stage), stage.supernode()
     run(stage, "--recursive", url, str(stage.path / "out"), "-n", node.node)
     assert len(there(stage.path / "out")) == 300
@@ -251,7 +251,7 @@ def test_a_tree_of_many_files_is_two_registrations_and_each_file_one_request(sta
     assert len(asked) <= 300 + 4 + 1
 
 
-def test_a_signal_ends_a_dry_run_and_leaves_nothing(stage: Scene) -> None:
+def test_an_interrupted_dry_run_leaves_no_temporary_files(stage: Scene) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/d/"
         words = command(stage, "--recursive", url, str(stage.path / "out"), "--dry-run", "--json")

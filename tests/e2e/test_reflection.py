@@ -1,4 +1,4 @@
-"""Nobody makes others ask a server that never joined: neither downloads, nor the supernode itself."""
+"""No client can make downloads or the supernode send requests to a server that never joined the swarm."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.e2e.test_hostile_supernode import DIGEST, Hostile, offers, registered
 
 @contextmanager
 def victim(host: str = "127.0.0.1") -> Iterator[tuple[int, list[bytes]]]:
-    """A server of another kind on a peer's port: the port, and what each connection sent. It answers with 200 and the request."""
+    """An unrelated server on a peer's port: the port, and the bytes that each connection sent. It echoes each request with status 200."""
     heard: list[bytes] = []
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -62,7 +62,7 @@ PATHS = ["/peer/file/../../admin/delete?all=1", "/admin", "/peer/file/%2e%2e", "
 
 
 @pytest.mark.parametrize("native", [0, 1])
-def test_a_registration_names_no_other_path(stage: Scene, native: int) -> None:
+def test_registrations_with_a_path_outside_of_peer_file_are_refused(stage: Scene, native: int) -> None:
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode()
@@ -70,12 +70,12 @@ def test_a_registration_names_no_other_path(stage: Scene, native: int) -> None:
         answer = post(node, "/peer/registry", registration(url, n) | {"path": path, "port": 15001, "native": native})
         assert answer["code"] == 500
         assert "invalid value" in answer["message"] or "empty value" in answer["message"]
-    assert not stage.requests("/f"), "what is refused asks no origin"
+    assert not stage.requests("/f"), "a refused registration sends no request to the origin"
     assert post(node, "/peer/registry", registration(url, 99) | {"path": "/peer/file/a b?c", "native": native})["code"] == 200
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_download_asks_for_no_other_path(stage: Scene, path: str) -> None:
+def test_a_download_ignores_offers_with_a_path_outside_of_peer_file(stage: Scene, path: str) -> None:
     with victim() as (port, heard):
         pull = offers([0, DIGEST, [["cid", "127.0.0.1", port, path]]])
         with Hostile(registered(), pull) as node:
@@ -84,7 +84,7 @@ def test_a_download_asks_for_no_other_path(stage: Scene, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nor_where_a_1x_supernode_names_it(stage: Scene, path: str) -> None:
+def test_a_download_ignores_such_paths_from_a_1x_supernode(stage: Scene, path: str) -> None:
     size = 4 << 20
     with victim() as (port, heard):
         piece = {"range": f"0-{size - 1}", "pieceNum": 0, "pieceSize": size, "pieceMd5": "0" * 32 + ":9", "cid": "c", "peerIp": "127.0.0.1",
@@ -104,7 +104,7 @@ def test_nor_where_a_1x_supernode_names_it(stage: Scene, path: str) -> None:
 
 
 def joined(node: Any, url: str, n: int, **about: Any) -> tuple[str, str]:
-    """(task, CID) of a download that a script registered from 127.0.0.1, and that claims all pieces."""
+    """Register a download from 127.0.0.1 that claims all pieces; return its task and CID."""
     about = registration(url, n) | about
     answer = post(node, "/peer/registry", about)
     assert answer["code"] == 200, answer
@@ -114,7 +114,7 @@ def joined(node: Any, url: str, n: int, **about: Any) -> tuple[str, str]:
 
 
 def sources(node: Any, url: str, n: int, task: str) -> list[str]:
-    """Whom a new download, at 127.0.0.1 and serving nobody, is sent to for the first piece: CIDs."""
+    """CIDs of the sources offered for the first piece to a new download at 127.0.0.1 that serves no pieces."""
     asker = registration(url, n)
     assert post(node, "/peer/registry", asker)["code"] == 200
     pulled = post(node, "/swarm/pull", {"task": task, "cid": asker["cid"], "want": 1, "wait": 5})
@@ -122,14 +122,14 @@ def sources(node: Any, url: str, n: int, task: str) -> list[str]:
     return [source[0] for _, _, named in pulled.get("offers") or () for source in named]
 
 
-def test_nobody_is_sent_to_an_address_that_never_joined(stage: Scene) -> None:
-    """Neither a download, nor the supernode by a complaint: it asks one thing, whether a peer server is there."""
+def test_an_address_without_a_proven_peer_server_is_not_offered_as_a_source(stage: Scene) -> None:
+    """Complaints do not make the supernode fetch from it either: the only request it sends asks whether a peer server listens there."""
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode()
     with victim("127.0.0.5") as (port, heard):
         task, cid = joined(node, url, 1, ip="127.0.0.5", port=port)
-        until(lambda: heard, "the supernode's question")
+        until(lambda: heard, "the supernode's check of the address")
         assert all(named.startswith("cdnnode:") for named in sources(node, url, 2, task))
         for n in range(10, 16):
             _, accuser = joined(node, url, n)
@@ -138,23 +138,23 @@ def test_nobody_is_sent_to_an_address_that_never_joined(stage: Scene) -> None:
         assert all(asked.startswith(b"GET /check/") or not asked for asked in heard)
         assert node.metric("dfengine_unproved_peers") >= 1
         node.get(f"/peer/service/down?taskId={task}&cid={cid}")
-        until(lambda: node.metric("dfengine_unproved_peers") == 0, "the end of the questions when its download has left")
+        until(lambda: node.metric("dfengine_unproved_peers") == 0, "the end of the checks after the download has left")
 
 
-def test_a_peer_server_at_another_address_is_found(stage: Scene) -> None:
+def test_a_peer_server_at_another_address_is_proven_once_and_then_offered(stage: Scene) -> None:
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode()
     with LegacyPeer("127.0.0.5", 0) as peer:
         task, cid = joined(node, url, 1, ip="127.0.0.5", port=peer.port)
-        until(lambda: node.metric("dfengine_unproved_peers") == 0, "the answer")
+        until(lambda: node.metric("dfengine_unproved_peers") == 0, "the proof of the peer server")
         assert cid in sources(node, url, 2, task)
         asked = peer.count("^/check/")
         joined(node, url, 3, ip="127.0.0.5", port=peer.port)
-        assert (asked, peer.count("^/check/")) == (1, 1), "a proof is kept"
+        assert (asked, peer.count("^/check/")) == (1, 1), "the proof is remembered"
 
 
-def test_one_that_answers_later_is_found_then(stage: Scene) -> None:
+def test_a_peer_server_that_starts_later_is_offered_once_it_responds(stage: Scene) -> None:
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode()
@@ -163,11 +163,11 @@ def test_one_that_answers_later_is_found_then(stage: Scene) -> None:
     task, cid = joined(node, url, 1, ip="127.0.0.5", port=port)
     assert cid not in sources(node, url, 2, task)
     with LegacyPeer("127.0.0.5", port):
-        until(lambda: node.metric("dfengine_unproved_peers") == 0, "another try")
+        until(lambda: node.metric("dfengine_unproved_peers") == 0, "a repeated check")
         assert cid in sources(node, url, 3, task)
 
 
-def test_where_it_registers_from_is_believed(stage: Scene) -> None:
+def test_the_address_that_a_client_registers_from_needs_no_check(stage: Scene) -> None:
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode("--origin-deny", "10.0.0.0/8")
@@ -177,19 +177,19 @@ def test_where_it_registers_from_is_believed(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("ip", ["127.0.0.5", "169.254.169.254", "::ffff:127.0.0.5", "224.0.0.1", "0.0.0.0", "localhost"])
-def test_what_is_denied_is_not_asked(stage: Scene, ip: str) -> None:
+def test_denied_addresses_are_neither_checked_nor_offered(stage: Scene, ip: str) -> None:
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode("--origin-deny", "127.0.0.5")
     with victim("127.0.0.5") as (port, heard):
         task, cid = joined(node, url, 1, ip=ip, port=port)
         assert cid not in sources(node, url, 2, task)
-        assert node.metric("dfengine_unproved_peers") == 0, "nothing waits to be asked"
+        assert node.metric("dfengine_unproved_peers") == 0, "no check is pending"
         assert not heard
 
 
-def test_a_swarm_with_a_secret_takes_only_who_has_it(stage: Scene) -> None:
-    """A real peer server proves it; one that answers everything else as a 1.x peer does, does not."""
+def test_a_swarm_with_a_secret_accepts_only_peer_servers_that_prove_it(stage: Scene) -> None:
+    """A peer server with the secret passes the check; a 1.x peer, which answers all other requests, does not."""
     secret = stage.path / "secret"
     secret.touch(0o600)
     secret.write_text("s" * 32)
@@ -197,7 +197,7 @@ def test_a_swarm_with_a_secret_takes_only_who_has_it(stage: Scene) -> None:
     url = stage.origin() + "/f"
     node = stage.supernode("--secret-file", str(secret))
     stage.get(url, "a", "--notbs", "--secret-file", str(secret), nodes=(node,))
-    until(lambda: node.metric("dfengine_unproved_peers") == 0, "the peer server's proof")
+    until(lambda: node.metric("dfengine_unproved_peers") == 0, "the proof of the peer server")
     second = stage.get(url, "b", "--notbs", "--secret-file", str(secret), host=3, nodes=(node,))
     assert second["from"]["peers"] == 1000
     lock = json.loads((stage.path / "home-2" / "peer.lock").read_text())
@@ -206,7 +206,7 @@ def test_a_swarm_with_a_secret_takes_only_who_has_it(stage: Scene) -> None:
     other = stage.path / "other"
     other.touch(0o600)
     other.write_text("t" * 32)
-    assert not is_peer(Dialer((str(other),)), lock["ip"], lock["port"], set()), "another secret"
+    assert not is_peer(Dialer((str(other),)), lock["ip"], lock["port"], set()), "a peer server with another secret is refused"
     with LegacyPeer("127.0.0.5", 0) as peer:
         assert not is_peer(dialer, "127.0.0.5", peer.port, set())
         assert is_peer(Dialer(), "127.0.0.5", peer.port, set())

@@ -1,4 +1,4 @@
-"""Files of a directory that its origin lists and does not give: all others arrive, these are named, and the next run fetches only them."""
+"""Files that an origin lists and refuses: all others are fetched, the refused ones are named, and the next run fetches only these."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SEVERAL, LARGE = {"s/000": 403, "empty": 410, "t/a": 404}, {"large": 403, "z/lar
         ("html", {"s/030": 404}, True), ("json", SEVERAL, True), ("json", LARGE, True),
     ],
 )  # fmt: skip
-def test_all_others_arrive(stage: Scene, index: str, refused: dict[str, int], with_node: bool) -> None:
+def test_all_files_but_the_refused_are_fetched(stage: Scene, index: str, refused: dict[str, int], with_node: bool) -> None:
     with Directory({**FILES}, index) as served:
         served.refuse = {**refused}
         node = stage.supernode("--revalidate-interval", "1h") if with_node else None
@@ -60,8 +60,8 @@ def test_all_others_arrive(stage: Scene, index: str, refused: dict[str, int], wi
         assert there(stage.path / "out") == {path: body for path, body in FILES.items() if path not in refused}
         before = len(served.asked("GET"))
         assert failed(stage, get(stage, served.url, *options, status=4)) == refused
-        # Of a run in which nothing is new, no file is asked for but those. An index in HTML tells no version by which to know the others.
-        # A server's error may have passed: it is tried again.
+        # A run without changes requests only the refused files. Without a supernode an index in HTML states no versions, so that the others
+        # are requested, too; and a server's error (500) may be temporary, so that it is retried.
         assert (index == "html" and not node) or 500 in refused.values() or len(served.asked("GET")) - before <= 3 * len(refused)
         served.refuse.clear()
         if node is None:
@@ -69,7 +69,7 @@ def test_all_others_arrive(stage: Scene, index: str, refused: dict[str, int], wi
             assert there(stage.path / "out") == FILES
 
 
-def test_the_message_names_each_and_the_supernode_asks_again_soon(stage: Scene) -> None:
+def test_refused_files_are_named_and_the_supernode_retries_them_soon(stage: Scene) -> None:
     with Directory({**FILES}) as served:
         served.refuse = {"s/030": 404, "t/a": 403}
         node = stage.supernode("--revalidate-interval", "0")
@@ -80,11 +80,11 @@ def test_the_message_names_each_and_the_supernode_asks_again_soon(stage: Scene) 
         assert "2 failed" in err
         served.refuse.clear()
         told = get(stage, served.url, "-n", node.node)
-        assert told["from"]["resumed"] > sum(SIZES.values()) // 2  # the pieces that the two lie in come as a whole
+        assert told["from"]["resumed"] > sum(SIZES.values()) // 2  # the pieces that hold the two files are fetched whole
         assert there(stage.path / "out") == FILES
 
 
-def test_alone_it_does_not_wait_for_what_is_refused(stage: Scene) -> None:
+def test_without_a_supernode_a_refused_file_is_not_retried(stage: Scene) -> None:
     with Directory({**FILES}) as served:
         served.refuse = {"s/030": 403}
         out, err = run(stage, "--recursive", served.url, str(stage.path / "out"), status=4)
@@ -94,7 +94,7 @@ def test_alone_it_does_not_wait_for_what_is_refused(stage: Scene) -> None:
         assert sums.endswith("100% from the origin: no supernode is given")
 
 
-def test_what_is_here_of_a_refused_file_is_not_deleted(stage: Scene) -> None:
+def test_delete_keeps_the_local_copy_of_a_refused_file(stage: Scene) -> None:
     with Directory({**FILES}) as served:
         get(stage, served.url)
         (stage.path / "out/s/031").unlink()
@@ -108,7 +108,7 @@ def test_what_is_here_of_a_refused_file_is_not_deleted(stage: Scene) -> None:
         assert "0 to delete" in err
 
 
-def test_hosts_of_one_supernode_share_what_is_left(stage: Scene) -> None:
+def test_hosts_of_one_supernode_share_the_remaining_files(stage: Scene) -> None:
     with Directory({**FILES}) as served:
         served.refuse = {"s/030": 404}
         node = stage.supernode("--revalidate-interval", "1h")
@@ -123,7 +123,7 @@ def test_hosts_of_one_supernode_share_what_is_left(stage: Scene) -> None:
         assert served.asked("GET").count("large") <= 4
 
 
-def test_of_several_supernodes_one_has_both_tasks(stage: Scene) -> None:
+def test_the_manifest_and_its_data_are_tasks_of_one_supernode(stage: Scene) -> None:
     with Directory({**FILES}) as served:
         served.refuse = {"s/030": 404, "large": 403}
         nodes = [stage.supernode("--revalidate-interval", "1h") for _ in range(4)]

@@ -29,12 +29,12 @@ def objects(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_what_a_supernode_does_is_shown(stage: Scene) -> None:
+def test_status_tasks_hosts_and_top_show_a_supernodes_state(stage: Scene) -> None:
     stage.file("f", SIZE)
     url, node = f"{stage.origin()}/f", stage.supernode()
     task = stage.get(url, "out", nodes=(node,))["task_id"]
     stage.get(url, "other", host=3, nodes=(node,))
-    until(lambda: node.metric("dfengine_downloads_finished_total") == 2, "both told how they went")
+    until(lambda: node.metric("dfengine_downloads_finished_total") == 2, "the metrics of both downloads")
     [found] = objects(run("status", "--json", node=node))
     assert (found["node"], found["finished"], found["hindrance"]) == (node.node, 2, "")
     assert found["delivered_bytes"] - found["origin_bytes"] == found["saved_bytes"] == SIZE
@@ -47,7 +47,7 @@ def test_what_a_supernode_does_is_shown(stage: Scene) -> None:
     assert url not in run("tasks", "another", node=node)
     one = run("tasks", task[:12], node=node)
     assert all(text in one for text in (task, url, "127.0.0.3: 2/2 pieces, finished", "5.24 MB (5242880 bytes)"))
-    # Rates take two looks.
+    # A rate takes two samples.
     assert all(each["rate"] is not None for each in objects(run("tasks", "--json", node=node)))
     for words in (("tasks", "0" * 12), ("tasks", "0" * 64, "--json"), ("tasks", "--sort", "x", "--json")):
         error = run(*words, node=node, status=2)
@@ -59,19 +59,19 @@ def test_what_a_supernode_does_is_shown(stage: Scene) -> None:
     assert {each["ip"] for each in rows} == {"127.0.0.2", "127.0.0.3"}
     assert "trusted" in run("hosts", node=node)
     assert "sort 'x' is not one of rate" in run("tasks", "--sort", "x", node=node, status=2)
-    assert len(objects(run("top", "--json", node=node))) == 1, "one look where nobody looks on"
+    assert len(objects(run("top", "--json", node=node))) == 1, "one sample without a terminal"
     found, again = objects(run("top", "--json", "--count", "2", "--interval", "0.2", node=node))
     assert found["task_rows"][0]["task"] == again["task_rows"][0]["task"] == task
-    assert url in run("top", node=node), "one look where nobody looks on"
+    assert url in run("top", node=node), "one sample without a terminal"
     other = Supernode(node.process, stage.origin().removeprefix("http://"), "", node.home)
     assert "answers 404: no reason: is it a control port?" in run("status", "--json", node=other, status=3)
-    # Of several supernodes all are asked.
+    # All supernodes are queried, though the first one fails.
     done = subprocess.run([*DFENGINE, "status", "-n", f"127.0.0.1:{free_port()}", "-n", node.node], capture_output=True, text=True,
                           check=False, timeout=PATIENCE)  # fmt: skip
     assert (done.returncode, "ready" in done.stdout, done.stderr.count("dfengine:")) == (3, True, 1)
 
 
-def test_the_terminal_is_drawn_until_one_leaves(stage: Scene) -> None:
+def test_top_redraws_until_q_or_sigint_and_restores_the_terminal(stage: Scene) -> None:
     node = stage.supernode()
     for leave in (b"q", None):
         ours, theirs = pty.openpty()
@@ -96,7 +96,7 @@ def test_the_terminal_is_drawn_until_one_leaves(stage: Scene) -> None:
             with contextlib.suppress(BlockingIOError):
                 os.set_blocking(ours, False)
                 seen += os.read(ours, 1 << 16)
-            assert b"\x1b[?1049l" in seen, "the screen of before is back"
+            assert b"\x1b[?1049l" in seen, "the previous screen is restored"
             assert subprocess.run(["stty", "-g"], stdin=theirs, capture_output=True, check=True).stdout == before
         finally:
             os.close(ours)

@@ -1,4 +1,4 @@
-"""A swarm changes its secret while downloads run, as docs/security.md says how."""
+"""A swarm changes its secret while downloads run, by the steps of docs/security.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OLD, NEW = "o" * 32, "n" * 32
 
 
 def written(path: Path, secret: str) -> str:
-    """Under its name at once: who reads it meanwhile reads the one or the other."""
+    """Replace the file by a rename, so that readers see either the old or the new secret."""
     fresh = path.with_suffix(".fresh")
     fresh.touch(0o600)
     fresh.write_text(secret)
@@ -20,7 +20,7 @@ def written(path: Path, secret: str) -> str:
     return str(path)
 
 
-def test_a_running_swarm_changes_its_secret_and_no_download_fails(stage: Scene) -> None:
+def test_rotating_a_swarms_secret_fails_no_download(stage: Scene) -> None:
     shas = {name: stage.file(name, 9 * MIB) for name in ("0", "1", "2", "3", "long")}
     url = stage.origin()
     first, second = stage.path / "first", stage.path / "second"
@@ -28,9 +28,9 @@ def test_a_running_swarm_changes_its_secret_and_no_download_fails(stage: Scene) 
     old, new = written(stage.path / "old", OLD), written(stage.path / "new", NEW)
     node = stage.supernode(*server, "--supernode-limit", "2")
     steps = [(OLD, OLD, [old]), (OLD, NEW, [old, new]), (NEW, OLD, [new, old]), (NEW, NEW, [new])]
-    # It is under way from the beginning to the last step but one.
+    # This download runs from the beginning to the last step but one.
     long = stage.start_get(f"{url}/long", "long", "--notbs", "-s", "1500K", "--secret-file", old, host=9, nodes=(node,))
-    until(lambda: any(stage.path.glob(".long.*.part")), "the long one's part")
+    until(lambda: any(stage.path.glob(".long.*.part")), "the long download's part file")
     for number, (one, two, files) in enumerate(steps):
         if number == len(steps) - 1:
             stage.end(long)
@@ -48,7 +48,7 @@ def test_a_running_swarm_changes_its_secret_and_no_download_fails(stage: Scene) 
     assert "refused" not in os.listdir(stage.path)
 
 
-def test_a_secret_that_cannot_be_read_anew_is_kept(stage: Scene) -> None:
+def test_a_secret_file_that_is_unusable_on_sighup_changes_nothing(stage: Scene) -> None:
     sha = stage.file("f.bin", 2 * MIB)
     url, path = stage.origin() + "/f.bin", stage.path / "secret"
     node = stage.supernode("--secret-file", written(path, OLD))
@@ -61,7 +61,7 @@ def test_a_secret_that_cannot_be_read_anew_is_kept(stage: Scene) -> None:
     assert status(node.node, "/peer/registry") == 401
 
 
-def test_a_peer_server_that_is_open_is_not_used_by_a_swarm_that_is_shut(stage: Scene) -> None:
+def test_a_peer_server_without_a_secret_does_not_serve_a_swarm_with_one(stage: Scene) -> None:
     stage.file("f.bin", 2 * MIB)
     url, path = stage.origin() + "/f.bin", stage.path / "secret"
     open_, shut = stage.supernode(), stage.supernode("--secret-file", written(path, OLD))

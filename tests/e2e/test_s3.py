@@ -1,4 +1,4 @@
-"""Buckets behind `dfengine proxy`: S3's own clients read them through two hosts, and each object leaves its store once."""
+"""Buckets behind `dfengine proxy`: S3 clients read them through two hosts, and each object is read from its store once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def store() -> Iterator[str]:
 
 @pytest.fixture(name="gate")
 def one_gate(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """An S3 server, as the environment of every process of the test names it; its bucket is `models`."""
+    """An S3 server with the bucket `models`; the environment of every process of the test names it."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
@@ -50,20 +50,20 @@ def one_gate(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
 
 def client(url: str, **config: Any) -> Any:
-    """boto3's, as its documentation has it for an endpoint; without keys nothing is signed."""
+    """A boto3 client of an endpoint, by boto3's documentation; without keys requests are unsigned."""
     plain = Config(signature_version=UNSIGNED, retries={"max_attempts": 1}, **config)
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=plain)
 
 
 def refused(call: Any, **given: Any) -> tuple[int, str]:
-    """Status and code."""
+    """Status and S3 error code of a call that must fail."""
     with pytest.raises(ClientError) as error:
         call(**given)
     answer = error.value.response
     return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
 
 
-def test_two_hosts_read_a_bucket_and_its_objects_leave_the_store_once(stage: Scene, gate: Gate) -> None:
+def test_two_hosts_read_a_bucket_and_each_object_leaves_the_store_once(stage: Scene, gate: Gate) -> None:
     node = stage.supernode("--origin-sign", "s3://models/")
     gate.client.put_object(Bucket="models", Key="llama/weights.bin", Body=content(SIZE), Metadata={"colour": "red"}, ContentType="a/b")
     gate.client.put_object(Bucket="models", Key="llama/empty", Body=b"")
@@ -90,12 +90,12 @@ def test_two_hosts_read_a_bucket_and_its_objects_leave_the_store_once(stage: Sce
     assert b"".join(parts[n] for n in range(10)) == content(SIZE)
     assert second.get_object(Bucket="llama", Key="weights.bin")["Body"].read() == content(SIZE)
     assert second.get_object(Bucket="llama", Key="empty")["Body"].read() == b""
-    # Questions what an object is take a byte each.
+    # Each request for an object's metadata reads one byte.
     assert SIZE <= gate.sent() <= SIZE + 100
     assert [each["Key"] for each in first.list_objects_v2(Bucket="all")["Contents"]] == ["llama/empty", "llama/weights.bin", "other"]
     assert [each["Key"] for each in first.list_objects_v2(Bucket="llama")["Contents"]] == ["empty", "weights.bin"]
-    # The supernode may have the old version for a moment: it is not given under the new one's name. Nor does the proxy trust its memory
-    # where another version is asked for.
+    # The supernode may hold the old version for a moment: it must not be served under the new entity-tag. The proxy must not rely on its
+    # cached metadata either when another version is requested.
     new = gate.client.put_object(Bucket="models", Key="llama/weights.bin", Body=content(SIZE, 1))["ETag"]
     answer = second.get_object(Bucket="llama", Key="weights.bin", Range=f"bytes={MIB}-{3 * MIB - 1}", IfMatch=new)
     assert answer["ETag"] == new
@@ -114,7 +114,7 @@ def names(answer: Any) -> list[Any]:
     return [told, [each["Prefix"] for each in answer.get("CommonPrefixes", ())], answer["IsTruncated"]]
 
 
-def test_listings_are_those_of_the_store_with_any_key(stage: Scene, gate: Gate) -> None:
+def test_listings_equal_those_of_the_store_for_any_key(stage: Scene, gate: Gate) -> None:
     for key in (*KEYS, ".."):
         gate.client.put_object(Bucket="models", Key=key, Body=key.encode())
     here = client(f"{stage.proxy('--s3-bucket', 'models=s3://models', '--s3-bucket', 'part=s3://models/a')[1]}/s3")
@@ -141,7 +141,7 @@ def test_listings_are_those_of_the_store_with_any_key(stage: Scene, gate: Gate) 
     assert refused(here.get_object, Bucket="models", Key="..") == (400, "InvalidURI")
 
 
-def test_conditions_ranges_and_errors(stage: Scene, gate: Gate) -> None:
+def test_conditional_requests_ranges_and_error_codes(stage: Scene, gate: Gate) -> None:
     gate.client.put_object(Bucket="models", Key="k", Body=b"0123456789", ContentType="text/plain")
     here = client(f"{stage.proxy('--s3-bucket', 'models=s3://models', '--s3-fresh', '0s')[1]}/s3")
     told = here.head_object(Bucket="models", Key="k")
@@ -166,7 +166,7 @@ def test_conditions_ranges_and_errors(stage: Scene, gate: Gate) -> None:
     assert refused(get_k, Range="bytes=10-") == (416, "InvalidRange")
     answer = here.get_object(Bucket="models", Key="k", ResponseContentType="a/b", ResponseContentDisposition="inline")
     assert (answer["ContentType"], answer["ContentDisposition"]) == ("a/b", "inline")
-    # What is stored encoded is given as it is, and says so.
+    # An object stored with a content encoding is served unchanged, with its Content-Encoding.
     gate.client.put_object(Bucket="models", Key="z", Body=gzip.compress(b"z" * 99), ContentEncoding="gzip", CacheControl="no-store")
     answer = here.get_object(Bucket="models", Key="z")
     assert (answer["ContentEncoding"], answer["CacheControl"]) == ("gzip", "no-store")
@@ -182,7 +182,7 @@ def test_conditions_ranges_and_errors(stage: Scene, gate: Gate) -> None:
     assert refused(here.list_objects_v2, Bucket="models", ContinuationToken="wrong") == (400, "InvalidArgument")
     here.head_bucket(Bucket="models")
     assert here.get_bucket_location(Bucket="models")["LocationConstraint"] is None
-    # A changed object is the new one, and never both.
+    # A changed object is served in its new version, never mixed with the old.
     gate.client.put_object(Bucket="models", Key="k", Body=b"abc")
     assert refused(get_k, IfMatch=tag) == (412, "PreconditionFailed")
     assert get() == b"abc"
@@ -191,7 +191,7 @@ def test_conditions_ranges_and_errors(stage: Scene, gate: Gate) -> None:
 
 
 def until_cut(body: Any) -> Iterator[bytes]:
-    """What comes before the connection is cut; fails where it ends in order."""
+    """The body's blocks up to the cut of the connection; fails if the body ends regularly."""
     try:
         while block := body.read(1 << 16):
             yield block
@@ -200,7 +200,7 @@ def until_cut(body: Any) -> Iterator[bytes]:
     raise AssertionError("the answer has ended as if it were whole")
 
 
-def test_an_object_that_changes_in_the_middle_is_cut_off(stage: Scene, gate: Gate) -> None:
+def test_a_response_whose_object_changes_in_mid_transfer_is_cut(stage: Scene, gate: Gate) -> None:
     gate.client.put_object(Bucket="models", Key="k", Body=content(SIZE))
     here = client(f"{stage.proxy('--s3-bucket', 'models=s3://models', '--s3-fresh', '0s')[1]}/s3")
     gate.cut = 3 * MIB

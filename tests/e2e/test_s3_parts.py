@@ -1,4 +1,4 @@
-"""`partNumber` behind the facade, as S3's own clients ask by it: of objects with one part, and of what a multipart upload made."""
+"""Requests with `partNumber` to the S3 facade: objects with one part, and objects made by a multipart upload."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TAG = f'"{"0123456789abcdef" * 2}-{len(PARTS)}"'
 
 
 class Store:
-    """Answers for one object as S3 documents it. tag: of its version. tells: it knows `partNumber`."""
+    """Serves one object as S3 documents it. tag: entity-tag of its version. tells: whether it supports `partNumber`."""
 
     def __init__(self) -> None:
         self.tag, self.tells = TAG, True
@@ -55,7 +55,7 @@ def made(url: str) -> Any:
     return boto3.client("s3", endpoint_url=f"{url}/s3", region_name="us-east-1", config=config)
 
 
-def test_an_object_that_is_none_of_a_multipart_upload_has_one_part(stage: Scene, tmp_path: Path) -> None:
+def test_an_object_of_no_multipart_upload_has_one_part(stage: Scene, tmp_path: Path) -> None:
     disk = stage.path / "disk"
     disk.mkdir()
     (disk / "k").write_bytes(BODY)
@@ -82,7 +82,7 @@ def test_an_object_that_is_none_of_a_multipart_upload_has_one_part(stage: Scene,
     assert (tmp_path / "k").read_bytes() == BODY
 
 
-def test_the_parts_of_a_multipart_upload_are_the_store_s(stage: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_parts_of_a_multipart_upload_are_those_of_the_store(stage: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Upstream() as server:
         store = Store()
         server.scripts["/models/k"] = store.send
@@ -102,7 +102,7 @@ def test_the_parts_of_a_multipart_upload_are_the_store_s(stage: Scene, monkeypat
         assert refused(here.get_object, Bucket="models", Key="k", PartNumber=len(PARTS) + 1) == (416, "InvalidPartNumber")
         here.download_file("models", "k", str(tmp_path / "k"))
         assert (tmp_path / "k").read_bytes() == BODY
-        # Of a store that does not tell parts nothing is made up.
+        # For a store without `partNumber` no parts are invented.
         store.tag, store.tells = TAG.replace("0", "1"), False
         assert refused(here.get_object, Bucket="models", Key="k", PartNumber=1) == (501, "NotImplemented")
         assert here.get_object(Bucket="models", Key="k", IfMatch=store.tag)["Body"].read() == BODY

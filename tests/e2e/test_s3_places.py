@@ -1,4 +1,4 @@
-"""Buckets that are directories or a web server's index; who may read; what nobody should send."""
+"""Buckets that are directories or a web server's index; access keys; malformed requests."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def listed(here: Any, bucket: str, **given: Any) -> list[str]:
     return [each["Key"] for each in answer.get("Contents", ())] + [each["Prefix"] for each in answer.get("CommonPrefixes", ())]
 
 
-def test_a_directory_and_an_index_are_buckets(stage: Scene) -> None:
+def test_a_directory_and_a_web_servers_index_are_served_as_buckets(stage: Scene) -> None:
     disk, secret = folder(stage.path / "disk"), stage.path / "secret"
     secret.mkdir()
     (secret / "s").write_bytes(b"secret")
@@ -80,28 +80,28 @@ def test_a_directory_and_an_index_are_buckets(stage: Scene) -> None:
         assert listed(here, bucket, Prefix="../") == []
     sizes = {each["Key"]: each["Size"] for each in here.list_objects_v2(Bucket="web")["Contents"]}
     assert sizes == {key: len(body) for key, body in KEYS.items()}
-    # What a link leads to outside is not read, and breaks no listing.
+    # A link that leads out of the directory is not followed, and does not break listings.
     assert refused(here.get_object, Bucket="disk", Key="link") == (403, "AccessDenied")
-    # While an index's server is away, what this host has is given.
+    # While the index's server is down, files on this host are served.
     stage.nginx.terminate()
     stage.nginx.wait(20)
     assert here.get_object(Bucket="web", Key="a b/w+1.bin")["Body"].read() == KEYS["a b/w+1.bin"]
     assert refused(here.get_object, Bucket="web", Key="never asked for") == (503, "SlowDown")
-    # A file that is replaced is the new one.
+    # A replaced file is served in its new version.
     (disk / "new").write_bytes(b"y")
     os.rename(disk / "new", disk / "config.json")
     assert here.get_object(Bucket="disk", Key="config.json")["Body"].read() == b"y"
 
 
-def test_what_follows_an_answer_is_not_the_next_one(stage: Scene) -> None:
-    """A server sends more than it was asked for, in the shape of another answer."""
+def test_bytes_after_a_response_are_not_taken_for_the_next_response(stage: Scene) -> None:
+    """The server sends surplus bytes that look like another response."""
 
     def answer(tag: str) -> bytes:
         return f'HTTP/1.1 206 Partial Content\r\nContent-Length: 1\r\nContent-Range: bytes 0-0/9\r\nETag: "{tag}"\r\n\r\n'.encode()
 
     def send(sock: socket.socket, asked: Asked) -> None:
         sock.sendall(answer(asked.target[1:]))
-        time.sleep(0.1)  # libcurl itself sees what lies behind an answer in the buffer with the head
+        time.sleep(0.1)  # libcurl itself detects surplus bytes that share a buffer with the head
         sock.sendall(b"x" + answer("another") + b"y")
 
     with Upstream() as server:
@@ -110,7 +110,7 @@ def test_what_follows_an_answer_is_not_the_next_one(stage: Scene) -> None:
         assert [here.head_object(Bucket="web", Key=key)["ETag"] for key in "abcd"] == ['"a"', '"b"', '"c"', '"d"']
 
 
-def test_who_may_read_and_what_nobody_should_send(stage: Scene) -> None:
+def test_access_keys_are_enforced_and_malformed_requests_refused(stage: Scene) -> None:
     keys, port = stage.path / "keys", free_port()
     keys.write_text("AKID0 secret-of-0\nAKID1 secret-of-1\n")
     folder(stage.path / "disk")
@@ -138,7 +138,7 @@ def test_who_may_read_and_what_nobody_should_send(stage: Scene) -> None:
         assert refused(client(place, "AKID2", "secret-of-1").list_buckets) == (403, "InvalidAccessKeyId")
 
     def sent(data: bytes) -> bytes:
-        """What comes back until the connection ends, which may be before all is sent."""
+        """The bytes received until the connection ends, which may be before all data is sent."""
         got = bytearray()
 
         def receive() -> None:
@@ -168,13 +168,13 @@ def test_who_may_read_and_what_nobody_should_send(stage: Scene) -> None:
     for value in (b"Credential=", b"Credential=" + b"/" * 10000, b"Credential=a/b, SignedHeaders=" + b";" * 9000 + b", Signature=0"):
         assert status(authorization + quote(value, safe="=/;, -").encode() + b"\r\n\r\n") == 400
     with socket.create_connection(("127.0.0.1", port), timeout=60) as line:
-        line.sendall(b"GET /disk/config.json HT")  # and never more: it is closed, and holds up nobody
+        line.sendall(b"GET /disk/config.json HT")  # and no more: the connection is closed, and delays no other request
         assert listed(client(f"http://127.0.0.1:{port}", "AKID0", "secret-of-0"), "disk", Prefix="config") == ["config.json"]
         line.settimeout(60)
-        until(lambda: line.recv(100) == b"", "the end of a connection that sends no request")
+        until(lambda: line.recv(100) == b"", "the close of a connection that sends no request")
 
 
-def test_a_full_disk_is_passed_by(small: Path, closed: Scene) -> None:
+def test_a_full_disk_does_not_prevent_reads(small: Path, closed: Scene) -> None:
     stage = closed
     body = random.Random(2).randbytes(40 * MIB)
     (stage.www / "d").mkdir()
@@ -185,7 +185,7 @@ def test_a_full_disk_is_passed_by(small: Path, closed: Scene) -> None:
     here = client(f"{stage.proxy('--s3-bucket', f'web={origin}/d/', '--home', str(small / 'home'))[1]}/s3")
     assert here.get_object(Bucket="web", Key="k")["Body"].read() == body
     assert here.get_object(Bucket="web", Key="k", Range="bytes=1000000-29999999")["Body"].read() == body[1000000:30000000]
-    left = here.get_object(Bucket="web", Key="k")["Body"]  # and never read: it holds up nobody
+    left = here.get_object(Bucket="web", Key="k")["Body"]  # and never read: it delays no other request
     assert here.get_object(Bucket="web", Key="k", Range="bytes=-5")["Body"].read() == body[-5:]
     left.close()
     assert not [*(small / "home" / "files").glob("*.part")] or sum(path.stat().st_blocks for path in small.rglob("*.part")) * 512 < 20 * MIB

@@ -1,4 +1,4 @@
-"""Programs that read buckets, as their documentation has it for an endpoint: two hosts, and each byte leaves the store once."""
+"""Programs that read buckets through an endpoint, by their documentation, on two hosts: each byte is read from the store once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ for each in bucket.objects.filter(Prefix=prefix):
 
 
 class Hosts(NamedTuple):
-    """gate: before the store. urls: of the facade on two hosts, with a path and without one."""
+    """Two hosts with the S3 facade. gate: counts the bytes of the store. urls: of the facade on the hosts, with a path and without one."""
 
     stage: Scene
     gate: Gate
@@ -91,7 +91,7 @@ def hosts() -> Iterator[Hosts]:
 
 
 def read(hosts: Hosts, name: str, command: Callable[[str, Path], list[str]], **more: str) -> None:
-    """Run a program on both hosts, and compare. command: of the endpoint and the output's folder."""
+    """Run a program on both hosts, and compare its output with the bucket. command: from the endpoint and the output's folder."""
     for key, body in FILES.items():
         hosts.gate.client.put_object(Bucket="models", Key=f"{name}/{key}", Body=body)
     before = hosts.gate.sent()
@@ -103,28 +103,28 @@ def read(hosts: Hosts, name: str, command: Callable[[str, Path], list[str]], **m
         subprocess.run(command(url, out), env=environment, timeout=PATIENCE * 2, check=True, stdout=subprocess.DEVNULL)
         found = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
         assert found == (WEIGHTS if name == "runai" else FILES)
-    # Who asks what an object is gets a byte of it, and listings have a few KB.
+    # Each request for an object's metadata reads one byte, and listings have a few KB.
     assert len(BODY) <= hosts.gate.sent() - before <= SIZE + (16 << 10)
 
 
-def test_boto3(hosts: Hosts) -> None:
+def test_boto3_downloads_a_bucket(hosts: Hosts) -> None:
     read(hosts, "boto3", lambda url, out: [sys.executable, "-c", BOTO3, "boto3/", str(out)])
 
 
-def test_the_aws_cli(hosts: Hosts) -> None:
+def test_the_aws_cli_copies_a_bucket(hosts: Hosts) -> None:
     read(hosts, "cli", lambda url, out: ["aws", "--endpoint-url", url, "s3", "cp", "--recursive", "s3://models/cli/", str(out)])
 
 
-def test_rclone(hosts: Hosts) -> None:
+def test_rclone_copies_a_bucket(hosts: Hosts) -> None:
     config = hosts.stage.path / "rclone.conf"
     config.touch()
     options = ("--config", str(config), "--s3-provider", "Other", "--s3-env-auth", "--s3-region", "us-east-1", "--s3-endpoint")
     read(hosts, "rclone", lambda url, out: ["rclone", "copy", *options, url, ":s3:models/rclone", str(out)])
 
 
-def test_the_runai_model_streamer(hosts: Hosts) -> None:
+def test_the_runai_model_streamer_reads_a_bucket(hosts: Hosts) -> None:
     if importlib.util.find_spec("runai_model_streamer_s3") is None and "CI" not in os.environ:
-        # It requires torch, which takes gigabytes, so the extra `test` does not bring it; `.ci/run` installs it, and must have it.
+        # It requires torch, which takes gigabytes, so the extra `test` does not install it; `.ci/run` does, and must not skip this test.
         pytest.skip("it is not installed: pip install --no-deps humanize runai-model-streamer runai-model-streamer-s3")
     read(hosts, "runai", lambda url, out: [sys.executable, "-c", RUNAI, "s3://models/runai", str(out), str(len(BODY))],
          RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING="0")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Files that another takes the place of while the proxy runs: its access keys, and objects of a directory."""
+"""Files that are replaced while the proxy runs: its access keys, and objects of a directory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e.test_proxy_rereading import Proxy, rewrite
 from tests.e2e.test_s3_places import client, listed, refused
 
 
-def test_access_keys_are_read_again_and_no_file_of_them_is_an_object(stage: Scene) -> None:
+def test_access_keys_are_read_again_on_sighup_and_not_served_as_objects(stage: Scene) -> None:
     keys, disk = stage.path / "keys", stage.path / "disk"
     disk.mkdir()
     (disk / "file").write_bytes(b"of a bucket")
@@ -23,7 +23,7 @@ def test_access_keys_are_read_again_and_no_file_of_them_is_an_object(stage: Scen
     assert refused(old.get_object, Bucket="disk", Key="linked") == (403, "AccessDenied")
     assert refused(new.list_buckets) == (403, "InvalidAccessKeyId")
 
-    # By a rename, as editors and configuration management do it. Until SIGHUP the old ones hold.
+    # Replaced by a rename, as editors and configuration management do. The old keys are valid until SIGHUP.
     rewrite(keys, "AKID1 secret-of-1\n")
     assert refused(old.get_object, Bucket="disk", Key="linked") == (403, "AccessDenied")
     assert old.get_object(Bucket="disk", Key="file")["Body"].read() == b"of a bucket"
@@ -32,14 +32,14 @@ def test_access_keys_are_read_again_and_no_file_of_them_is_an_object(stage: Scen
     assert new.get_object(Bucket="disk", Key="file")["Body"].read() == b"of a bucket"
     assert refused(new.get_object, Bucket="disk", Key="linked") == (403, "AccessDenied")
 
-    # What cannot be used changes nothing.
+    # An invalid file of keys changes nothing.
     rewrite(keys, "AKID2\n")
     assert proxy.reread()["event"] == "reload_failed"
     assert listed(new, "disk") == ["file", "linked"]
 
 
-def test_a_file_that_takes_the_place_of_an_object_is_never_mixed_with_it(stage: Scene) -> None:
-    """Each answer is of one file, and each entity-tag of one content; in the end it is the last file's."""
+def test_an_object_that_is_replaced_is_never_mixed_with_its_replacement(stage: Scene) -> None:
+    """Each response has the bytes of one file, and each entity-tag one content; at the end the last file is served."""
     disk = stage.path / "disk"
     disk.mkdir()
     size = 9 * MIB + 7
@@ -74,7 +74,7 @@ def test_a_file_that_takes_the_place_of_an_object_is_never_mixed_with_it(stage: 
         for n in range(1, 13):
             seen = len(found)
             place(n)
-            # Not before somebody has read of one that was not seen before, at most a few tries of a client's.
+            # The next replacement waits until a reader has seen a new entity-tag, for at most 400 times 0.02 s.
             for _ in range(400):
                 if len(found) > seen:
                     break

@@ -1,4 +1,4 @@
-"""What one client may have of a supernode, and that it is a client's own affair."""
+"""A client's share of a supernode's connections, downloads and pending requests; exhausting it does not affect other clients."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def connections(port: int, address: str, count: int) -> Iterator[list[socket.soc
 
 
 def alive(sock: socket.socket) -> bool:
-    """It is answered."""
+    """Whether the server responds on this connection."""
     try:
         sock.settimeout(20)
         sock.sendall(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -47,7 +47,7 @@ def alive(sock: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("which", ["control", "download"])
-def test_connections(stage: Scene, which: str) -> None:
+def test_connections_beyond_a_clients_share_are_closed(stage: Scene, which: str) -> None:
     node = stage.supernode("--client-share", "1")
     port = node.port if which == "control" else int(node.download.rpartition(":")[2])
     with connections(port, ALICE, CONNECTIONS + 5) as hers:
@@ -60,7 +60,7 @@ def test_connections(stage: Scene, which: str) -> None:
             with connections(port, ALICE, 1) as more:
                 return alive(more[0])
 
-        until(again, "what was given back is there for her again")
+        until(again, "a free connection of the client's share")
 
 
 def about(url: str, n: int) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def about(url: str, n: int) -> dict[str, Any]:
             "hostName": "h", "version": "1", "superNodeIp": "127.0.0.1"}
 
 
-def test_downloads(stage: Scene) -> None:
+def test_downloads_beyond_a_clients_share_are_refused(stage: Scene) -> None:
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode("--client-share", "1", "--revalidate-interval", "1h")
@@ -76,7 +76,7 @@ def test_downloads(stage: Scene) -> None:
     answers = [ask(hers, "/peer/registry", about(url, n)) for n in range(DOWNLOADS + 1)]
     assert {answer["code"] for answer in answers[:-1]} == {200}
     assert f"{DOWNLOADS} downloads of {ALICE}" in answers[-1]["message"]
-    assert ask(hers, "/peer/registry", about(url, 7))["code"] == 200, "one that is registered may do so again"
+    assert ask(hers, "/peer/registry", about(url, 7))["code"] == 200, "a registered download may register again"
     assert ask(his, "/peer/registry", about(url, DOWNLOADS))["code"] == 200
     task = answers[0]["data"]["taskId"]
     hers.request("GET", f"/peer/service/down?taskId={task}&cid=127.0.0.1-3")
@@ -84,12 +84,12 @@ def test_downloads(stage: Scene) -> None:
     assert ask(hers, "/peer/registry", about(url, DOWNLOADS + 1))["code"] == 200
     hers.request("DELETE", f"/tasks/{task}")
     hers.getresponse().read()
-    assert ask(hers, "/peer/registry", about(url, DOWNLOADS + 2))["code"] == 200, "they are given back with their task"
+    assert ask(hers, "/peer/registry", about(url, DOWNLOADS + 2))["code"] == 200, "removing the task releases its downloads"
     hers.close()
     his.close()
 
 
-def test_waiting_for_leave_to_go_to_an_origin(stage: Scene) -> None:
+def test_requests_for_an_origin_lease_beyond_a_clients_share_are_not_queued(stage: Scene) -> None:
     node = stage.supernode("--client-share", "1", "--origin-limit", "1")
     wish = {"task": "t", "cid": "c", "origin": "files.example:80", "wait": 30}
     his = line(node, BOB)
@@ -97,31 +97,31 @@ def test_waiting_for_leave_to_go_to_an_origin(stage: Scene) -> None:
     waiting = [line(node, ALICE) for _ in range(WAITING)]
     for n, one in enumerate(waiting):
         one.request("POST", "/swarm/origin", json.dumps(wish | {"cid": f"a{n}"}))
-    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING, "as many wait as may")
+    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING, "a full share of pending requests")
     extra = line(node, ALICE)
     assert ask(extra, "/swarm/origin", wish | {"cid": "more"})["code"] == 602
-    assert node.metric("dfengine_origin_leases_pending") == WAITING, "it was answered before those that came earlier"
+    assert node.metric("dfengine_origin_leases_pending") == WAITING, "the request beyond the share does not wait"
     other = line(node, BOB)
     other.request("POST", "/swarm/origin", json.dumps(wish | {"cid": "other"}))
-    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING + 1, "another client waits")
+    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING + 1, "the pending request of another client")
     waiting[7].close()
-    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING, "one is gone")
+    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING, "the removal of a closed request")
     extra.request("POST", "/swarm/origin", json.dumps(wish | {"cid": "more"}))
-    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING + 1, "its place is hers again")
+    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING + 1, "a pending request in its place")
     for one in (*waiting, extra, other, his):
         one.close()
 
 
-def test_ten_thousand_connections_from_one_address(stage: Scene) -> None:
+def test_one_address_may_hold_ten_thousand_connections_by_default(stage: Scene) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         node = stage.supernode()
         with connections(node.port, ALICE, 10_000) as hers:
-            for sock in hers:  # reset when closed: ports in TIME_WAIT would make the next run slow
+            for sock in hers:  # reset on close: ports in TIME_WAIT would slow down the next run
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            until(lambda: len(descriptors(node.process.pid)) > 10_000, "all are accepted")
+            until(lambda: len(descriptors(node.process.pid)) > 10_000, "all connections to be accepted")
             assert alive(hers[0])
             assert alive(hers[-1])
             with connections(node.port, BOB, 1) as his:
@@ -131,7 +131,7 @@ def test_ten_thousand_connections_from_one_address(stage: Scene) -> None:
 
 
 FEW = 400
-"""Descriptors of a supernode that may have few."""
+"""Descriptor limit of a supernode that has few."""
 
 
 @pytest.fixture
@@ -143,15 +143,15 @@ def poor(stage: Scene) -> Iterator[Supernode]:
         scene.DFENGINE = command
 
 
-def test_idle_connections_leave_descriptors_for_files_and_room_for_others(stage: Scene, poor: Supernode) -> None:
-    """Half of 400 are for connections: three clients that hold all they can get keep nobody out."""
+def test_idle_connections_leave_descriptors_for_downloads_of_other_clients(stage: Scene, poor: Supernode) -> None:
+    """Half of 400 are for connections: three clients that open as many as they can do not block a fourth."""
     digest = stage.file("f", 9 << 20)
     url = stage.origin() + "/f"
     with ExitStack() as stack:
         for address in (ALICE, BOB, "127.0.0.43"):
             for port in (poor.port, int(poor.download.rpartition(":")[2])):
                 stack.enter_context(connections(port, address, 150))
-        until(lambda: len(descriptors(poor.process.pid)) > FEW // 2, "they are in")
+        until(lambda: len(descriptors(poor.process.pid)) > FEW // 2, "the idle connections")
         stage.get(url, "out", "--notbs", nodes=(poor,))
         assert stage.digest("out") == digest
         assert len(descriptors(poor.process.pid)) < FEW - 50

@@ -1,4 +1,4 @@
-"""Files of a host's own disk that are shared by their digest: who gets them, and what happens when sharers vanish or lie."""
+"""Files on a host's own disk that are shared by their digest: downloads of them, and sharers that are killed or change the file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def named(path: Path) -> str:
 
 
 def announce(node: Supernode, message: Any, address: str = "127.0.0.1") -> dict[str, Any]:
-    """The answer to a raw announcement from that address, with its HTTP status; 0: the connection was closed instead."""
+    """The response to a raw announcement from that address, with its HTTP status; 0: the connection was closed instead."""
     body = message if isinstance(message, bytes) else json.dumps(message).encode()
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", node.port, timeout=60, source_address=(address, 0))) as line:
         try:
@@ -51,32 +51,32 @@ def announce(node: Supernode, message: Any, address: str = "127.0.0.1") -> dict[
 
 
 def claim(path: Path, **changed: Any) -> dict[str, Any]:
-    """An announcement of that file by somebody who serves nothing."""
+    """An announcement of that file by a client that serves no pieces."""
     message = {"name": named(path), "cid": "liar", "ip": "127.0.0.1", "port": 15001, "path": "/peer/file/x", "length": path.stat().st_size}
     return message | changed
 
 
 def killed(stage: Scene, host: int = 9) -> None:
-    """The host's peer server is gone at once."""
+    """Kill the host's peer server, and empty its lock file."""
     pid = stage.peer_pid(host)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not os.path.exists(f"/proc/{pid}/exe") or not Path(f"/proc/{pid}/cmdline").read_bytes(), "the end of a peer server")
+    until(lambda: not os.path.exists(f"/proc/{pid}/exe") or not Path(f"/proc/{pid}/cmdline").read_bytes(), "the end of the peer server")
     (stage.path / f"home-{host}" / "peer.lock").write_text("")
 
 
-def test_a_file_is_shared_by_its_digest_and_comes_from_its_host(stage: Scene) -> None:
+def test_a_file_shared_by_its_digest_is_served_by_its_host(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage)
     name = named(path)
     assert stage.share(path, nodes=(node,)) == f"{name}\n"
     results = [stage.get(name, f"out-{host}", host=host, nodes=(node,)) for host in (2, 3)]
     assert all(stage.digest(f"out-{host}") == name.rpartition(":")[2] for host in (2, 3))
     assert all(result["from"]["peers"] == SIZE and result["back_to_source"] is None for result in results)
-    assert not list((node.home / "download").iterdir()), "the supernode keeps no copy that nobody asked for"
+    assert not list((node.home / "download").iterdir()), "the supernode keeps no copy without --replicas"
     shipped = stage.drain(stage.start_stream(name, host=4, nodes=(node,)))[0]
     assert shipped == name.rpartition(":")[2]
 
 
-def test_a_host_shares_at_the_address_where_it_serves(stage: Scene) -> None:
+def test_a_share_uses_the_address_of_the_running_peer_server(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage, size=MIB)
     stage.get(stage.origin() + "/own.bin", "out-2", host=2, nodes=(node,))
     told = stage.share(path, "--ip", "127.0.0.8", host=2, nodes=(node,), status=7)
@@ -86,7 +86,7 @@ def test_a_host_shares_at_the_address_where_it_serves(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 4 * MIB - 5, 4 * MIB - 4, 330 * MIB])
-def test_files_of_every_length(stage: Scene, size: int) -> None:
+def test_copies_of_shared_files_of_every_length(stage: Scene, size: int) -> None:
     node, path = stage.supernode(), made(stage, size=size)
     name = stage.share(path, "--replicas", "1", nodes=(node,)).strip()
     killed(stage)
@@ -94,7 +94,7 @@ def test_files_of_every_length(stage: Scene, size: int) -> None:
     assert named(stage.path / "out") == name
 
 
-def test_what_nobody_shares_is_an_error_in_bounded_time(stage: Scene) -> None:
+def test_a_file_that_no_host_shares_is_an_error(stage: Scene) -> None:
     node = stage.supernode()
     said = stage.get(NOBODY, "out", nodes=(node,), status=3)
     assert "no host shares it" in said
@@ -104,7 +104,7 @@ def test_what_nobody_shares_is_an_error_in_bounded_time(stage: Scene) -> None:
     assert not (stage.path / "out").exists()
 
 
-def test_the_end_of_all_that_have_it_is_told_and_not_waited_for(stage: Scene) -> None:
+def test_a_download_fails_at_once_after_all_its_sources_are_killed(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage)
     name = stage.share(path, nodes=(node,)).strip()
     stage.get(name, "first", host=2, nodes=(node,))
@@ -112,10 +112,10 @@ def test_the_end_of_all_that_have_it_is_told_and_not_waited_for(stage: Scene) ->
     killed(stage, host=2)
     said = stage.get(name, "second", host=3, nodes=(node,), status=3)
     assert "is not available" in said, said
-    assert "no progress" not in said, "it gave up by itself, after max(60, 2 piece / minrate)"
+    assert "no progress" not in said, "the download's own deadline, max(60, 2 piece / minrate), is not reached"
 
 
-def test_a_registration_waits_for_who_is_about_to_share(stage: Scene) -> None:
+def test_a_registration_waits_for_a_share_that_follows_shortly(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage)
     early = stage.start_get(named(path), "out", nodes=(node,))
     until(lambda: node.metric("dragonfly_supernode_http_requests_total") or early.poll() is not None, "a registration")
@@ -124,19 +124,19 @@ def test_a_registration_waits_for_who_is_about_to_share(stage: Scene) -> None:
     assert named(stage.path / "out") == named(path)
 
 
-def test_others_go_on_when_the_sharer_vanishes_and_all_pieces_are_there(stage: Scene) -> None:
+def test_a_download_continues_from_other_hosts_when_the_sharer_is_killed(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage)
     name = stage.share(path, nodes=(node,)).strip()
     stage.get(name, "first", host=2, nodes=(node,))
     slow = stage.start_get(name, "second", "-s", "8M", host=3, nodes=(node,))
-    until(lambda: any(stage.path.glob(".second.*.part")), "a beginning")
+    until(lambda: any(stage.path.glob(".second.*.part")), "a part file")
     killed(stage)
     result = stage.end(slow)
     assert result["from"]["peers"] == SIZE
     assert named(stage.path / "second") == name
 
 
-def test_a_sharer_that_vanishes_half_way_fails_its_downloads_which_then_resume(stage: Scene) -> None:
+def test_a_download_fails_when_its_only_sharer_is_killed_and_resumes_later(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage, size=3 * SIZE)
     name = stage.share(path, nodes=(node,)).strip()
     download = stage.start_get(name, "out", "-s", "6M", nodes=(node,))
@@ -157,7 +157,7 @@ def test_a_sharer_that_vanishes_half_way_fails_its_downloads_which_then_resume(s
     assert named(stage.path / "out") == name
 
 
-def test_copies_are_kept_after_the_sharer_is_gone_and_across_a_restart_until_their_time_ends(stage: Scene) -> None:
+def test_copies_outlive_the_sharer_and_a_restart_until_their_ttl_ends(stage: Scene) -> None:
     first, second, path = stage.supernode(), stage.supernode(), made(stage)
     told = json.loads(stage.share(path, "--replicas", "2", "--ttl", "60", "--json", nodes=(first, second)))
     assert sorted(told["kept"]) == sorted([first.node, second.node])
@@ -172,12 +172,12 @@ def test_copies_are_kept_after_the_sharer_is_gone_and_across_a_restart_until_the
     assert named(stage.path / "more") == told["name"]
     copy = again.home / "download" / task_id(told["name"])[:3] / task_id(told["name"])
     assert copy.exists()
-    until(lambda: not copy.exists(), "the end of what was to be kept", 180.0)
+    until(lambda: not copy.exists(), "the removal of the expired copy", 180.0)
     assert json.loads((again.home / "kept.json").read_text()) == {}
 
 
-def test_the_next_supernode_keeps_a_copy_in_place_of_one_that_is_lost(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sharer's announcements are made here, by a keeper that waits for a second rather than for minutes."""
+def test_another_supernode_stores_a_copy_in_place_of_a_lost_one(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test sends the sharer's announcements, by an announcer that waits for a second instead of minutes."""
     nodes, path = [stage.supernode(), stage.supernode()], made(stage)
     told = json.loads(stage.share(path, "--replicas", "1", "--ttl", "1h", "--json", nodes=tuple(nodes)))
     [lost], [other] = ([node for node in nodes if (node.node in told["kept"]) is kept] for kept in (True, False))
@@ -207,7 +207,7 @@ def test_more_copies_than_supernodes_are_refused(stage: Scene) -> None:
     assert "--replicas 2" in stage.share(made(stage), "--replicas", "2", nodes=(node,), status=2)
 
 
-def test_a_restarted_supernode_hears_again_of_what_is_shared(stage: Scene) -> None:
+def test_shares_are_announced_again_to_a_restarted_supernode(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage)
     name = stage.share(path, nodes=(node,)).strip()
     stage.kill(node.process)
@@ -216,7 +216,7 @@ def test_a_restarted_supernode_hears_again_of_what_is_shared(stage: Scene) -> No
     assert named(stage.path / "out") == name
 
 
-def test_a_time_that_ends_ends_the_share(stage: Scene) -> None:
+def test_a_share_ends_with_its_ttl_and_the_file_stays(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage)
     name = stage.share(path, "--ttl", "3s", nodes=(node,)).strip()
     until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
@@ -225,7 +225,7 @@ def test_a_time_that_ends_ends_the_share(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("change", ["written", "put back", "replaced", "removed"])
-def test_a_changed_file_is_never_taken_for_what_was_shared(stage: Scene, change: str) -> None:
+def test_a_changed_file_is_not_served_under_its_old_digest(stage: Scene, change: str) -> None:
     node, path = stage.supernode(), made(stage)
     name = stage.share(path, nodes=(node,)).strip()
     if change in ("written", "put back"):
@@ -239,14 +239,14 @@ def test_a_changed_file_is_never_taken_for_what_was_shared(stage: Scene, change:
         made(stage, seed=1)
     else:
         path.unlink()
-    if change in ("replaced", "removed"):  # its bytes are there until the peer server has noticed
+    if change in ("replaced", "removed"):  # the old bytes stay readable until the peer server notices the change
         until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
     assert "is not available" in (said := stage.get(name, "out", nodes=(node,), status=3)), said
     assert not (stage.path / "out").exists()
     until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
 
 
-def test_in_the_foreground_it_ends_with_the_command(stage: Scene) -> None:
+def test_a_foreground_share_ends_with_the_command(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage)
     process = stage.start_share(path, "--foreground", nodes=(node,))
     assert process.stdout is not None
@@ -257,7 +257,7 @@ def test_in_the_foreground_it_ends_with_the_command(stage: Scene) -> None:
     assert "is not available" in stage.get(name, "more", host=3, nodes=(node,), status=3)
 
 
-def test_what_is_no_file_is_refused(stage: Scene) -> None:
+def test_only_regular_files_and_links_to_them_can_be_shared(stage: Scene) -> None:
     node = stage.supernode()
     pipe = stage.path / "pipe"
     os.mkfifo(pipe)
@@ -269,7 +269,7 @@ def test_what_is_no_file_is_refused(stage: Scene) -> None:
     assert named(stage.path / "out") == name
 
 
-def test_a_swarm_with_a_secret_shares_with_those_who_have_it(stage: Scene) -> None:
+def test_a_swarm_with_a_secret_refuses_shares_and_downloads_without_it(stage: Scene) -> None:
     secret = stage.path / "secret"
     secret.write_text("a secret of thirty-two characters")
     secret.chmod(0o600)
@@ -283,7 +283,7 @@ def test_a_swarm_with_a_secret_shares_with_those_who_have_it(stage: Scene) -> No
     stage.get(name, "refused", host=3, nodes=(node,), status=3)
 
 
-def test_programs_share_get_and_open(stage: Scene) -> None:
+def test_programs_share_get_open_and_stream_by_digest(stage: Scene) -> None:
     import dfengine
 
     node, path = stage.supernode(), made(stage)
@@ -315,7 +315,7 @@ async def _as_coroutines(stage: Scene, node: str, path: Path, name: str) -> None
         assert (await sharer.share(path, ttl="1h")).name == name
         other = stage.path / "other"
         other.write_bytes(content[::-1])
-        # A copy is waited for that nobody can have: the share that is cancelled then is withdrawn.
+        # The share waits for a copy on a supernode that does not exist; cancelling it withdraws the share.
         sharing = asyncio.create_task(sharer.share(other, replicas=2, nodes=[node, "127.0.0.1:1"]))
         shares = stage.path / "home-9" / "shares"
         before = len([*shares.iterdir()])

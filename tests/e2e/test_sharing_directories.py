@@ -1,4 +1,4 @@
-"""Directories of a host's own disk that are shared by the digest of their manifest."""
+"""Directories on a host's own disk that are shared by the digest of their manifest."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def state(root: Path) -> dict[str, Any]:
 
 
 def get(stage: Scene, name: str, folder: str, *options: str, host: int = 2, nodes: tuple[Supernode, ...] = (), status: int = 0) -> Any:
-    """`dfengine get --recursive NAME DIR`; its JSON object, or its stderr."""
+    """Run `dfengine get --recursive NAME DIR`; return its JSON object, or its stderr if it fails."""
     home = stage.path / f"home-{host}"
     stage.homes.add(home)
     command = [*DFENGINE, "get", "--recursive", name, str(stage.path / folder), "--ip", f"127.0.0.{host}", "--home", str(home), "--json"]
@@ -51,7 +51,7 @@ def get(stage: Scene, name: str, folder: str, *options: str, host: int = 2, node
     return json.loads(done.stdout) if status == 0 else done.stderr.decode()
 
 
-def test_a_directory_comes_from_its_host_and_from_others(stage: Scene) -> None:
+def test_a_shared_directory_is_served_by_its_host_and_by_others(stage: Scene) -> None:
     node, root = stage.supernode(), made(stage)
     name = stage.share(root, nodes=(node,)).strip()
     told = get(stage, name, "one", nodes=(node,))
@@ -66,7 +66,7 @@ def test_a_directory_comes_from_its_host_and_from_others(stage: Scene) -> None:
     assert not list((node.home / "download").iterdir())
 
 
-def test_copies_of_a_directory_are_kept(stage: Scene) -> None:
+def test_copies_of_a_directory_outlive_the_sharer_and_a_restart(stage: Scene) -> None:
     node, root = stage.supernode(), made(stage)
     name = stage.share(root, "--replicas", "1", nodes=(node,)).strip()
     before = state(root)
@@ -80,7 +80,7 @@ def test_copies_of_a_directory_are_kept(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("change", ["written", "removed"])
-def test_a_file_that_changed_is_not_passed_on(stage: Scene, change: str) -> None:
+def test_a_changed_file_is_not_served_and_ends_the_share(stage: Scene, change: str) -> None:
     node, root = stage.supernode(), made(stage)
     name = stage.share(root, nodes=(node,)).strip()
     if change == "written":
@@ -94,14 +94,14 @@ def test_a_file_that_changed_is_not_passed_on(stage: Scene, change: str) -> None
     until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
 
 
-def test_a_directory_that_is_removed_is_shared_no_longer(stage: Scene) -> None:
+def test_removing_a_directory_ends_its_share(stage: Scene) -> None:
     node, root = stage.supernode(), made(stage)
     stage.share(root, nodes=(node,))
     shutil.rmtree(root)
     until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
 
 
-def test_what_cannot_be_shared_is_named(stage: Scene) -> None:
+def test_a_directory_with_links_pipes_or_no_file_is_refused(stage: Scene) -> None:
     node, root = stage.supernode(), made(stage)
     (root / "b" / "link").symlink_to("small")
     assert "b/link is a symbolic link" in stage.share(root, nodes=(node,), status=2)
@@ -112,7 +112,7 @@ def test_what_cannot_be_shared_is_named(stage: Scene) -> None:
     assert "contains no file" in stage.share(stage.path / "empty", nodes=(node,), status=2)
 
 
-def test_a_file_is_no_directory_and_the_other_way_around(stage: Scene) -> None:
+def test_recursive_get_of_a_shared_file_and_globs_of_a_directory_are_refused(stage: Scene) -> None:
     node, root = stage.supernode(), made(stage)
     file = stage.share(root / "big", nodes=(node,)).strip()
     assert "not a shared directory" in get(stage, file, "out", nodes=(node,), status=4)
@@ -120,7 +120,7 @@ def test_a_file_is_no_directory_and_the_other_way_around(stage: Scene) -> None:
     assert "as a whole" in get(stage, name, "out", "--include", "*.bin", nodes=(node,), status=2)
 
 
-def test_one_word_ends_all_of_a_directory_s_share(stage: Scene) -> None:
+def test_cache_rm_ends_both_shares_of_a_directory(stage: Scene) -> None:
     node, root = stage.supernode(), made(stage)
     name = stage.share(root, nodes=(node,)).strip()
     assert len(list((stage.path / "home-9" / "shares").iterdir())) == 2
@@ -128,7 +128,7 @@ def test_one_word_ends_all_of_a_directory_s_share(stage: Scene) -> None:
     assert not list((stage.path / "home-9" / "shares").iterdir())
 
 
-def test_asked_for_as_a_file_it_is_refused(stage: Scene) -> None:
+def test_a_shared_directory_requested_as_a_file_is_refused(stage: Scene) -> None:
     node, root = stage.supernode(), made(stage)
     name = stage.share(root, nodes=(node,)).strip()
     told = json.loads(_end(stage, stage.start_get(name, "out", nodes=(node,)), 2))
@@ -140,7 +140,7 @@ def test_asked_for_as_a_file_it_is_refused(stage: Scene) -> None:
 
 
 def _end(stage: Scene, process: subprocess.Popen[bytes], status: int, expected: bytes | None = None) -> str:
-    """stdout, or where that must be `expected`, stderr."""
+    """stdout of the process; with `expected`, which stdout must equal, its stderr."""
     out, err = process.communicate(timeout=120)
     assert process.returncode == status, (out, err)
     if expected is None:
@@ -149,7 +149,7 @@ def _end(stage: Scene, process: subprocess.Popen[bytes], status: int, expected: 
     return err.decode()
 
 
-def test_the_name_of_a_file_that_nobody_named_is_told(stage: Scene, tmp_path: Path) -> None:
+def test_without_an_output_the_file_is_named_by_its_digest(stage: Scene, tmp_path: Path) -> None:
     node = stage.supernode()
     (stage.path / "one").write_bytes(b"content")
     name = stage.share(stage.path / "one", nodes=(node,)).strip()

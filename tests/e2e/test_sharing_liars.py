@@ -1,4 +1,4 @@
-"""Who lies about content that hosts share: by its bytes, by what is announced of it, and to the routes that hear of it."""
+"""False claims about shared content: wrong bytes, wrong announcements, and hostile messages to the routes of announcements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.e2e.test_sharing import NOBODY, SIZE, announce, claim, made, named
 
 
 def lying(stage: Scene, node: Supernode, truth: Path, lie: Path, host: int = 8) -> None:
-    """A host that shares the bytes of one file under the name of another, whose pieces have the digests that it tells."""
+    """Start a host that shares the bytes of one file under the name of another; its pieces match the digests that it announces."""
     home = Home(str(stage.path / f"home-{host}"))
     stage.homes.add(Path(home.path))
     found, name = content.read(str(lie), ("xxh3",)), "df-lie"
@@ -26,10 +26,10 @@ def lying(stage: Scene, node: Supernode, truth: Path, lie: Path, host: int = 8) 
     shared_content.publish(home, shared, found, task_id(shared.url))
     stage._start([*DFENGINE, "peer", "--home", home.path, "--ip", f"127.0.0.{host}"], subprocess.DEVNULL)
     until(lambda: announce(node, claim(truth, cid="asks"))["code"] == codes.CONTINUE and node.metric("dragonfly_supernode_tasks") > 0,
-          "the lie")
+          "the false announcement")
 
 
-def test_wrong_content_is_never_delivered_and_its_sharer_no_longer_believed(stage: Scene) -> None:
+def test_wrong_content_is_not_delivered_and_its_sharer_is_distrusted(stage: Scene) -> None:
     node, truth, lie = stage.supernode(), made(stage, "truth"), made(stage, "lie", SIZE)
     lying(stage, node, truth, lie)
     said = stage.get(named(truth), "out", nodes=(node,), status=5)
@@ -40,7 +40,7 @@ def test_wrong_content_is_never_delivered_and_its_sharer_no_longer_believed(stag
     assert named(stage.path / "out") == named(truth)
 
 
-def test_of_two_who_say_different_things_the_liar_is_found_out(stage: Scene) -> None:
+def test_of_two_sharers_with_different_digests_the_false_one_is_refused(stage: Scene) -> None:
     node, truth, lie = stage.supernode(), made(stage, "truth"), made(stage, "lie", SIZE)
     lying(stage, node, truth, lie)
     stage.share(truth, "--replicas", "1", nodes=(node,))
@@ -51,7 +51,7 @@ def test_of_two_who_say_different_things_the_liar_is_found_out(stage: Scene) -> 
     assert late["code"] not in (codes.SUCCESS, codes.WAIT, codes.CONTINUE), late
 
 
-def test_a_claim_of_somebody_who_serves_nothing_ends(stage: Scene) -> None:
+def test_a_forged_claim_does_not_outlast_a_failed_download(stage: Scene) -> None:
     node, truth = stage.supernode(), made(stage, "truth")
     forged = base64.b64encode(bytes(16 * 6)).decode()
     assert announce(node, claim(truth, digests=forged))["code"] == codes.SUCCESS
@@ -61,7 +61,7 @@ def test_a_claim_of_somebody_who_serves_nothing_ends(stage: Scene) -> None:
     assert named(stage.path / "out") == named(truth)
 
 
-def test_hostile_announcements_are_refused_and_harm_nothing(stage: Scene) -> None:
+def test_malformed_announcements_are_refused_without_effect(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage, "own", 1000)
     right = claim(path)
     fields: dict[str, list[Any]] = {
@@ -83,7 +83,7 @@ def test_hostile_announcements_are_refused_and_harm_nothing(stage: Scene) -> Non
     assert node.metric("dragonfly_supernode_dfgettasks") == 0
     name = stage.share(path, nodes=(node,)).strip()
     stage.get(name, "out", nodes=(node,))
-    # Another client's announcement cannot end it.
+    # Announcements from another client cannot end the share.
     [shared] = shared_content.listed(Home(str(stage.path / "home-9")))
     for more in ({"withdrawn": True}, {"port": 15002}, {}):
         assert announce(node, {**right, "cid": shared.cid, **more}, "127.0.0.77")["code"] != codes.SUCCESS

@@ -1,4 +1,4 @@
-"""Peers that are frozen and ports that are mute, beside a supernode that has the file. Bounds are against waiting for them in turn."""
+"""Frozen peers and ports that never respond, beside a supernode that has the file. The bounds exclude waiting for them one by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.e2e.test_isolation import deregister
 LENGTH = 40 << 20
 PIECES = 11
 BOUND = 10.0
-"""Seconds: a fifth of what waiting for one after the other takes, and many times what a busy machine needs."""
+"""Seconds: a fifth of the time for waiting one by one, and many times that of a download on a busy machine."""
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def frozen(pids: list[int]) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def test_five_of_six_peers_that_are_frozen_cost_a_download_little(stage: Scene) -> None:
+def test_five_frozen_peers_of_six_delay_a_download_by_seconds_only(stage: Scene) -> None:
     sha = stage.file("f.bin", LENGTH)
     url = stage.origin() + "/f.bin"
     node = stage.supernode("--revalidate-interval", "1h")
@@ -52,7 +52,7 @@ def test_five_of_six_peers_that_are_frozen_cost_a_download_little(stage: Scene) 
 
 @contextmanager
 def claimed(node: Any, url: str, number: int, backlog: int) -> Iterator[None]:
-    """So many ports that take connections and say nothing, each with a download that claims every piece. backlog 0: they take none."""
+    """`number` ports that accept connections and never respond, each with a download that claims every piece. backlog 0: accept none."""
     with contextlib.ExitStack() as stack:
         tasks: list[Any] = []
         ports = iter(range(21000, 60000, 131))
@@ -77,8 +77,8 @@ def claimed(node: Any, url: str, number: int, backlog: int) -> Iterator[None]:
             deregister(node, task, cid)
 
 
-@pytest.mark.parametrize("backlog", [64, 0], ids=["take connections", "take none"])
-def test_sixty_claims_at_mute_ports_cost_a_download_little(stage: Scene, backlog: int) -> None:
+@pytest.mark.parametrize("backlog", [64, 0], ids=["accepting", "not accepting"])
+def test_sixty_claims_at_mute_ports_delay_a_download_by_seconds_only(stage: Scene, backlog: int) -> None:
     sha = stage.file("f.bin", LENGTH)
     url = stage.origin() + "/f.bin"
     node = stage.supernode("--revalidate-interval", "1h")
@@ -90,7 +90,7 @@ def test_sixty_claims_at_mute_ports_cost_a_download_little(stage: Scene, backlog
     assert stage.digest("b") == sha
 
 
-def test_what_one_client_met_the_supernode_asks_and_the_next_client_is_not_sent_there(stage: Scene) -> None:
+def test_a_frozen_peer_that_clients_complain_about_is_isolated(stage: Scene) -> None:
     sha = stage.file("f.bin", LENGTH)
     url = stage.origin() + "/f.bin"
     node = stage.supernode("--revalidate-interval", "1h")
@@ -103,5 +103,5 @@ def test_what_one_client_met_the_supernode_asks_and_the_next_client_is_not_sent_
             stage.get(url, "a", "--notbs", host=next(hosts), nodes=(node,))
             return node.metric("dfengine_isolated_peers") == 1
 
-        until(isolated, "isolation of the frozen peer, and of it alone")
+        until(isolated, "isolation of the frozen peer, and of no other")
     assert stage.digest("a") == sha

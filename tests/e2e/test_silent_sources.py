@@ -1,4 +1,4 @@
-"""Sources that say nothing, or next to nothing: whatever their number, a download has its file in time while the supernode has it."""
+"""Sources that send little or nothing: whatever their number, a download ends in time while the supernode has the file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from tests.e2e.scene import Scene
 from tests.e2e.test_faults import post, registration
 
 LENGTH = 24 << 20
-"""Of which each piece is claimed by many."""
+"""Of the file; each of its pieces is claimed by many sources."""
 
 ALLOWED = 8.0
-"""Seconds for a whole process on a busy machine: one source that is waited for costs ten."""
+"""Seconds for a whole process on a busy machine: waiting for one source takes ten."""
 
 
 @contextlib.contextmanager
 def mute(ports: int, kind: str, content: bytes) -> Iterator[tuple[list[int], list[socket.socket]]]:
-    """Listeners at so many ports that take connections: `accepts` and says nothing, answers the `head` alone, or `drips`.
+    """Listeners at that many ports, by kind: `accepts` connections and never responds, sends the `head` alone, or `drips` a byte a second.
 
-    `slow`: the right piece in chunks of HTTP, at 50 KB/s. `half`: half of it at once, then as `drips`. `end`: all but the last six bytes.
+    `slow`: the right piece in HTTP chunks, at 50 KB/s. `half`: half of it at once, then a byte each 0.4 s. `end`: all but the last six
+    bytes at once, then a byte each 0.4 s.
     """
     geometry, listeners, kept, threads = Geometry(len(content)), [], [], []
     for n in range(ports):
@@ -91,7 +92,7 @@ def mute(ports: int, kind: str, content: bytes) -> Iterator[tuple[list[int], lis
 
 
 def claimed(node: Any, url: str, ports: list[int], pieces: int) -> None:
-    """Downloads are registered that claim all of the file's pieces, at these ports."""
+    """Register downloads that claim all of the file's pieces, at these ports."""
     for n, port in enumerate(ports):
         about = registration(url, n) | {"port": port}
         answer = post(node, "/peer/registry", about)
@@ -101,7 +102,7 @@ def claimed(node: Any, url: str, ports: list[int], pieces: int) -> None:
 
 @pytest.mark.parametrize("kind", ["accepts", "head", "drips", "slow", "half", "end"])
 @pytest.mark.parametrize("streams", [False, True])
-def test_claims_of_sources_that_bring_nothing_cost_next_to_nothing(stage: Scene, kind: str, streams: bool) -> None:
+def test_forty_silent_or_slow_sources_delay_a_download_by_seconds_only(stage: Scene, kind: str, streams: bool) -> None:
     sha = stage.file("f.bin", LENGTH)
     url = stage.origin() + "/f.bin"
     content = (stage.www / "f.bin").read_bytes()
@@ -116,6 +117,6 @@ def test_claims_of_sources_that_bring_nothing_cost_next_to_nothing(stage: Scene,
             stage.get(url, "b", "--notbs", host=3, nodes=(node,))
             found = stage.digest("b")
         took = time.monotonic() - began
-        assert asked, "they are sources"
+        assert asked, "the silent sources are used"
         assert found == sha
         assert took < ALLOWED

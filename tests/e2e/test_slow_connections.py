@@ -1,4 +1,4 @@
-"""An origin of which one connection is much slower than the others: these bring what it still had to, and hardly a byte comes twice."""
+"""An origin with one connection much slower than the others, which take over its remaining bytes; few bytes are received twice."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from tests.e2e.upstream import Asked, Upstream
 BODY = random.Random(29).randbytes(40 * MIB)
 DIGEST = hashlib.sha256(BODY).hexdigest()
 RATE = 20_000
-"""Bytes per second of the slow connection: above the least rate of one of four, which would end it otherwise."""
+"""Bytes per second of the slow connection: above the minimum rate for one of four, below which it would be closed."""
 
 BROUGHT = MIB
-"""Bytes of a slow connection after which it had more than fifty seconds."""
+"""Bound of a slow connection's bytes: at its rate they take more than fifty seconds."""
 
 TWICE = MIB // 4
-"""Bytes that come twice at most of a slow connection: what it sends until its end is noticed."""
+"""Most bytes received twice because of a slow connection: those that it sends until its close is noticed."""
 
 
 class Origin:
-    """Requests for bytes are counted from 0. Those of `slow` get `rate` bytes per second; the first one gets `stalls` bytes and no more,
-    if that is not negative. one: ranges are refused."""
+    """Requests for content are counted from 0. Those in `slow` receive `rate` bytes per second; the first one receives `stalls` bytes and
+    no more, unless that is negative. one: ranges are refused."""
 
     def __init__(self, slow: tuple[int, ...] = (), stalls: int = -1, one: bool = False, rate: int = RATE) -> None:
         self.slow, self.stalls, self.one, self.rate = slow, stalls, one, rate
         self.sent: list[int] = []
-        """Bytes of each request."""
+        """Bytes sent for each request."""
         self.over = threading.Event()
         self._lock = threading.Lock()
 
@@ -75,7 +75,7 @@ def server() -> Iterator[Upstream]:
 
 
 def fetched(stage: Scene, server: Upstream, origin: Origin, way: str) -> str:
-    """The sha256 of what came."""
+    """The sha256 of the received file. way: the program that fetches it."""
     server.scripts["/f"] = origin
     url = f"{server.url}/f"
     try:
@@ -117,18 +117,18 @@ WAYS = ["get", "stream", "supernode", "open", "proxy"]
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("slow", [(0,), (1,), (0, 2)], ids=["first", "range", "both"])
-def test_others_bring_the_rest_of_a_slow_connection(stage: Scene, server: Upstream, way: str, slow: tuple[int, ...]) -> None:
+def test_the_rest_of_a_slow_connection_is_fetched_over_others(stage: Scene, server: Upstream, way: str, slow: tuple[int, ...]) -> None:
     origin = Origin(slow)
     assert fetched(stage, server, origin, way) == DIGEST
     assert all(origin.sent[n] < BROUGHT for n in slow if n < len(origin.sent)), origin.sent
-    # A quick first answer is closed where it comes to what ranges have brought: that costs what the kernel held of it.
+    # A fast first response is closed where it reaches bytes that ranges have fetched; the bytes in the kernel's buffers are lost.
     assert sum(origin.sent) < len(BODY) + TWICE * len(slow) + (0 if 0 in slow else buffered())
     assert len(origin.sent) <= (4 + len(slow) if way != "open" else 16)
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("at", [3 * MIB, len(BODY) - 1000], ids=["early", "late"])
-def test_others_bring_the_last_bytes_of_an_answer_that_stalls(stage: Scene, server: Upstream, way: str, at: int) -> None:
+def test_the_rest_of_a_stalled_response_is_fetched_over_other_connections(stage: Scene, server: Upstream, way: str, at: int) -> None:
     origin = Origin(stalls=at)
     assert fetched(stage, server, origin, way) == DIGEST
     assert sum(origin.sent) < len(BODY) + buffered()
@@ -136,16 +136,16 @@ def test_others_bring_the_last_bytes_of_an_answer_that_stalls(stage: Scene, serv
 
 
 @pytest.mark.parametrize("way", ["get", "supernode"])
-def test_an_origin_that_is_slow_on_each_connection_is_asked_no_more_than_before(stage: Scene, server: Upstream, way: str) -> None:
+def test_an_origin_slow_on_every_connection_gets_no_additional_requests(stage: Scene, server: Upstream, way: str) -> None:
     origin = Origin(tuple(range(99)), rate=MIB)
     assert fetched(stage, server, origin, way) == DIGEST
     assert len(origin.sent) <= 4
-    # The first answer is closed where it comes to what ranges have brought.
+    # The first response is closed where it reaches bytes that ranges have fetched.
     assert sum(origin.sent) < len(BODY) + MIB
 
 
 @pytest.mark.parametrize("way", ["get", "supernode"])
-def test_an_origin_that_grants_one_connection_is_read_by_it(stage: Scene, server: Upstream, way: str) -> None:
+def test_an_origin_that_allows_one_connection_is_read_over_one(stage: Scene, server: Upstream, way: str) -> None:
     origin = Origin((0,), one=True, rate=4 * MIB)
     assert fetched(stage, server, origin, way) == DIGEST
     assert origin.sent[0] == len(BODY)

@@ -1,4 +1,4 @@
-"""An origin that stalls in mid-file on every connection: clients are told, by whatever face of the proxy they read. Waits are shortened."""
+"""An origin that stalls in mid-file on every connection: each front end of the proxy resets its clients' connections. Waits are short."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SHORT = (
     "import dfengine.proxy.upstream.timeouts as timeouts, dfengine.proxy.front.client_connection as client_connection; "
     "timeouts.STALLED_SECONDS, client_connection.STALL_SECONDS = 5.0, 1.0; from dfengine.app import cli; cli.run()"
 )
-"""A proxy with a user's program and shorter deadlines."""
+"""The proxy, started by a program that shortens its deadlines."""
 
 
-def test_whoever_waits_for_nothing_is_cut(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_of_a_stalled_origin_are_reset(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     assert timeouts.STALLED_SECONDS == 180.0
     monkeypatch.setattr("tests.e2e.scene.DFENGINE", [sys.executable, "-c", SHORT])
     over = threading.Event()
@@ -38,7 +38,7 @@ def test_whoever_waits_for_nothing_is_cut(stage: Scene, monkeypatch: pytest.Monk
             if asked.method != "HEAD":
                 sock.sendall(BODY[start:past])
             return True
-        # The first connection brings a bit more than a piece, and no other one anything.
+        # The first connection sends a little more than a piece; those for later ranges send nothing.
         sock.sendall(BODY[start : min(past, 5 * MIB)])
         over.wait(120)
         return False

@@ -1,4 +1,4 @@
-"""A leader that runs and brings nothing: those of its host that wait for it fetch, one of them for all."""
+"""A leader that runs and fetches nothing: one of its followers on the host fetches for all of them."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def said(process: subprocess.Popen[bytes]) -> str:
 
 
 @pytest.mark.parametrize(("kind", "followers"), [("get", ("stream", "get", "open")), ("stream", ("stream",) * 2), ("open", ("open",) * 2)])
-def test_one_of_those_that_wait_fetches_for_all(stage: Scene, kind: str, followers: tuple[str, ...]) -> None:
+def test_one_follower_of_a_stalled_leader_fetches_for_all(stage: Scene, kind: str, followers: tuple[str, ...]) -> None:
     digest, url, node = stage.file("f", SIZE), f"{stage.origin()}/f", stage.supernode()
     leader = begin(stage, node, url, kind, "out", "stuck")
     assert said(leader) == "stuck\n"
     joined = [begin(stage, node, url, each, f"out-{n}") for n, each in enumerate(followers)]
     found = [json.loads(said(each)) for each in joined]
     assert [each[0] for each in found] == [digest] * len(joined)
-    assert sorted(each[1] for each in found)[1:] == [SIZE] * (len(joined) - 1), "one of them fetched what was missing"
+    assert sorted(each[1] for each in found)[1:] == [SIZE] * (len(joined) - 1), "one follower fetched the missing pieces"
     assert SIZE <= node.metric("dfengine_sent_bytes_total") <= SIZE + UNDER_WAY + SIZE // PIECE * 1000
     assert leader.stdin is not None
     leader.stdin.close()
@@ -109,7 +109,7 @@ sys.stdin.readline()
 """
 
 
-def test_a_leader_whose_close_was_interrupted_and_that_lives_on_keeps_nobody(stage: Scene) -> None:
+def test_a_leader_whose_close_was_interrupted_does_not_block_others(stage: Scene) -> None:
     digest, url, node = stage.file("f", SIZE), f"{stage.origin()}/f", stage.supernode()
     home = stage.path / "home-2"
     command = [sys.executable, "-c", INTERRUPTED, node.node, str(home), url]
@@ -117,7 +117,7 @@ def test_a_leader_whose_close_was_interrupted_and_that_lives_on_keeps_nobody(sta
     stage.adopt(leader)
     assert said(leader) == "interrupted\n"
     other = begin(stage, node, url, "open", "")
-    assert json.loads(said(other)) == [digest, PIECE - 5], "it goes on in the memory that the first one left"
+    assert json.loads(said(other)) == [digest, PIECE - 5], "the second file continues in the memory that the first one left"
     assert leader.stdin is not None
     leader.stdin.close()
     assert [leader.wait(60), other.wait(60)] == [0, 0]

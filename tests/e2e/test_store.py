@@ -1,4 +1,4 @@
-"""A supernode that lost its disk reads its copies from the object store, whatever becomes of them there."""
+"""A supernode that lost its disk reads its copies from the object store, and survives damage to the store."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def key(tmp_path: Path) -> Path:
 
 def stored(node: Supernode) -> None:
     until(lambda: node.metric("dfengine_store_written_bytes_total") >= SIZE, "a stored copy")
-    until(lambda: not node.metric("dfengine_store_writes_pending"), "nothing left to store")
+    until(lambda: not node.metric("dfengine_store_writes_pending"), "the end of all writes to the store")
 
 
 def lost(stage: Scene, node: Supernode) -> None:
-    """It ends, and its disk is gone."""
+    """End the supernode and delete its disk."""
     node.process.terminate()
     node.process.wait(60)
     shutil.rmtree(node.home)
 
 
-def test_lost_disks_and_lying_directories(stage: Scene, key: Path) -> None:
+def test_copies_are_read_from_a_directory_after_the_disk_is_lost(stage: Scene, key: Path) -> None:
     folder = stage.path / "store"
     folder.mkdir()
     options = ("--store", f"file://{folder}", "--store-key-file", str(key))
@@ -53,7 +53,7 @@ def test_lost_disks_and_lying_directories(stage: Scene, key: Path) -> None:
     assert (stage.sent("/f"), node.metric("dfengine_origin_bytes_total")) == (asked, 0)
     assert [each["status"] for each in stage.requests("/f")][-1] == 304
     lost(stage, node)
-    # The origin is down: the store is as good as a copy on the disk.
+    # The origin is down: the copy in the store suffices.
     stage.nginx.terminate()
     stage.nginx.wait(60)
     node = stage.supernode(*options)
@@ -61,7 +61,7 @@ def test_lost_disks_and_lying_directories(stage: Scene, key: Path) -> None:
     assert stage.digest("three") == digest
     lost(stage, node)
     stage.origin()
-    # The second piece is not what it was; then nothing may be read or written.
+    # The second piece is damaged: it alone is read from the origin. After that the store's path is a file.
     [data] = folder.rglob("data-*")
     with open(data, "r+b") as file:
         file.seek(SIZE - 3)
@@ -71,7 +71,7 @@ def test_lost_disks_and_lying_directories(stage: Scene, key: Path) -> None:
     assert stage.digest("four") == digest
     assert 0 < node.metric("dfengine_origin_bytes_total") < SIZE
     assert node.metric("dfengine_store_failures_total") >= 1
-    stored(node)  # what is wrong there is written again
+    stored(node)  # the damaged piece is written again
     lost(stage, node)
     assert data.read_bytes() == (stage.www / "f").read_bytes()
     shutil.rmtree(folder)
@@ -83,7 +83,7 @@ def test_lost_disks_and_lying_directories(stage: Scene, key: Path) -> None:
     assert "is no directory" in said.read_text()
 
 
-def test_a_store_without_room_costs_no_download(stage: Scene, key: Path, small: Path) -> None:
+def test_a_full_store_fails_no_download(stage: Scene, key: Path, small: Path) -> None:
     options = ("--store", f"file://{small}", "--store-key-file", str(key))
     filled(small / "ballast", SIZE // 2)
     digest, base = stage.file("f", SIZE), stage.origin()
@@ -91,8 +91,8 @@ def test_a_store_without_room_costs_no_download(stage: Scene, key: Path, small: 
     for n, node in enumerate((first, second), 3):
         stage.get(f"{base}/f", f"out{n}", "--notbs", "--pattern", "cdn", host=n, nodes=(node,))
         assert stage.digest(f"out{n}") == digest
-        until(partial(node.metric, "dfengine_store_failures_total"), "a failure that is counted")
-    assert second.metric("dfengine_origin_bytes_total") == SIZE, "what was not written whole is nothing to read"
+        until(partial(node.metric, "dfengine_store_failures_total"), "a counted failure of the store")
+    assert second.metric("dfengine_origin_bytes_total") == SIZE, "an incomplete copy in the store is not read"
 
 
 def _command(stage: Scene, options: tuple[str, ...]) -> list[str]:
@@ -100,7 +100,7 @@ def _command(stage: Scene, options: tuple[str, ...]) -> list[str]:
     return [*DFENGINE, "supernode", *ports, "--host", "127.0.0.1", "--home-dir", str(stage.path / "n"), *options]
 
 
-def test_a_bucket_that_is_shared_and_then_closed(stage: Scene, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supernodes_share_copies_in_a_bucket_and_survive_its_removal(stage: Scene, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with moto() as url:
         for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": url}.items():
             monkeypatch.setenv(name, value)
@@ -113,14 +113,14 @@ def test_a_bucket_that_is_shared_and_then_closed(stage: Scene, key: Path, monkey
         stored(first)
         names = [each["Key"] for each in client.list_objects_v2(Bucket="copies")["Contents"]]
         assert all(name.startswith("of/swarm/df1/") for name in names), names
-        # Another supernode has no copy: it takes that of the first, and the origin sends nothing.
+        # Another supernode has no copy: it reads that of the first from the bucket, and nothing from the origin.
         stage.get(f"{base}/f", "two", "--notbs", "--pattern", "cdn", host=3, nodes=(second,))
         assert (stage.digest("two"), second.metric("dfengine_origin_bytes_total")) == (digest, 0)
-        # Without the bucket the origin is asked, and what cannot be written harms nobody.
+        # Without the bucket the origin is read, and failed writes to the store fail no download.
         for name in names:
             client.delete_object(Bucket="copies", Key=name)
         client.delete_bucket(Bucket="copies")
         other = stage.file("g", SIZE, seed=random.Random(os.getpid()).randrange(9))
         stage.get(f"{base}/g", "three", "--notbs", "--pattern", "cdn", host=4, nodes=(second,))
         assert stage.digest("three") == other
-        until(lambda: second.metric("dfengine_store_failures_total"), "a failure that is counted")
+        until(lambda: second.metric("dfengine_store_failures_total"), "a counted failure of the store")

@@ -1,4 +1,4 @@
-"""Streams on real input: every shape and window, hybrid swarms, and what happens when parties die in the middle."""
+"""Streams of real files: every size and window, swarms of streams and files, and parties that die in the middle."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def took(process: subprocess.Popen[bytes], count: int) -> bytes:
 
 
 @pytest.mark.parametrize("path", ["/f", "/chunked/f"])
-def test_every_shape_and_window(stage: Scene, path: str) -> None:
-    """From the supernode and from a peer; the last one serves from memory what the first ones left."""
+def test_streams_of_every_size_and_window(stage: Scene, path: str) -> None:
+    """From the supernode and from peers, which serve the pieces in their memory."""
     stage_url = stage.origin()
     node = stage.supernode()
     for size in SHAPES:
@@ -45,10 +45,10 @@ def test_every_shape_and_window(stage: Scene, path: str) -> None:
             assert got == digest
             assert (result["length"], result["output"], result["back_to_source"]) == (size, "-", None)
             assert sum(result["from"].values()) == size
-        assert result["from"]["peers"] == size, "cached pieces are served by who streamed before"
+        assert result["from"]["peers"] == size, "earlier streams serve their cached pieces"
 
 
-def test_without_a_supernode(stage: Scene) -> None:
+def test_streams_without_a_supernode_read_the_origin(stage: Scene) -> None:
     base = stage.origin()
     digest = stage.file("f", 7 * PIECE + 5)
     for path in ("/f", "/noranges/f", "/chunked/f"):
@@ -57,10 +57,10 @@ def test_without_a_supernode(stage: Scene) -> None:
         assert result["from"]["origin"] == 7 * PIECE + 5
 
 
-def test_a_file_a_hundred_times_its_window(stage: Scene) -> None:
-    """500 pieces through a window of 5, and neither window nor cache is ever exceeded.
+def test_a_file_a_hundred_times_its_window_stays_within_window_and_cache(stage: Scene) -> None:
+    """500 pieces through a window of 5 exceed neither window nor cache.
 
-    Of unknown length, since a file of known length would come in larger pieces, and fewer.
+    The length is unknown, since a file of known length would have larger and fewer pieces.
     """
     size = 499 * PIECE + 77
     path = stage.www / "long"
@@ -97,7 +97,7 @@ def test_a_file_a_hundred_times_its_window(stage: Scene) -> None:
     assert 0 < most <= 5 * 4 * MIB + 32 * MIB
 
 
-def test_streams_and_files_in_one_swarm_feed_each_other(stage: Scene) -> None:
+def test_streams_and_files_in_one_swarm_serve_each_other(stage: Scene) -> None:
     digest = stage.file("f", 30 * PIECE)
     url = stage.origin(slow="40m") + "/slow/f"
     node = stage.supernode()
@@ -118,7 +118,7 @@ def test_streams_and_files_in_one_swarm_feed_each_other(stage: Scene) -> None:
     assert sum(result["from"]["peers"] for result in results) > 0
     assert all(result["back_to_source"] is None for result in results)
     stage.check_read_once("/slow/f", 30 * PIECE, node)
-    # Who comes later is served from files and from streams' memory alike.
+    # A later stream is served from files and from streams' memory.
     got, late = stage.drain(stage.start_stream(url, host=7, nodes=(node,)))
     assert got == digest
     assert late["from"]["supernode"] == 0
@@ -150,7 +150,7 @@ def test_a_1x_client_is_served_from_a_streams_memory(stage: Scene) -> None:
     assert {cid.partition("-")[0] for cid in client.sources.values()} >= {"127.0.0.2"}
 
 
-def test_a_consumer_that_pauses_stops_the_download_and_goes_on(stage: Scene) -> None:
+def test_a_paused_consumer_pauses_the_download_until_it_reads_again(stage: Scene) -> None:
     digest = stage.file("f", 40 * PIECE)
     node = stage.supernode()
     process = stage.start_stream(stage.origin() + "/f", "--window", "3", "--cache", "0", nodes=(node,))
@@ -164,14 +164,14 @@ def test_a_consumer_that_pauses_stops_the_download_and_goes_on(stage: Scene) -> 
     def stage_sent() -> float:
         return node.metric("dfengine_sent_bytes_total")
 
-    until(at_rest, "the download to stop")
-    assert stage_sent() <= 6 * 4 * MIB, "no more than window and pipe hold"
+    until(at_rest, "the pause of the download")
+    assert stage_sent() <= 6 * 4 * MIB, "no more bytes than window and pipe take"
     got, result = stage.drain(process, so_far=begun)
     assert got == digest
     assert result["from"]["supernode"] == 40 * PIECE
 
 
-def test_a_consumer_that_goes_away_ends_it_quietly(stage: Scene) -> None:
+def test_a_closed_pipe_ends_a_stream_with_23_and_no_message(stage: Scene) -> None:
     stage.file("f", 40 * PIECE)
     node = stage.supernode()
     process = stage.start_stream(stage.origin() + "/f", "--window", "3", nodes=(node,))
@@ -183,18 +183,18 @@ def test_a_consumer_that_goes_away_ends_it_quietly(stage: Scene) -> None:
     assert process.stderr.read() == b""
 
 
-class TestParties:
-    """A party dies while a stream runs: not a byte is lost, repeated or wrong."""
+class TestPartiesThatDie:
+    """A party dies while a stream runs: no byte is lost, repeated or wrong."""
 
     size = 40 * PIECE
 
     def begin(self, stage: Scene, *nodes: Any, window: str = "4", digest: str = "") -> tuple[subprocess.Popen[bytes], bytes, str]:
-        """digest: of the file, where it is there; written again it would be another version."""
+        """Start a stream and read from it. digest: of an existing file, which must not be written again: that would be another version."""
         digest = digest or stage.file("f", self.size)
         process = stage.start_stream(stage.origin() + "/f", "--window", window, host=9, nodes=nodes)
         return process, took(process, 5 * PIECE + 1), digest
 
-    def test_the_peer_that_serves_it(self, stage: Scene) -> None:
+    def test_a_stream_continues_after_its_serving_peer_is_killed(self, stage: Scene) -> None:
         digest = stage.file("f", self.size)
         node = stage.supernode()
         stage.get(stage.origin() + "/f", "out", host=2, nodes=(node,))
@@ -207,7 +207,7 @@ class TestParties:
         assert result["from"]["peers"] > 0
         assert result["back_to_source"] is None
 
-    def test_the_supernode_which_comes_back(self, stage: Scene) -> None:
+    def test_a_stream_continues_after_its_supernode_is_restarted(self, stage: Scene) -> None:
         node = stage.supernode()
         process, begun, digest = self.begin(stage, node)
         stage.kill(node.process)
@@ -217,17 +217,17 @@ class TestParties:
         assert got == digest
         assert result["back_to_source"] is None
 
-    def test_the_supernode_whose_place_another_takes(self, stage: Scene) -> None:
+    def test_a_stream_continues_from_another_supernode(self, stage: Scene) -> None:
         nodes = stage.supernode(), stage.supernode()
         process, begun, digest = self.begin(stage, *nodes)
-        # Which of them it went to, the task decides.
+        # The task's id decides which of them the stream uses.
         used = max(nodes, key=lambda node: node.metric("dfengine_sent_bytes_total"))
         stage.kill(used.process)
         got, result = stage.drain(process, so_far=begun)
         assert got == digest
         assert result["back_to_source"] is None
 
-    def test_the_only_supernode_and_the_origin_takes_over(self, stage: Scene) -> None:
+    def test_a_stream_continues_from_the_origin_after_its_only_supernode_is_killed(self, stage: Scene) -> None:
         node = stage.supernode()
         process, begun, digest = self.begin(stage, node)
         stage.kill(node.process)
@@ -237,21 +237,21 @@ class TestParties:
         assert result["from"]["origin"] > 0
 
     @pytest.mark.parametrize("path", ["/f", "/noranges/f"])
-    def test_the_origin_cuts_its_answers(self, stage: Scene, path: str) -> None:
+    def test_a_stream_continues_after_the_origin_cuts_its_responses(self, stage: Scene, path: str) -> None:
         digest = stage.file("f", self.size)
         process = stage.start_stream(stage.origin() + path, "--window", "3", host=9)
         begun = took(process, 5 * PIECE + 1)
         for worker in Path(f"/proc/{stage.nginx.pid}/task/{stage.nginx.pid}/children").read_text().split():
-            os.kill(int(worker), 9)  # the master starts another
+            os.kill(int(worker), 9)  # nginx's master starts another
         got, result = stage.drain(process, so_far=begun)
         assert got == digest
         assert result["from"]["origin"] == self.size
 
-    def test_everybody(self, stage: Scene) -> None:
+    def test_a_stream_whose_supernode_and_origin_end_fails_with_the_bytes_delivered(self, stage: Scene) -> None:
         node = stage.supernode()
         process, begun, _ = self.begin(stage, node)
         stage.kill(node.process)
-        stage.nginx.terminate()  # its workers too
+        stage.nginx.terminate()  # and its workers
         stage.nginx.wait()
         assert process.stdout is not None
         delivered = len(begun)
@@ -263,7 +263,7 @@ class TestParties:
         assert f"({delivered} bytes were delivered)" in said or delivered % PIECE, said
 
 
-def test_a_wrong_digest_is_told_at_the_end(stage: Scene) -> None:
+def test_a_wrong_digest_fails_a_stream_at_its_end(stage: Scene) -> None:
     size = 3 * PIECE
     stage.file("f", size)
     node = stage.supernode()
@@ -272,8 +272,8 @@ def test_a_wrong_digest_is_told_at_the_end(stage: Scene) -> None:
     assert f"({size} bytes were delivered)" in said
 
 
-def test_another_version_while_the_consumer_has_a_part_of_the_first_piece(stage: Scene) -> None:
-    """What it has of the old one is not followed by the new one: it gets the pieces of the old one that are here, and an error."""
+def test_a_changed_file_ends_a_stream_with_pieces_of_the_old_version_only(stage: Scene) -> None:
+    """The consumer has a part of the old version: it receives the old pieces that are in memory, then an error, and no new bytes."""
     size = 10 * PIECE
     stage.file("f", size)
     old = (stage.www / "f").read_bytes()
@@ -291,7 +291,7 @@ def test_another_version_while_the_consumer_has_a_part_of_the_first_piece(stage:
         stage.file("f", size, seed=1)
         os.utime(stage.www / "f", (1, 1))
         stage.get(url, "out", host=3, nodes=(node,))
-        until(lambda: node.metric("dragonfly_supernode_dfgettasks_registered_total") >= 5, "both have registered anew")
+        until(lambda: node.metric("dragonfly_supernode_dfgettasks_registered_total") >= 5, "another registration of both streams")
         with pytest.raises(OriginChanged):
             rest()
     assert read == old[: len(read)]
@@ -302,12 +302,12 @@ def test_another_version_while_the_consumer_has_a_part_of_the_first_piece(stage:
     assert process.wait(60) == 4
 
 
-def test_for_programs(stage: Scene) -> None:
+def test_streams_of_programs_are_readable_and_iterable_and_leave_no_threads(stage: Scene) -> None:
     size = 5 * PIECE + 9
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
     node = stage.supernode()
-    stage.get(url, "out", nodes=(node,))  # the host's peer server runs already, and is nobody's child here
+    stage.get(url, "out", nodes=(node,))  # the host's peer server runs already, and is no child of this process
     settings: dict[str, Any] = {"nodes": [node.node], "ip": "127.0.0.2", "home": str(stage.path / "home-2"), "window": 2}
     with dfengine.stream(url, **settings) as reader:
         assert hashlib.file_digest(reader, "sha256").hexdigest() == digest

@@ -1,4 +1,4 @@
-"""A digest that was given to a stream: compared whenever the consumer ends, or it is said that it was not."""
+"""A stream with an expected digest: closing it compares the digest, or reports that it was not compared."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ def nothing_left() -> Iterator[None]:
     before = set(os.listdir("/proc/self/fd"))
     yield
     gc.collect()
-    until(lambda: not [each for each in threading.enumerate() if each.name.startswith(("fetch-", "stream", "digest", "origin"))], "the end")
+    until(lambda: not [each for each in threading.enumerate() if each.name.startswith(("fetch-", "stream", "digest", "origin"))],
+          "the end of the stream's threads")  # fmt: skip
     assert len(os.listdir("/proc/self/fd")) <= len(before) + 1
 
 
 @pytest.fixture
 def archive(stage: Scene) -> tuple[str, str]:
-    """(URL, sha256:HEX) of a tar of three pieces, the last of which is blocks behind its end, which a reader of archives does not read."""
+    """(URL, sha256:HEX) of a tar of three pieces; the last has blocks after the archive's end, which a reader of archives does not read."""
     name = stage.www / "a.tar"
     with tarfile.open(name, "w") as tar:
         entry = tarfile.TarInfo("f")
@@ -56,11 +57,11 @@ def extract(reader: Any) -> None:
         assert [entry.size for entry in tar] == [2 * PIECE]
 
 
-def test_an_archives_reader_stops_before_the_end(archive: tuple[str, str]) -> None:
+def test_the_digest_is_compared_when_a_tar_reader_stops_before_the_end(archive: tuple[str, str]) -> None:
     url, right = archive
     with opened(url, right) as reader:
         extract(reader)
-        assert reader.result is None, "not all was read"
+        assert reader.result is None, "the reader stopped before the end"
     assert reader.verified
     assert reader.result is not None
     reader = opened(url, WRONG)
@@ -78,8 +79,8 @@ def test_an_archives_reader_stops_before_the_end(archive: tuple[str, str]) -> No
 
 
 @pytest.mark.parametrize("path", ["/f", "/chunked/f"])
-def test_a_close_at_every_place(stage: Scene, path: str) -> None:
-    """What is left is read if the window holds it; further away nothing is fetched, and it is said that nothing was proved."""
+def test_a_close_compares_the_digest_if_the_rest_is_in_the_window(stage: Scene, path: str) -> None:
+    """If the window holds the rest, close reads it; otherwise it fetches nothing and raises Unverified."""
     size = 6 * PIECE + 9
     right = "sha256:" + stage.file("f", size)
     url = stage.origin() + path
@@ -101,7 +102,7 @@ def test_a_close_at_every_place(stage: Scene, path: str) -> None:
             reader.close()
 
 
-def test_who_read_to_the_end_was_told_once(stage: Scene) -> None:
+def test_a_read_to_the_end_compares_the_digest_and_close_does_not_repeat_it(stage: Scene) -> None:
     right = "sha256:" + stage.file("f", 2 * PIECE)
     url = stage.origin() + "/f"
     with opened(url, right.upper().replace("SHA256", "SHA-256")) as reader:
@@ -111,32 +112,32 @@ def test_who_read_to_the_end_was_told_once(stage: Scene) -> None:
         reader.readall()
     with dfengine.stream(url) as reader:
         reader.read(10)
-    assert not reader.verified, "there was nothing to compare with"
+    assert not reader.verified, "no digest was given"
     with opened(url, WRONG):
-        pass  # nothing was used
+        pass  # no byte was read
     with pytest.raises(BadValue):
         opened(url, "sha256:00")
 
 
-def test_an_error_in_the_context_is_not_replaced_and_nothing_is_waited_for(stage: Scene) -> None:
+def test_an_error_in_the_with_block_is_raised_at_once_with_a_note(stage: Scene) -> None:
     stage.file("f", 2 * PIECE)
     url = stage.origin(slow="64k") + "/slow/f"
     reader = opened(url, WRONG, minrate=0)
-    until(lambda: reader._streaming.memory.transfer, "an answer")
-    reader._delivered = 1  # as if a first piece had come: it takes a minute
+    until(lambda: reader._streaming.memory.transfer, "a response of the origin")
+    reader._delivered = 1  # as if the first piece had been delivered, which takes a minute
     with pytest.raises(KeyError) as told, reader:
         raise KeyError("mine")
     assert reader.closed
     assert "was not compared" in told.value.__notes__[0]
 
 
-def test_a_stream_that_failed_behind_its_consumers_back() -> None:
-    """The consumer stopped before it could be told: the close does."""
+def test_close_raises_the_error_of_a_stream_that_failed_unnoticed() -> None:
+    """The consumer stopped reading before the error occurred."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
             with listener.accept()[0] as sock:
-                listener.close()  # nobody is there for another try
+                listener.close()  # a second attempt finds no server
                 sock.recv(1 << 16)
                 sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * PIECE) + bytes(PIECE + 10))
 
@@ -150,7 +151,7 @@ def test_a_stream_that_failed_behind_its_consumers_back() -> None:
         assert reader.closed
 
 
-def test_another_threads_close_stops_a_read(stage: Scene) -> None:
+def test_a_close_by_another_thread_ends_a_read(stage: Scene) -> None:
     stage.file("f", 2 * PIECE)
     url = stage.origin(slow="64k") + "/slow/f"
     reader = opened(url, WRONG, minrate=0)
@@ -170,7 +171,7 @@ def test_another_threads_close_stops_a_read(stage: Scene) -> None:
     assert "closed" in str(told[0])
 
 
-def test_a_reader_that_is_dropped_says_what_was_not_compared(stage: Scene) -> None:
+def test_a_reader_dropped_without_close_warns_of_the_uncompared_digest(stage: Scene) -> None:
     stage.file("f", 2 * PIECE)
     url = stage.origin() + "/f"
     with warnings.catch_warnings(record=True) as told:
@@ -184,7 +185,7 @@ def test_a_reader_that_is_dropped_says_what_was_not_compared(stage: Scene) -> No
         dfengine.stream("ftp://h/f")
 
 
-def test_get_says_what_its_reader_did_not_wait_for(stage: Scene) -> None:
+def test_get_reports_a_digest_not_compared_because_its_reader_left(stage: Scene) -> None:
     stage.file("f", 6 * PIECE)
     process = stage.start_stream(stage.origin() + "/f", "--digest", WRONG, "--window", "1")
     assert process.stdout is not None

@@ -28,13 +28,13 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
 
 @pytest.fixture
 def file(stage: Scene) -> tuple[str, Supernode, str]:
-    """URL, supernode, and what the file's sha256 is."""
+    """URL, supernode, and the file's sha256."""
     digest = stage.file("f", SIZE)
     return f"{stage.origin()}/f", stage.supernode(), digest
 
 
 class Taken:
-    """What a stream delivers, read by a thread; `paused`: it is not read."""
+    """Reads a stream by a thread, up to its end."""
 
     def __init__(self, stage: Scene, process: subprocess.Popen[bytes]) -> None:
         self.process = process
@@ -47,7 +47,7 @@ class Taken:
         self.found = self._stage.drain(self.process)
 
     def end(self, digest: str) -> dict[str, Any]:
-        """It delivered the file; what it got from where."""
+        """Check that the stream delivered the file; return its bytes per source."""
         self._thread.join()
         assert self.found is not None
         assert self.found[0] == digest
@@ -56,14 +56,14 @@ class Taken:
 
 
 def leads(stage: Scene, url: str, node: Supernode, *options: str) -> subprocess.Popen[bytes]:
-    """A stream that has begun."""
+    """Start a stream that leads; return once it has begun."""
     process = stage.start_stream(url, *PACED, *options, nodes=(node,))
-    until(lambda: "dfengine-stream" in str(descriptors(process.pid)), "memory of a stream")
+    until(lambda: "dfengine-stream" in str(descriptors(process.pid)), "the memory of the stream")
     return process
 
 
 def joins(stage: Scene, url: str, node: Supernode, count: int) -> list[subprocess.Popen[bytes]]:
-    """So many that have joined it."""
+    """Start `count` streams; return once all have joined the leader."""
     found = [stage.start_stream(url, *PACED, nodes=(node,)) for _ in range(count)]
     for each in found:
         maps = Path(f"/proc/{each.pid}/maps")
@@ -75,7 +75,7 @@ def sent(node: Supernode) -> float:
     return node.metric("dfengine_sent_bytes_total")
 
 
-def test_eight_streams_fetch_once(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_eight_streams_of_a_host_fetch_the_file_once(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     leader = leads(stage, url, node)
     streams = [Taken(stage, each) for each in (leader, *joins(stage, url, node, 7))]
@@ -85,7 +85,7 @@ def test_eight_streams_fetch_once(stage: Scene, file: tuple[str, Supernode, str]
 
 
 @pytest.mark.parametrize("deaths", [1, 2])
-def test_a_killed_leader_hands_over(stage: Scene, file: tuple[str, Supernode, str], deaths: int) -> None:
+def test_a_follower_continues_after_the_leading_stream_is_killed(stage: Scene, file: tuple[str, Supernode, str], deaths: int) -> None:
     url, node, digest = file
     doomed = [leads(stage, url, node)]
     doomed += joins(stage, url, node, deaths - 1)
@@ -96,11 +96,11 @@ def test_a_killed_leader_hands_over(stage: Scene, file: tuple[str, Supernode, st
         stage.kill(each)
     found = [each.end(digest) for each in streams]
     assert sum(each["host"] > SIZE // 4 for each in found) == 3
-    # What the next leader cannot have: what was under way, and what the one that is killed had in its window and nobody has.
+    # The next leader fetches again the pieces in flight, and those that only the killed leader had, in its window.
     assert sent(node) <= SIZE + 9 * deaths * PIECE
 
 
-def test_a_leader_whose_reader_ends_hands_over(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_a_follower_continues_after_the_leading_streams_reader_ends(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     leader = leads(stage, url, node)
     streams = [Taken(stage, each) for each in joins(stage, url, node, 2)]
@@ -113,17 +113,17 @@ def test_a_leader_whose_reader_ends_hands_over(stage: Scene, file: tuple[str, Su
     assert sent(node) <= SIZE + 9 * PIECE
 
 
-def test_a_leader_whose_reader_pauses_keeps_nobody(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_a_leader_whose_reader_pauses_does_not_block_its_followers(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     leader = leads(stage, url, node, "--window", "4", "--cache", "0")
     streams = [Taken(stage, each) for each in joins(stage, url, node, 2)]
     for each in streams:
         each.end(digest)
-    assert sent(node) <= SIZE + 9 * PIECE, "one of them leads the other"
+    assert sent(node) <= SIZE + 9 * PIECE, "one of the two streams leads the other"
     Taken(stage, leader).end(digest)
 
 
-def test_one_that_comes_too_late_for_the_beginning_goes_alone(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_a_stream_that_joins_after_the_first_pieces_are_evicted_fetches_alone(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     leader = leads(stage, url, node, "--window", "4", "--cache", "0")
     assert leader.stdout is not None
@@ -133,7 +133,7 @@ def test_one_that_comes_too_late_for_the_beginning_goes_alone(stage: Scene, file
     assert stage.drain(leader, so_far=begun)[0] == digest
 
 
-def test_a_stopped_leader_keeps_nobody(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_a_stopped_leader_does_not_block_its_followers(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     leader = leads(stage, url, node)
     streams = [Taken(stage, each) for each in joins(stage, url, node, 3)]
@@ -147,7 +147,7 @@ def test_a_stopped_leader_keeps_nobody(stage: Scene, file: tuple[str, Supernode,
     assert stage.drain(leader, so_far=begun)[0] == digest
 
 
-def test_the_peer_server_killed(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_streams_continue_after_the_peer_server_is_killed(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     leader = leads(stage, url, node)
     streams = [Taken(stage, each) for each in (leader, *joins(stage, url, node, 2))]

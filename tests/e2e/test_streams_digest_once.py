@@ -1,4 +1,4 @@
-"""Streams of one host that want the digest of the whole file: one or two of them compute it, whoever is killed or stopped."""
+"""Streams of one host with an expected digest of the file: one or two of them compute it, even if some are killed or stopped."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
 
 @pytest.fixture
 def file(stage: Scene) -> tuple[str, Supernode, str]:
-    """URL, supernode, and what the file's sha256 is."""
+    """URL, supernode, and the file's sha256."""
     digest = stage.file("f", SIZE)
     return f"{stage.origin()}/f", stage.supernode(), digest
 
 
 class Stream:
-    """A process that reads 20 MiB, says so, and reads the rest when it is told to; `joined`: it has joined another one's download."""
+    """A process that reads 20 MiB, reports it, and reads the rest on request; `joined`: wait until it has joined another download."""
 
     def __init__(self, stage: Scene, url: str, node: Supernode, digest: str, joined: bool = True) -> None:
         home = stage.path / "home-2"
@@ -65,19 +65,19 @@ class Stream:
         until(lambda: maps.read_text().count("dfengine-signals") > joined, "a stream that has begun")
 
     def part(self) -> None:
-        """Wait until it has read a part."""
+        """Wait until the process has read 20 MiB."""
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         assert self.process.stdout.readline() == b"part\n", self.process.stderr.read().decode()
 
     def go_on(self) -> None:
-        """It reads the rest."""
+        """Let the process read the rest."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
 
     def end(self) -> dict[str, Any]:
-        """What it found."""
+        """Wait for the end of the process; return its report."""
         out, err = self.process.communicate(timeout=120)
         assert self.process.returncode == 0, err.decode()
         found: dict[str, Any] = json.loads(out)
@@ -95,7 +95,7 @@ def sent(node: Supernode) -> float:
 
 
 def begun(stage: Scene, file: tuple[str, Supernode, str], count: int) -> list[Stream]:
-    """So many streams that have read a part, in the order in which they joined."""
+    """`count` streams that have read 20 MiB, in the order in which they joined."""
     streams = [Stream(stage, *file, joined=bool(n)) for n in range(count)]
     for each in streams:
         each.part()
@@ -110,7 +110,7 @@ def ends(streams: list[Stream], digest: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_five_streams_hash_twice(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_two_of_five_streams_hash_the_file(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     streams = begun(stage, file, 5)
     found = ends(streams, file[2])
     assert [each["hashed"] for each in found] == [True, True, False, False, False]
@@ -118,7 +118,7 @@ def test_five_streams_hash_twice(stage: Scene, file: tuple[str, Supernode, str])
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_leader_leaves_one_that_hashes(stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals) -> None:
+def test_a_follower_continues_hashing_after_the_leader_is_lost(stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals) -> None:
     streams = begun(stage, file, 4)
     lost = streams.pop(0)
     lost.process.send_signal(how)
@@ -127,13 +127,13 @@ def test_a_lost_leader_leaves_one_that_hashes(stage: Scene, file: tuple[str, Sup
         assert [each["hashed"] for each in found] == [True, False, False]
         assert sent(file[1]) <= SIZE + 9 * PIECE
     else:
-        # On a busy machine one that does not hash may be the first that finds the leader stopped: then it reads the file once more.
+        # On a busy machine a stream that does not hash may be the first to detect the stopped leader: it then reads the file again.
         assert [each["hashed"] for each in found][1:] == [False, False]
         assert sent(file[1]) <= 2 * SIZE + 9 * PIECE
     lost.kill()
 
 
-def test_when_all_who_hash_are_lost_one_reads_once_more(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_after_all_hashing_streams_are_killed_the_file_is_read_once_more(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     streams = begun(stage, file, 5)
     for _ in range(2):
         streams.pop(0).kill()
@@ -142,7 +142,7 @@ def test_when_all_who_hash_are_lost_one_reads_once_more(stage: Scene, file: tupl
     assert sent(file[1]) <= 2 * SIZE + 18 * PIECE
 
 
-def test_streams_borrow_from_a_download_into_a_file(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_streams_take_the_digest_of_a_download_into_a_file(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     get = stage.start_get(url, "out", "--locallimit", str(LIMIT), "--digest", f"sha256:{digest}", nodes=(node,))
     until(lambda: list(stage.path.glob(".out.*.part")), "a part file")
@@ -157,7 +157,7 @@ def test_streams_borrow_from_a_download_into_a_file(stage: Scene, file: tuple[st
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_what_a_lost_download_into_a_file_has_left_is_hashed(
+def test_one_stream_hashes_after_the_download_into_a_file_is_lost(
     stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals
 ) -> None:
     url, node, digest = file
@@ -168,12 +168,12 @@ def test_what_a_lost_download_into_a_file_has_left_is_hashed(
         each.part()
     get.send_signal(how)
     found = ends(streams, digest)
-    assert sorted(each["hashed"] for each in found) == [False, True], "one goes on from there, and the other borrows from it"
+    assert sorted(each["hashed"] for each in found) == [False, True], "one stream continues and hashes, and the other takes its digest"
     assert sent(node) <= SIZE + 10 * PIECE
     stage.kill(get)
 
 
-def test_a_wrong_digest_fails_each(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_a_wrong_digest_fails_each_stream_that_expects_it(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     wrong = hashlib.sha256(b"another file").hexdigest()
     streams = [Stream(stage, url, node, digest if n == 1 else wrong, joined=bool(n)) for n in range(4)]

@@ -1,4 +1,4 @@
-"""What a supernode makes of origins that are busy, change, count connections or go silent: it waits, asks once, and never mixes files."""
+"""A supernode with origins that are busy, change, limit connections or never respond: it waits, requests once, and never mixes files."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from tests.origins.behaviour import PIECE, SMALL, content
 from tests.origins.server import Exchange, Script, Server
 
 ALONE = ("--pattern", "cdn", "--notbs")
-"""Options of a download that only the supernode can have served."""
+"""Options of a download that only the supernode may serve."""
 
 TWELVE_MB = 12_000_000
 
 
 class Watched:
-    """A script that notes when it was asked, how many bodies ran at once, and how many were refused."""
+    """A script that records the times of requests, and the most responses sent at the same time."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -65,10 +65,10 @@ def url(server: Server, path: str = "/f") -> str:
     return f"http://{server.address}{path}"
 
 
-# AN ORIGIN THAT IS BUSY
+# BUSY ORIGINS
 
 
-def test_who_registers_while_an_origin_asks_to_be_left_alone_waits_with_it(stage: Scene) -> None:
+def test_registrations_during_an_origins_retry_after_wait_for_one_request(stage: Scene) -> None:
     data = content(SMALL, 1)
     script = Watched(lambda x: serve(x) if x.n else refuse(x, headers=(("Retry-After", "3"),)))
     node = stage.supernode()
@@ -77,15 +77,15 @@ def test_who_registers_while_an_origin_asks_to_be_left_alone_waits_with_it(stage
         results = [stage.end(get) for get in gets]
     assert {stage.digest(f"out{host}") for host in range(2, 8)} == {sha(data)}
     assert all(result["back_to_source"] is None for result in results)
-    assert len(script.times) == 2, "as one client asks"
+    assert len(script.times) == 2, "as many requests as for one client"
     assert script.times[1] - script.times[0] >= 3.0
 
 
 @pytest.mark.parametrize(("native", "code"), [(1, 602), (0, 609)])
-def test_a_registration_is_kept_waiting_in_words_that_the_client_knows(
+def test_a_waiting_registration_is_answered_with_the_clients_own_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: int, code: int
 ) -> None:
-    """602 natively; 1.x knows 609, after which its clients register again."""
+    """602 for native clients; 609 for 1.x, whose clients register again after it."""
     monkeypatch.setattr("dfengine.supernode.origin_fetches.HEAD_SECONDS", 0.2)
 
     async def play(address: str) -> dict[str, object]:
@@ -101,15 +101,15 @@ def test_a_registration_is_kept_waiting_in_words_that_the_client_knows(
 
     with Server(lambda x: x.silence(), (b"",)) as server:
         answer = asyncio.run(play(url(server)))
-        assert len(server.log) == 1, "one request for all who register"
+        assert len(server.log) == 1, "one request for all registrations"
     assert answer["code"] == code
-    assert set(answer) <= {"code", "msg"}, "nothing is registered yet"
+    assert set(answer) <= {"code", "msg"}, "the response registers no download"
 
 
-def test_a_failure_that_may_pass_is_not_remembered(stage: Scene) -> None:
+def test_a_temporary_failure_is_not_remembered(stage: Scene) -> None:
     data = content(SMALL, 1)
     node = stage.supernode("--fail-access-interval", "1h")
-    # So long a pause is a refusal, and said at once.
+    # A Retry-After of 4000 s is too long to wait: it is reported at once as a refusal.
     with Server(lambda x: serve(x) if x.n else refuse(x, headers=(("Retry-After", "4000"),)), (data,)) as server:
         said = stage.get(url(server), "out", *ALONE, nodes=(node,), status=3)
         assert f"{server.address} answers 503 Service Unavailable" in said
@@ -119,7 +119,7 @@ def test_a_failure_that_may_pass_is_not_remembered(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize(("options", "tries"), [(("--retry", "0"), 1), (("--retry", "2"), 3), (("--retry-max-time", "0.1s"), 1)])
-def test_a_client_says_how_often_an_origin_is_tried(stage: Scene, options: tuple[str, ...], tries: int) -> None:
+def test_a_clients_retry_options_limit_requests_to_the_origin(stage: Scene, options: tuple[str, ...], tries: int) -> None:
     node = stage.supernode()
     with Server(refuse, (b"",)) as server:
         said = stage.get(url(server), "out", *ALONE, *options, nodes=(node,), status=3)
@@ -127,24 +127,24 @@ def test_a_client_says_how_often_an_origin_is_tried(stage: Scene, options: tuple
         assert len(server.log) == tries
 
 
-def test_an_origin_that_fails_in_the_middle_is_tried_as_often(stage: Scene) -> None:
-    """Once more by the registration after the failure, whose refusal is the answer: nobody looks for a supernode for two minutes."""
+def test_a_failure_in_mid_file_keeps_to_the_clients_retry_limit(stage: Scene) -> None:
+    """The registration after the failure requests the file once more; its refusal ends the download without two minutes of retries."""
     node = stage.supernode()
     with Server(lambda x: refuse(x) if x.n else serve(x, cut=PIECE + 9), (content(3 * PIECE, 1),)) as server:
         stage.get(url(server), "out", *ALONE, "--retry", "0", nodes=(node,), status=3)
-        # Each time a range first, and then the whole file.
+        # Each attempt requests a range first, and then the whole file.
         assert len(server.log) <= 1 + 2 * 2
 
 
-def test_a_client_says_how_long_an_origin_may_take_to_answer(stage: Scene) -> None:
+def test_a_clients_first_byte_timeout_applies_to_the_origin(stage: Scene) -> None:
     node = stage.supernode()
     with Server(lambda x: x.silence(), (b"",)) as server:
         said = stage.get(url(server), "out", *ALONE, "--retry", "0", "--first-byte-timeout", "0.3s", nodes=(node,), status=3)
     assert "does not answer" in said
 
 
-def test_the_most_patient_client_decides_how_long_an_origin_is_tried(tmp_path: Path) -> None:
-    """Also when it comes later, and the first one would have had one try."""
+def test_the_most_patient_client_decides_how_often_an_origin_is_tried(tmp_path: Path) -> None:
+    """Even if it registers later, and the first client allows one attempt only."""
 
     async def play(address: str) -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
@@ -169,7 +169,7 @@ def test_the_most_patient_client_decides_how_long_an_origin_is_tried(tmp_path: P
         ((1 << 31, 1e9, 1e9, 1e9), RetryLimits(seconds=1e9)),
     ],
 )
-def test_a_wish_is_bounded_by_what_a_supernode_does_by_itself(wish: tuple[int, float, float, float], had: RetryLimits) -> None:
+def test_a_clients_retry_limits_are_bounded_by_the_supernodes_defaults(wish: tuple[int, float, float, float], had: RetryLimits) -> None:
     assert RetryLimits.of_client(*wish) == had
     assert had | RetryLimits() == RetryLimits() | had == RetryLimits()
     assert RetryLimits(1, 3.0, 1.0, 9.0) | RetryLimits(2, 2.0, 2.0, 8.0) == RetryLimits(2, 3.0, 2.0, 9.0)
@@ -187,10 +187,10 @@ def test_a_final_refusal_is_remembered_for_the_interval(stage: Scene) -> None:
     assert script.times[1] - script.times[0] >= 2.0
 
 
-# AN ORIGIN WHOSE FILE CHANGES, OR SEEMS TO
+# ORIGINS WHOSE FILE CHANGES, OR SEEMS TO
 
 
-def test_an_etag_that_is_new_in_every_answer_costs_no_read_for_each_who_joins(stage: Scene) -> None:
+def test_an_etag_that_differs_in_every_response_does_not_cost_a_read_per_download(stage: Scene) -> None:
     data = content(3 * PIECE, 1)
     node = stage.supernode("--revalidate-interval", "0.2s")
     with Server(lambda x: serve(x, etag=f'"{x.n}"', modified="", rate=40e6), (data,)) as server:
@@ -201,25 +201,25 @@ def test_an_etag_that_is_new_in_every_answer_costs_no_read_for_each_who_joins(st
             stage.get(url(server), f"out-{host}", *ALONE, host=host, nodes=(node,))
             assert stage.digest(f"out-{host}") == sha(data)
             joined += 1
-            # Each of them comes when the copy's usual term is over.
+            # Each download starts after the copy's initial term of freshness.
             time.sleep(0.3)
         assert stage.end(running)["back_to_source"] is None
-        # Terms grow with each comparison that was for nothing.
+        # The term grows with each comparison that found no change.
         assert len(server.log) <= joined // 2
     assert stage.digest("out-2") == sha(data)
 
 
-def test_a_comparison_that_lasts_is_not_begun_again_by_each_who_joins(stage: Scene) -> None:
+def test_a_running_comparison_with_the_origin_is_shared_by_registrations(stage: Scene) -> None:
     data = content(2 * PIECE, 1)
     node = stage.supernode("--revalidate-interval", "0.1s", "--origin-connections", "1")
-    # The second answer is compared with the copy for four seconds.
+    # The second response is compared with the copy for four seconds.
     with Server(lambda x: serve(x, etag=f'"{x.n}"', modified="", rate=2e6 if x.n else 0), (data,)) as server:
         stage.get(url(server), "out-2", *ALONE, host=2, nodes=(node,))
 
-        time.sleep(0.2)  # the copy's term is over
+        time.sleep(0.2)  # the copy's term has expired
         with ThreadPoolExecutor(8) as several:
             answers = list(several.map(lambda n: post(node, "/peer/registry", registration(url(server), n)), range(1, 9)))
-        # All of them waited for the one comparison: none is given a copy that the origin may have changed.
+        # All of them waited for the one comparison: none is assigned a copy that may be outdated.
         assert [answer["code"] for answer in answers] == [200] * 8
         assert len(server.log) == 2
         until(lambda: not server.busy, "the end of the comparison")
@@ -227,7 +227,7 @@ def test_a_comparison_that_lasts_is_not_begun_again_by_each_who_joins(stage: Sce
 
 
 @pytest.mark.parametrize("etags", ["of the bytes", "new in each answer"])
-def test_nobody_gets_a_mixed_file_when_the_bytes_change(stage: Scene, etags: str) -> None:
+def test_no_download_mixes_old_and_new_bytes_when_the_file_changes(stage: Scene, etags: str) -> None:
     old, new = content(4 * PIECE, 1), content(4 * PIECE, 2)
     node = stage.supernode("--revalidate-interval", "0.2s")
     with Server(lambda x: serve(x, etag=etag_of(x.file) if etags == "of the bytes" else f'"{x.n}"', modified=""), (old, new)) as server:
@@ -235,9 +235,9 @@ def test_nobody_gets_a_mixed_file_when_the_bytes_change(stage: Scene, etags: str
         running = [
             stage.start_get(url(server), f"out-{host}", *ALONE, "-s", "2M", host=host, nodes=(node,)) for host in (3, 4)
         ]
-        until(lambda: node.metric("dfengine_pieces_from_supernode_total") > 4, "downloads under way")
+        until(lambda: node.metric("dfengine_pieces_from_supernode_total") > 4, "running downloads")
         server.now = 1
-        # The copy holds until its term is over.
+        # The copy is valid until its term expires.
         until(lambda: gets(stage, node, server, "late") == sha(new), "the new file")
         for host, process in zip((3, 4), running, strict=True):
             process.communicate(timeout=60)
@@ -247,16 +247,16 @@ def test_nobody_gets_a_mixed_file_when_the_bytes_change(stage: Scene, etags: str
 
 
 def gets(stage: Scene, node: Supernode, server: Server, name: str) -> str:
-    """Digest of what a download by the supernode gets now."""
+    """Digest of the file that a download through the supernode receives now."""
     stage.get(url(server), name, *ALONE, "--force", host=5, nodes=(node,))
     return stage.digest(name)
 
 
-# AN ORIGIN WHOSE ANSWER DEPENDS ON THE REQUEST
+# ORIGINS WHOSE RESPONSE DEPENDS ON THE REQUEST
 
 
-def test_who_asks_in_another_language_has_another_copy(stage: Scene) -> None:
-    """RFC 9111 section 4.1; those who ask alike share one, also after a restart."""
+def test_each_accept_language_has_its_own_copy_if_the_origin_varies_by_it(stage: Scene) -> None:
+    """RFC 9111 section 4.1. Requests with the same language share a copy, also after a restart."""
     files = {language: content(SMALL, n) for n, language in enumerate(("", "fr", "en"))}
     vary = (("Vary", "Accept-Encoding, Accept-Language"),)
     script = Watched(lambda x: serve(x, file=files[x.request.get("accept-language")], extra=vary))
@@ -271,14 +271,14 @@ def test_who_asks_in_another_language_has_another_copy(stage: Scene) -> None:
         for turn in range(2):
             for language in files:
                 get(node, f"{language}{turn}", language, "--header", f"User-Agent: {turn}")
-        assert len(script.times) == 3, "the origin is read once for each language, whatever else is said"
+        assert len(script.times) == 3, "the origin is read once for each language, whatever the other headers"
         stage.kill(node.process)
         node = stage.supernode(home=node.home)
         for language in ("en", "fr", ""):
             get(node, f"{language}-later", language)
 
 
-def test_harmless_headers_that_decide_nothing_share_a_copy(stage: Scene) -> None:
+def test_headers_that_the_origin_does_not_vary_by_share_a_copy(stage: Scene) -> None:
     data = content(SMALL, 1)
     script = Watched(lambda x: serve(x, extra=(("Vary", "Accept-Encoding, Range, Cookie"),)))
     node = stage.supernode("--revalidate-interval", "1h")
@@ -290,21 +290,21 @@ def test_harmless_headers_that_decide_nothing_share_a_copy(stage: Scene) -> None
     assert len(script.times) == 1
 
 
-# AN ORIGIN THAT COUNTS CONNECTIONS
+# ORIGINS THAT LIMIT CONNECTIONS
 
 
 @pytest.mark.parametrize(("connections", "most"), [(4, 3), (1, 1)])
-def test_an_origin_is_read_over_as_many_connections_as_it_grants(stage: Scene, connections: int, most: int) -> None:
+def test_an_origin_is_read_over_at_most_the_configured_connections(stage: Scene, connections: int, most: int) -> None:
     data = content(TWELVE_MB, 1)
     script = Watched(lambda x: serve(x, rate=1e6))
     node = stage.supernode("--origin-connections", str(connections))
     with Server(script, (data,)) as server:
         stage.get(url(server), "out", *ALONE, nodes=(node,))
     assert stage.digest("out") == sha(data)
-    assert script.most == most, "no more than there are pieces"
+    assert script.most == most, "no more connections than pieces"
 
 
-def test_what_an_origin_grants_is_learned_once(stage: Scene) -> None:
+def test_the_number_of_connections_that_an_origin_grants_is_remembered(stage: Scene) -> None:
     data = content(8 * PIECE, 1)
     refused: list[str] = []
 
@@ -321,29 +321,29 @@ def test_what_an_origin_grants_is_learned_once(stage: Scene) -> None:
             stage.get(url(server, f"/{name}"), name, *ALONE, nodes=(node,))
             assert stage.digest(name) == sha(data)
     assert set(refused) == {"/first"}
-    assert len(refused) <= 2, "those that were under way when the first one was refused"
+    assert len(refused) <= 2, "the requests in flight at the first refusal"
 
 
-def test_what_a_stream_waits_for_is_fetched_next(stage: Scene) -> None:
+def test_pieces_that_a_stream_waits_for_are_fetched_next(stage: Scene) -> None:
     data = content(30 * PIECE, 1)
     node = stage.supernode("--origin-connections", "2")
-    # Ten pieces are under way over two connections when the stream comes; the next run is the stream's.
+    # Ten pieces are in flight over two connections when the stream asks; its pieces are the next range to be requested.
     with Server(lambda x: serve(x, rate=10e6), (data,)) as server:
         about = {**registration(url(server), 1), "streamMode": True, "windowSize": 2}
         task = post(node, "/peer/registry", about)["data"]["taskId"]
         pull = {"task": task, "cid": about["cid"], "want": 1, "wait": 20.0, "una": 20, "end": 22}
-        offers = until(lambda: post(node, "/swarm/pull", pull).get("offers"), "an offer")
+        offers = until(lambda: post(node, "/swarm/pull", pull).get("offers"), "an offer of a piece")
         assert offers[0][0] in (20, 21)
         starts = [span[0] // PIECE for span in (request.range(len(data)) for request in server.log) if span]
         assert 20 in starts
-        assert not [start for start in starts if 10 <= start < 20], "nobody waits for those"
+        assert not [start for start in starts if 10 <= start < 20], "pieces that no client waits for"
         leave_all(node)
         node.process.send_signal(signal.SIGTERM)
         node.process.wait(10)
 
 
 def leave_all(node: Supernode) -> None:
-    """Whoever registered goes, with what was leased."""
+    """Remove all registered downloads and their leases."""
     for peer in json.loads(node.get("/peers")):
         urllib.request.urlopen(urllib.request.Request(f"http://{node.node}/peers/{quote(peer['ID'])}", method="DELETE"), timeout=20).close()
 
@@ -351,8 +351,8 @@ def leave_all(node: Supernode) -> None:
 # THE END OF A SUPERNODE
 
 
-def test_a_copy_that_is_forgotten_is_compared_no_further(tmp_path: Path) -> None:
-    data = content(2_000_000, 1)  # minutes, at its rate
+def test_forgetting_a_copy_ends_its_comparison_with_the_origin(tmp_path: Path) -> None:
+    data = content(2_000_000, 1)  # takes minutes at the rate below
 
     async def play(server: Server) -> None:
         settings = SupernodeSettings(advertise_ip="127.0.0.1", revalidate_interval=0.0)
@@ -362,7 +362,7 @@ def test_a_copy_that_is_forgotten_is_compared_no_further(tmp_path: Path) -> None
         while fetch.state != SUCCESS:
             await asyncio.sleep(0.01)
         await node.fetches.ensure("ab" * 32, wanted)
-        assert server.busy, "it is being compared"
+        assert server.busy, "the comparison runs"
         node.fetches.forget("ab" * 32)
         await asyncio.to_thread(until, lambda: not server.busy, "the end of the request")
         node.close()
@@ -372,7 +372,7 @@ def test_a_copy_that_is_forgotten_is_compared_no_further(tmp_path: Path) -> None
         assert len(server.log) == 2
 
 
-def test_a_copy_takes_no_descriptor_beyond_its_file(stage: Scene) -> None:
+def test_finished_fetches_leave_no_eventfd_open(stage: Scene) -> None:
     node = stage.supernode()
 
     def waits() -> int:
@@ -382,12 +382,12 @@ def test_a_copy_takes_no_descriptor_beyond_its_file(stage: Scene) -> None:
         before = waits()
         for n in range(5):
             stage.get(url(server, f"/{n}"), f"out{n}", *ALONE, nodes=(node,))
-        until(lambda: waits() <= before, "the end of what waited")
+        until(lambda: waits() <= before, "the close of all eventfds")
 
 
 @contextmanager
 def deaf() -> Iterator[str]:
-    """An address that answers no connection: its queue is full."""
+    """An address that accepts no connection: its queue is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -400,7 +400,7 @@ def deaf() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("what", ["head", "connect", "pause", "body"])
-def test_a_supernode_ends_at_once_while_it_waits_for_an_origin(stage: Scene, what: str) -> None:
+def test_a_supernode_that_waits_for_an_origin_ends_within_seconds(stage: Scene, what: str) -> None:
     scripts: dict[str, Script] = {
         "head": lambda x: x.silence(),
         "connect": lambda x: x.silence(),
@@ -426,7 +426,7 @@ def test_a_supernode_ends_at_once_while_it_waits_for_an_origin(stage: Scene, wha
         asking.exception()
 
 
-def test_a_supernode_that_was_killed_asks_for_the_rest_of_its_copy(stage: Scene) -> None:
+def test_a_killed_supernode_requests_only_the_rest_of_its_copy(stage: Scene) -> None:
     data = content(6 * PIECE, 1)
     node = stage.supernode("--origin-connections", "1")
     with Server(lambda x: serve(x, rate=5e6), (data,)) as server:

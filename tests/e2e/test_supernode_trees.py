@@ -1,4 +1,4 @@
-"""What a supernode makes of registrations for trees: manifests, data, changes, and registrations that cannot be meant."""
+"""A supernode's registrations for trees: manifests, data, changes, and invalid registrations."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def put(top: Path, files: dict[str, bytes]) -> None:
 
 
 def register(node: Supernode, url: str, n: int, **more: Any) -> dict[str, Any]:
-    """The answer, once the supernode has one."""
+    """The supernode's response, once it is final."""
     message = {**registration(url, n), "taskUrl": "", **more}
-    return until(lambda: (answer := post(node, "/peer/registry", message))["code"] != wire.WAIT and answer, "an answer")  # type: ignore[no-any-return]
+    return until(lambda: (answer := post(node, "/peer/registry", message))["code"] != wire.WAIT and answer, "a response")  # type: ignore[no-any-return]
 
 
 def copied(node: Supernode, answer: dict[str, Any]) -> bytes:
@@ -60,7 +60,7 @@ def copied(node: Supernode, answer: dict[str, Any]) -> bytes:
     task = answer["data"]["taskId"]
     path: Path = node.home / "download" / task[:3] / task
     described = path.with_name(f"{task}.json")
-    until(lambda: json.loads(described.read_bytes())["complete"], "the copy's end")
+    until(lambda: json.loads(described.read_bytes())["complete"], "the complete copy")
     return path.read_bytes()
 
 
@@ -80,9 +80,9 @@ def data_of(node: Supernode, url: str, manifest: Manifest, n: int = 2, **more: A
 
 
 @pytest.mark.parametrize("index", INDEX)
-def test_a_directory_is_two_tasks_and_read_once(stage: Scene, index: str) -> None:
+def test_a_directory_is_two_tasks_and_its_files_are_read_once(stage: Scene, index: str) -> None:
     put(stage.www / "top", FILES)
-    for path in FILES:  # those that were made just now would each be asked themselves
+    for path in FILES:  # each file changed within the last minute costs a request of its own
         os.utime(stage.www / "top" / path, (1_750_000_000, 1_750_000_000))
     url = f"{stage.origin(odd=INDEX[index])}/odd/top"
     node = stage.supernode()
@@ -95,12 +95,12 @@ def test_a_directory_is_two_tasks_and_read_once(stage: Scene, index: str) -> Non
     heads = [each for each in asked if each["method"] == "HEAD"]
     assert len({each["path"] for each in gets}) == len(FILES)
     assert sum(each["sent"] for each in gets) <= 1.02 * manifest.length + (1 << 20)
-    assert len(gets) + len(heads) <= len(FILES) + 12  # a large file is read by several ranges
+    assert len(gets) + len(heads) <= len(FILES) + 12  # the large file is read by several ranges
     assert len(gets) <= node.metric("dfengine_origin_requests_total") <= len(asked)
 
 
 @pytest.mark.parametrize("age", [0, 3600])
-def test_a_file_of_an_index_that_changed_and_kept_its_size_is_not_the_old_one(stage: Scene, age: int) -> None:
+def test_a_changed_file_of_the_same_size_is_noticed(stage: Scene, age: int) -> None:
     top, then = stage.www / "top", time.time() - age
     put(top, {"a": b"old", "b": b"other"})
     for path in ("a", "b"):
@@ -114,7 +114,7 @@ def test_a_file_of_an_index_that_changed_and_kept_its_size_is_not_the_old_one(st
     assert data_of(node, url, after, 4) == b"newother"
 
 
-def test_many_that_want_a_tree_at_once_have_it_listed_once(stage: Scene) -> None:
+def test_simultaneous_registrations_for_a_tree_list_it_once(stage: Scene) -> None:
     put(stage.www / "top", FILES)
     url = f"{stage.origin(odd=INDEX['json'])}/odd/top/"
     node = stage.supernode("--revalidate-interval", "1h")
@@ -124,7 +124,7 @@ def test_many_that_want_a_tree_at_once_have_it_listed_once(stage: Scene) -> None
     assert len([each for each in stage.requests() if each["path"] == "/odd/top/"]) == 1
 
 
-def test_globs_make_another_tree_of_which_nothing_else_is_fetched(stage: Scene) -> None:
+def test_globs_make_a_tree_of_the_selected_files_only(stage: Scene) -> None:
     put(stage.www / "top", FILES)
     url = f"{stage.origin(odd=INDEX['json'])}/odd/top/"
     node = stage.supernode()
@@ -138,25 +138,25 @@ def test_globs_make_another_tree_of_which_nothing_else_is_fetched(stage: Scene) 
     assert "selected" in refused["message"]
 
 
-def test_a_tree_that_changed_is_refused_by_name_and_listed_again(stage: Scene) -> None:
+def test_a_changed_tree_is_refused_with_the_files_name_and_listed_again(stage: Scene) -> None:
     files = {f"{n:02}": b"x" * 1000 for n in range(40)}
     with Directory(files) as served:
         node = stage.supernode("--revalidate-interval", "1h")
         manifest = manifest_of(node, served.url)
         files["17"] = b"y" * 1001
         answer = register(node, served.url, 2, tree="data", manifest=manifest.identity)
-        if answer["code"] == wire.SUCCESS:  # its head came before the file that changed
+        if answer["code"] == wire.SUCCESS:  # the registration ended before the changed file was read
             task = answer["data"]["taskId"]
             pull = {"task": task, "cid": "127.0.0.1-2", "want": 4, "wait": 5.0}
             on_the_way = (wire.WAIT, wire.CONTINUE)
-            answer = until(lambda: (found := post(node, "/swarm/pull", pull))["code"] not in on_the_way and found, "its end")
+            answer = until(lambda: (found := post(node, "/swarm/pull", pull))["code"] not in on_the_way and found, "the failure")
         assert "17: " in answer.get("msg", "") + answer.get("message", "")
         again = manifest_of(node, served.url, 3)
         assert again.identity != manifest.identity
         assert data_of(node, served.url, again, 4) == data(files)
 
 
-def test_data_of_a_manifest_that_is_none_is_refused(stage: Scene) -> None:
+def test_data_of_an_unknown_manifest_is_refused(stage: Scene) -> None:
     with Directory({"a": b"1", "b": b"2"}) as served:
         node = stage.supernode()
         answer = register(node, served.url, 1, tree="data", manifest="0a" * 32)
@@ -164,7 +164,7 @@ def test_data_of_a_manifest_that_is_none_is_refused(stage: Scene) -> None:
         assert "manifest" in answer["message"]
 
 
-def test_a_supernode_that_was_restarted_goes_on_with_its_copies(stage: Scene) -> None:
+def test_a_restarted_supernode_serves_its_copies_without_the_origin(stage: Scene) -> None:
     files = files_of({f"{n:02}": 400_000 for n in range(30)})
     with Directory(files) as served:
         node = stage.supernode()
@@ -180,16 +180,16 @@ def test_a_supernode_that_was_restarted_goes_on_with_its_copies(stage: Scene) ->
 
 
 BAD: dict[str, dict[str, Any]] = {
-    "another part": {"tree": "x"},
-    "no part": {"include": ["a"]},
-    "data of nothing": {"tree": "data"},
-    "data of what is no identity": {"tree": "data", "manifest": "../../etc/passwd"},
+    "unknown part": {"tree": "x"},
+    "globs without a part": {"include": ["a"]},
+    "data without a manifest": {"tree": "data"},
+    "data of an invalid identity": {"tree": "data", "manifest": "../../etc/passwd"},
     "a manifest of a manifest": {"tree": "manifest", "manifest": "0a" * 32},
-    "many globs": {"tree": "manifest", "include": ["*"] * 100},
+    "too many globs": {"tree": "manifest", "include": ["*"] * 100},
     "a long glob": {"tree": "manifest", "exclude": ["a" * 300]},
-    "a glob of lines": {"tree": "manifest", "include": ["a\n-b"]},
-    "a glob that climbs": {"tree": "manifest", "include": ["../x"]},
-    "a class of nothing": {"tree": "manifest", "include": ["[z-a]"]},
+    "a glob with a line break": {"tree": "manifest", "include": ["a\n-b"]},
+    "a glob with ..": {"tree": "manifest", "include": ["../x"]},
+    "an empty character class": {"tree": "manifest", "include": ["[z-a]"]},
     "an md5": {"tree": "manifest", "md5": "0" * 32},
     "a range": {"tree": "manifest", "headers": ["Range: bytes=0-1"]},
     "a stream": {"tree": "data", "manifest": "0a" * 32, "streamMode": True, "windowSize": 4},
@@ -218,11 +218,11 @@ def status(node: Supernode, message: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_cannot_be_meant_is_refused(node: Supernode, kind: str) -> None:
+def test_invalid_registrations_are_refused(node: Supernode, kind: str) -> None:
     assert status(node, {**registration("http://127.0.0.1:9/d/", 1), "taskUrl": "", **BAD[kind]}) == 400
 
 
-def test_patterns_that_take_others_long_are_matched_at_once(stage: Scene) -> None:
+def test_patterns_that_cause_backtracking_are_matched_quickly(stage: Scene) -> None:
     files = {f"{'a' * 200}/{'ab' * 100}{n:03}": b"x" for n in range(300)}
     hostile = ["*a" * 120 + "b", "**/" + "*a/" * 60 + "b", "[ab]*" * 50 + "c", "/".join(["**", "*a*a*"] * 25) + "/b"] * 8
     with Directory(files) as served:
@@ -231,10 +231,10 @@ def test_patterns_that_take_others_long_are_matched_at_once(stage: Scene) -> Non
         assert len(manifest) == 300
 
 
-# OTHER KINDS
+# OTHER KINDS OF ORIGINS
 
 
-def test_a_directory_of_the_supernodes_disk_is_a_tree_below_its_root_alone(stage: Scene) -> None:
+def test_a_directory_of_the_supernodes_disk_is_a_tree_only_below_origin_root(stage: Scene) -> None:
     put(stage.path / "root" / "top", FILES)
     put(stage.path / "other", {"secret": b"x"})
     node = stage.supernode("--origin-root", str(stage.path / "root"))
@@ -254,7 +254,7 @@ def test_a_repository_of_a_hub_is_a_tree(stage: Scene, monkeypatch: pytest.Monke
         assert data_of(node, "hf://org/name", manifest) == data(FILES)
 
 
-def test_who_has_no_token_is_not_given_a_private_tree(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_tree_is_refused_without_a_token(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     with Hub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         hub.add("org/name", {"a": b"1"})
@@ -319,12 +319,12 @@ def test_a_killed_supernode_fetches_only_the_rest(stage: Scene) -> None:
         assert not set(asked) & {f"{n:02}" for n in range(8)}
 
 
-# THE WHOLE WAY
+# DOWNLOADS
 
 
 @pytest.mark.parametrize("with_node", [True, False])
 @pytest.mark.parametrize("last", [True, False])
-def test_a_tree_that_changes_while_it_is_fetched_is_listed_again(stage: Scene, with_node: bool, last: bool) -> None:
+def test_a_tree_that_changes_during_its_download_is_listed_again(stage: Scene, with_node: bool, last: bool) -> None:
     files = files_of({f"{n:02}": 200_000 + n for n in range(60)})
     changed: list[str] = []
 
@@ -340,14 +340,14 @@ def test_a_tree_that_changes_while_it_is_fetched_is_listed_again(stage: Scene, w
         told = fetch(stage, served.url, "out", *nodes)
         assert told["count"] == len(told["files"])
         got = {path.name: path.read_bytes() for path in (stage.path / "out").iterdir()}
-        # What was read before the change is of the tree as it was listed; nothing is of two versions.
+        # Files read before the change are of the old listing; no file mixes two versions.
         before = {**files_of({"40": 200_040})}
         assert got in (files, {path: content for path, content in (files | before).items() if path != "61"})
         assert last or got == files
 
 
 @pytest.mark.parametrize("with_node", [True, False])
-def test_a_tree_that_changes_all_the_time_ends_in_an_error_that_names_the_file(stage: Scene, with_node: bool) -> None:
+def test_a_tree_that_changes_continually_fails_with_the_files_name(stage: Scene, with_node: bool) -> None:
     files = files_of({f"{n:02}": 2000 for n in range(9)})
 
     def change(path: str) -> None:

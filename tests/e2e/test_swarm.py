@@ -1,4 +1,4 @@
-"""The main job on real input: origin, supernode, peers, digests, resumption, restarts."""
+"""Downloads of real files: origin, supernode, peers, digests, resumption, restarts."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def part(stage: Scene, name: str) -> Path:
 
 
 def held(stage: Scene, name: str) -> int:
-    """Bytes of an output's part file that are written (tmpfs and ext4 count whole blocks)."""
+    """Bytes written to an output's part file (tmpfs and ext4 count whole blocks)."""
     parts = list(stage.path.glob(f".{name}.*.part"))
     return parts[0].stat().st_blocks * 512 if parts else 0
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-def test_files_of_every_shape_through_supernode_and_peer(stage: Scene, size: int) -> None:
+def test_files_of_every_size_from_supernode_and_peer(stage: Scene, size: int) -> None:
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
     node = stage.supernode()
@@ -42,7 +42,7 @@ def test_files_of_every_shape_through_supernode_and_peer(stage: Scene, size: int
 
 
 @pytest.mark.parametrize("mib", [200, 1024])
-def test_large_files_to_three_peers(stage: Scene, mib: int) -> None:
+def test_large_files_are_served_by_peers_to_peers(stage: Scene, mib: int) -> None:
     digest = stage.file("big", mib * MIB)
     url = stage.origin() + "/big"
     node = stage.supernode()
@@ -56,7 +56,7 @@ def test_large_files_to_three_peers(stage: Scene, mib: int) -> None:
     assert json.loads(node.get(f"/tasks/{results[0]['task_id']}"))["cdnStatus"] == "SUCCESS"
 
 
-def test_peers_that_start_together_feed_each_other_and_the_origin_is_read_once(stage: Scene) -> None:
+def test_peers_that_start_together_serve_each_other_and_read_the_origin_once(stage: Scene) -> None:
     size = 120 * MIB
     digest = stage.file("f", size)
     url = stage.origin(slow="60m") + "/slow/f"
@@ -79,7 +79,7 @@ def test_the_output_and_the_served_copy_are_one_file(stage: Scene) -> None:
     assert not list(stage.path.glob(".a.*"))
 
 
-def test_a_second_download_finds_the_peer_server_that_the_first_one_started(stage: Scene) -> None:
+def test_a_second_download_uses_the_running_peer_server(stage: Scene) -> None:
     stage.file("f", 100_000)
     url = stage.origin() + "/f"
     node = stage.supernode()
@@ -87,19 +87,19 @@ def test_a_second_download_finds_the_peer_server_that_the_first_one_started(stag
     stage.get(url, "a", nodes=(node,))
     said = json.loads(lock.read_text())
     assert said["ip"] == "127.0.0.2"
-    assert str(stage.path / "home-2").encode() in Path(f"/proc/{said['pid']}/cmdline").read_bytes(), "written before it is up itself"
+    assert str(stage.path / "home-2").encode() in Path(f"/proc/{said['pid']}/cmdline").read_bytes(), "the lock names the peer server"
     stage.get(url + "?2", "b", nodes=(node,))
     assert stage.peer_pid() == said["pid"]
     assert json.loads(lock.read_text())["port"] == said["port"]
     home, servers = str(stage.path / "home-2").encode(), 0
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # some process has just ended
+        with contextlib.suppress(OSError):  # a process may end meanwhile
             words = path.read_bytes().split(b"\0")
             servers += home in words and b"peer" in words
     assert servers == 1
 
 
-def test_across_file_systems_the_output_itself_is_served(stage: Scene, tmp_path: Path) -> None:
+def test_an_output_on_another_file_system_is_served_without_a_copy(stage: Scene, tmp_path: Path) -> None:
     if os.stat(tmp_path).st_dev == os.stat(stage.path).st_dev:
         tmp_path = Path("/var/tmp") / stage.path.name
         tmp_path.mkdir()
@@ -113,7 +113,7 @@ def test_across_file_systems_the_output_itself_is_served(stage: Scene, tmp_path:
         second = stage.get(url, "b", host=3, nodes=(node,))
         assert second["from"]["peers"] == 9_000_000
         assert stage.digest("b") == digest
-        # The owner of the output changes it: nobody is served its bytes any more.
+        # The owner changes the output: the changed bytes reach no download.
         with open(out, "r+b") as file:
             file.write(b"mine")
         third = stage.get(url, "c", host=4, nodes=(node,))
@@ -125,7 +125,7 @@ def test_across_file_systems_the_output_itself_is_served(stage: Scene, tmp_path:
         tmp_path.rmdir()
 
 
-def test_a_killed_download_goes_on_where_it_was(stage: Scene) -> None:
+def test_a_killed_download_resumes(stage: Scene) -> None:
     size = 160 * MIB
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
@@ -143,14 +143,14 @@ def test_a_killed_download_goes_on_where_it_was(stage: Scene) -> None:
     stage.check_read_once("/f", size, node)
 
 
-def test_an_interrupted_download_says_so_and_goes_on(stage: Scene) -> None:
+def test_an_interrupted_download_says_how_to_resume_and_resumes(stage: Scene) -> None:
     size = 80 * MIB
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
     node = stage.supernode("--max-bandwidth", "40M")
     for number, least in ((signal.SIGTERM, 8 * MIB), (signal.SIGINT, 32 * MIB)):
         get = stage.start_get(url, "out", nodes=(node,))
-        until(partial(lambda least: held(stage, "out") > least, least), "more of the file")
+        until(partial(lambda least: held(stage, "out") > least, least), "more bytes in the part file")
         get.send_signal(number)
         assert "run it again" in stage.end(get, 128 + number)
         assert not (stage.path / "out").exists()
@@ -158,7 +158,7 @@ def test_an_interrupted_download_says_so_and_goes_on(stage: Scene) -> None:
     assert stage.digest("out") == digest
 
 
-def test_a_supernode_that_is_killed_and_restarted_in_the_middle(stage: Scene) -> None:
+def test_a_download_continues_after_its_supernode_is_killed_and_restarted(stage: Scene) -> None:
     size = 160 * MIB
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
@@ -172,7 +172,7 @@ def test_a_supernode_that_is_killed_and_restarted_in_the_middle(stage: Scene) ->
     result = stage.end(get)
     assert stage.digest("out") == digest
     assert result["back_to_source"] is None
-    # Lost are the piece under way, 4 MiB, and what one socket holds: nginx counts it as sent (10 MiB of buffers by Linux's defaults).
+    # Lost are the piece in flight, 4 MiB, and the bytes in one socket, which nginx counts as sent (10 MiB of buffers by Linux's defaults).
     assert stage.sent("/f") <= size + 16 * MIB
     assert again.process.poll() is None
 
@@ -194,7 +194,7 @@ def test_a_supernode_that_is_killed_in_mid_fetch_resumes_its_copy(stage: Scene) 
     assert stage.requests("/slow/f")[-1]["range"].startswith("bytes=")
 
 
-def test_a_cache_outlives_its_supernode(stage: Scene) -> None:
+def test_a_restarted_supernode_serves_its_cache_after_revalidation(stage: Scene) -> None:
     digest = stage.file("f", 9_000_000)
     url = stage.origin() + "/f"
     node = stage.supernode()
@@ -207,7 +207,7 @@ def test_a_cache_outlives_its_supernode(stage: Scene) -> None:
     assert [(request["status"], request["sent"]) for request in stage.requests("/f")] == [(200, 9_000_000), (304, 0)]
 
 
-def test_the_next_node_takes_over(stage: Scene) -> None:
+def test_a_download_continues_from_the_next_supernode(stage: Scene) -> None:
     size = 80 * MIB
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
@@ -223,7 +223,7 @@ def test_the_next_node_takes_over(stage: Scene) -> None:
     assert f"registered again at {other.node}" in said
 
 
-def test_a_serving_peer_that_is_killed_is_left_for_another_source(stage: Scene) -> None:
+def test_a_download_continues_from_the_supernode_after_its_peer_is_killed(stage: Scene) -> None:
     size = 120 * MIB
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
@@ -240,7 +240,7 @@ def test_a_serving_peer_that_is_killed_is_left_for_another_source(stage: Scene) 
     assert result["from"]["peers"] + result["from"]["supernode"] == size
 
 
-def test_a_changed_origin_gives_the_new_file(stage: Scene) -> None:
+def test_a_changed_file_is_downloaded_in_its_new_version(stage: Scene) -> None:
     old = stage.file("f", 9_000_000)
     url = stage.origin() + "/f"
     node = stage.supernode("--revalidate-interval", "0")
@@ -251,14 +251,14 @@ def test_a_changed_origin_gives_the_new_file(stage: Scene) -> None:
     assert result["from"]["supernode"] == 9_000_001
 
 
-def test_without_a_supernode_the_origin_is_asked_in_parallel_and_it_is_said(stage: Scene) -> None:
+def test_without_a_supernode_the_origin_is_read_in_parallel(stage: Scene) -> None:
     digest = stage.file("f", 40 * MIB)
     base = stage.origin()
     result = stage.get(base + "/f", "a")
     assert stage.digest("a") == digest
     assert result["from"]["origin"] == 40 * MIB
     assert "supernode" in result["back_to_source"]
-    # The answer that told the length is cut after its share: what the sockets held by then comes on top.
+    # The response that stated the length is cut after its share; the bytes in the sockets by then count in addition.
     assert stage.sent("/f") <= 40 * MIB + 8 * MIB
     assert len([request for request in stage.requests("/f") if request["status"] == 206]) > 1
     for folder in ("noranges", "chunked", "moved"):
@@ -267,7 +267,7 @@ def test_without_a_supernode_the_origin_is_asked_in_parallel_and_it_is_said(stag
 
 
 @pytest.mark.parametrize("folder", ["noranges", "chunked", "moved"])
-def test_origins_of_every_kind_through_the_swarm(stage: Scene, folder: str) -> None:
+def test_origins_without_ranges_or_length_and_with_redirects(stage: Scene, folder: str) -> None:
     digest = stage.file("f", 13 * MIB)
     url = f"{stage.origin()}/{folder}/f"
     node = stage.supernode()
@@ -288,7 +288,7 @@ def test_credentials_reach_the_origin(stage: Scene) -> None:
     assert stage.digest("a") == digest
 
 
-def test_a_missing_file_is_asked_for_once_by_the_supernode(stage: Scene) -> None:
+def test_a_missing_file_is_requested_once_by_the_supernode(stage: Scene) -> None:
     url = stage.origin() + "/missing"
     node = stage.supernode()
     for host in (2, 3, 4):
@@ -297,7 +297,7 @@ def test_a_missing_file_is_asked_for_once_by_the_supernode(stage: Scene) -> None
     assert not list(stage.path.glob("no*"))
 
 
-def test_a_wrong_md5_fails_for_all_and_leaves_no_file(stage: Scene) -> None:
+def test_a_wrong_md5_fails_all_downloads_and_leaves_no_file(stage: Scene) -> None:
     stage.file("f", 9_000_000)
     url = stage.origin() + "/f"
     node = stage.supernode()
@@ -308,7 +308,7 @@ def test_a_wrong_md5_fails_for_all_and_leaves_no_file(stage: Scene) -> None:
     assert not list(stage.path.glob("out*"))
 
 
-def test_a_wrong_digest_has_its_exit_code_and_no_output(stage: Scene) -> None:
+def test_a_wrong_digest_exits_with_5_and_leaves_no_output(stage: Scene) -> None:
     stage.file("f", 9_000_000)
     url = stage.origin() + "/f"
     node = stage.supernode()
@@ -317,8 +317,8 @@ def test_a_wrong_digest_has_its_exit_code_and_no_output(stage: Scene) -> None:
         assert not (stage.path / "out").exists()
 
 
-def test_descriptors_stay_where_they_were(stage: Scene) -> None:
-    """Twenty downloads later supernode and peer server have no more open than after the second."""
+def test_twenty_downloads_leave_no_sockets_open_at_the_supernode(stage: Scene) -> None:
+    """After twenty downloads the supernode has at most two sockets more than after the second."""
     base = stage.origin()
     node = stage.supernode("--task-expire-time", "0")
     for n in range(20):

@@ -1,4 +1,4 @@
-"""What may become of a target: no room, no right, no quota; removed or changed while it is served; two downloads at once; any signal.
+"""Outputs that cannot be written or change: full disks, read-only directories, size limits, outputs changed while served, signals.
 
 Small file systems are tmpfs mounts of 64 MB, which need root.
 """
@@ -23,14 +23,14 @@ PIECE = 4 * MIB - 5
 
 
 def left(folder: Path) -> list[str]:
-    """Names in a folder, but for those of dfengine's own bookkeeping."""
+    """Names in a folder, without dfengine's own dot files."""
     return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 
 
 @pytest.mark.parametrize("swarm", [True, False])
-def test_a_full_disk_is_said_and_what_came_is_gone_on_from(small: Path, closed: Scene, swarm: bool) -> None:
+def test_a_full_disk_is_reported_and_the_download_resumes_later(small: Path, closed: Scene, swarm: bool) -> None:
     stage = closed
     sha = stage.file("f.bin", 40 * MIB)
     url = stage.origin() + "/f.bin"
@@ -56,7 +56,7 @@ def test_a_full_disk_is_said_and_what_came_is_gone_on_from(small: Path, closed: 
     assert left(small) == ["out"]
 
 
-def test_a_disk_that_fills_up_under_a_file_of_unknown_length(small: Path, closed: Scene) -> None:
+def test_a_disk_that_fills_up_by_a_file_of_unknown_length_is_reported(small: Path, closed: Scene) -> None:
     closed.file("f.bin", 100 * MIB)
     url = closed.origin() + "/chunked/f.bin"
     for host, nodes in ((2, ()), (3, (closed.supernode(),))):
@@ -73,7 +73,7 @@ def fails_with(stage: Scene, url: str, output: Path, nodes: tuple[object, ...], 
     return said
 
 
-def test_a_read_only_directory_is_said(small: Path, closed: Scene) -> None:
+def test_a_read_only_directory_is_reported(small: Path, closed: Scene) -> None:
     closed.file("f.bin", MIB)
     url = closed.origin() + "/f.bin"
     subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
@@ -81,7 +81,7 @@ def test_a_read_only_directory_is_said(small: Path, closed: Scene) -> None:
     assert "Read-only" in said
 
 
-def test_a_quota_is_said_and_what_came_is_gone_on_from(stage: Scene) -> None:
+def test_a_file_size_limit_is_reported_and_a_later_download_succeeds(stage: Scene) -> None:
     sha = stage.file("f.bin", 40 * MIB)
     url = stage.origin() + "/f.bin"
     node = stage.supernode()
@@ -102,7 +102,7 @@ def test_a_quota_is_said_and_what_came_is_gone_on_from(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("what", ["removed", "read-only"])
-def test_a_directory_that_is_taken_from_under_a_download(small: Path, closed: Scene, what: str) -> None:
+def test_an_output_directory_that_is_removed_or_becomes_read_only(small: Path, closed: Scene, what: str) -> None:
     stage = closed
     sha = stage.file("f.bin", 40 * MIB)
     url = stage.origin() + "/f.bin"
@@ -130,14 +130,14 @@ def test_a_directory_that_is_taken_from_under_a_download(small: Path, closed: Sc
 
 
 @pytest.mark.parametrize("what", ["removed", "changed", "cut", "replaced"])
-def test_a_target_that_is_touched_while_it_is_served_harms_nobody(stage: Scene, what: str) -> None:
+def test_an_output_that_is_changed_while_served_corrupts_no_download(stage: Scene, what: str) -> None:
     sha = stage.file("f.bin", 10 * PIECE)
     url = stage.origin() + "/f.bin"
     node = stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
     stage.get(url, "a", host=2, nodes=(node,))
     output = stage.path / "a"
     get = stage.start_get(url, "b", "-s", "12M", "--notbs", host=3, nodes=(node,))
-    until(lambda: node.metric("dfengine_pieces_in_flight") > 0 or get.poll() is not None, "pieces under way")
+    until(lambda: node.metric("dfengine_pieces_in_flight") > 0 or get.poll() is not None, "pieces in flight")
     if what == "removed":
         output.unlink()
     elif what == "changed":
@@ -157,7 +157,7 @@ def test_a_target_that_is_touched_while_it_is_served_harms_nobody(stage: Scene, 
     assert stage.sent("/f.bin") == 10 * PIECE
 
 
-def test_two_downloads_of_one_target(stage: Scene) -> None:
+def test_two_downloads_to_one_output_do_not_corrupt_it(stage: Scene) -> None:
     sha = stage.file("f.bin", 40 * MIB)
     url = stage.origin() + "/f.bin"
     node = stage.supernode()
@@ -172,7 +172,7 @@ def test_two_downloads_of_one_target(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_signal_at_any_point_leaves_no_wrong_file_and_what_can_be_gone_on_from(stage: Scene, number: signal.Signals) -> None:
+def test_a_signal_at_any_point_leaves_no_wrong_file_and_a_later_download_succeeds(stage: Scene, number: signal.Signals) -> None:
     sha = stage.file("f.bin", 30 * MIB)
     url = stage.origin() + "/f.bin"
     node = stage.supernode()
@@ -186,7 +186,7 @@ def test_a_signal_at_any_point_leaves_no_wrong_file_and_what_can_be_gone_on_from
         code = get.wait(20)
         said = get.stderr.read().decode() if get.stderr else ""
         if "KeyboardInterrupt" in said and "/dfengine/" not in said:
-            continue  # Python itself was not up yet, and says so in its own way
+            continue  # Python was still starting: the traceback is its own
         assert code in (0, 128 + number, -number), said
         assert "Traceback" not in said
         hits += code != 0
@@ -199,12 +199,12 @@ def test_a_signal_at_any_point_leaves_no_wrong_file_and_what_can_be_gone_on_from
 
 
 def used(folder: Path) -> int:
-    """Bytes in use on its file system."""
+    """Bytes in use on the folder's file system."""
     state = os.statvfs(folder)
     return (state.f_blocks - state.f_bfree) * state.f_frsize
 
 
-def test_a_supernodes_cache_on_a_small_disk_makes_room(small: Path, closed: Scene) -> None:
+def test_a_supernode_evicts_copies_on_a_small_disk(small: Path, closed: Scene) -> None:
     stage = closed
     urls = {name: stage.file(name, 20 * MIB) for name in ("f0", "f1", "f2", "f3", "f4", "f5", "f6")}
     origin = stage.origin()
@@ -217,13 +217,13 @@ def test_a_supernodes_cache_on_a_small_disk_makes_room(small: Path, closed: Scen
     big = stage.file("big", 100 * MIB)
     result = stage.get(f"{origin}/big", "out-big", nodes=(node,))
     assert stage.digest("out-big") == big
-    assert result["back_to_source"], "a file that does not fit is fetched from the origin"
+    assert result["back_to_source"], "a file that does not fit the cache is read from the origin"
     sha = stage.file("after", 20 * MIB)
     stage.get(f"{origin}/after", "out-after", "--notbs", "--pattern", "cdn", nodes=(node,))
     assert stage.digest("out-after") == sha
 
 
-def test_a_peers_home_on_a_small_disk_makes_room(small: Path, closed: Scene) -> None:
+def test_a_peer_server_evicts_expired_files_on_a_small_disk(small: Path, closed: Scene) -> None:
     stage = closed
     home = small / "home-2"
     stage.homes.add(home)
@@ -231,11 +231,11 @@ def test_a_peers_home_on_a_small_disk_makes_room(small: Path, closed: Scene) -> 
     origin = stage.origin()
     node = stage.supernode()
     for name, sha in shas.items():
-        until(lambda: used(small) < 40 * MIB, "room")
+        until(lambda: used(small) < 40 * MIB, "free space")
         command = [*DFENGINE, "get", f"{origin}/{name}", "-o", str(small / name), "-n", node.node, "--ip", "127.0.0.2", "--home", str(home),
                    "--expiretime", "1s", "--alivetime", "4s", "--quiet"]
         subprocess.run(command, check=True, timeout=60)
         assert stage.digest(str(small / name)) == sha
         (small / name).unlink()
-    until(lambda: used(small) < MIB, "everything gone")
+    until(lambda: used(small) < MIB, "the removal of all files")
     until(lambda: not (home / "peer.lock").read_text(), "the end of the peer server")

@@ -1,4 +1,4 @@
-"""One process takes part in two swarms at once: what belongs to one of them is never shown to the other."""
+"""One process in two swarms at once: the credentials of one swarm are never sent to the other."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def secret(path: Path, letter: str) -> str:
     return str(path)
 
 
-def test_two_downloads_of_one_process_in_two_swarms(stage: Scene) -> None:
-    """One swarm has a secret and TLS, the other has another secret; a file and a stream of each at once, three times in turn."""
+def test_one_process_downloads_from_two_swarms_at_once(stage: Scene) -> None:
+    """One swarm has a secret and TLS, the other has another secret; a file and a stream of each at once, three times."""
     shas = {name: stage.file(name, 6 * MIB) for name in ("a", "b")}
     origin = stage.origin()
     authority = Authority(stage.path)
@@ -80,8 +80,8 @@ def test_two_downloads_of_one_process_in_two_swarms(stage: Scene) -> None:
         until(partial(lambda node: node.metric("dfengine_unproved_peers") == 0, node), "the proof of every host")
 
 
-def test_a_process_shows_a_swarms_secret_to_that_swarm_alone(stage: Scene) -> None:
-    """Beside a download that shows a secret, one that was given none is refused, and one with the other swarm's, too."""
+def test_downloads_of_one_process_do_not_share_their_secrets(stage: Scene) -> None:
+    """Beside a download with the secret, a download without one is refused, and so is one with the other swarm's."""
     stage.file("a", 2 * MIB)
     url = stage.origin() + "/a"
     ours, theirs = secret(stage.path / "ours", "o"), secret(stage.path / "theirs", "t")

@@ -1,4 +1,4 @@
-"""A swarm that speaks TLS: real processes, certificates made here, and everybody else left outside."""
+"""A swarm with TLS: real processes, certificates made by the tests, and clients without these refused."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def authority(stage: Scene) -> Authority:
 
 @pytest.fixture
 def node(stage: Scene, authority: Authority) -> Supernode:
-    """A supernode that wants certificates."""
+    """A supernode that requires certificates."""
     options = authority.options("supernode", "IP:127.0.0.1,DNS:localhost")
     return stage.supernode(*options, "--revalidate-interval", "1h", tls=authority.context("test"))
 
 
 def secure(context: ssl.SSLContext, address: str, path: str) -> int:
-    """The status of a GET over TLS, whatever the server's name."""
+    """The status of a GET over TLS, without a check of the server's name."""
     context.check_hostname = False
     return status(address, path, tls=context)
 
 
 def plain(address: str) -> bytes:
-    """What a plain GET is answered."""
+    """The bytes sent in response to a GET without TLS."""
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), 10) as line:
         line.sendall(b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -60,13 +60,13 @@ def peer_address(stage: Scene, host: int) -> str:
     return f"127.0.0.{host}:{json.loads((stage.path / f'home-{host}' / 'peer.lock').read_text())['port']}"
 
 
-def test_files_and_streams_go_round_and_nobody_else_gets_in(stage: Scene, authority: Authority, node: Supernode) -> None:
+def test_a_tls_swarm_serves_its_members_and_refuses_all_others(stage: Scene, authority: Authority, node: Supernode) -> None:
     sha = stage.file("f.bin", SIZE)
     url = stage.origin() + "/f.bin"
     hosts = {host: authority.options(f"host-{host}") for host in (2, 3, 4)}
     first = stage.get(url, "a", *hosts[2], "--notbs", host=2, nodes=(node,))
     second = stage.get(url, "b", *hosts[3], "--notbs", host=3, nodes=(node,))
-    assert second["from"]["peers"] > 0, "the peer server that a get started speaks TLS, too"
+    assert second["from"]["peers"] > 0, "the peer server started by a get uses TLS, too"
     streamed, third = stage.drain(stage.start_stream(url, *hosts[4], "--notbs", host=4, nodes=(node,)))
     assert third["from"]["peers"] + third["from"]["supernode"] == SIZE
     assert stage.digest("a") == stage.digest("b") == streamed == sha
@@ -92,7 +92,7 @@ def test_files_and_streams_go_round_and_nobody_else_gets_in(stage: Scene, author
     assert json.loads(described.read_text())["digest"] == "blake3"
 
 
-def test_a_supernode_must_be_who_it_is_called(stage: Scene, authority: Authority) -> None:
+def test_a_supernode_whose_certificate_has_another_name_is_refused(stage: Scene, authority: Authority) -> None:
     stage.file("f.bin", 1 << 20)
     url = stage.origin() + "/f.bin"
     host = authority.options("host")
@@ -102,7 +102,7 @@ def test_a_supernode_must_be_who_it_is_called(stage: Scene, authority: Authority
     stage.supernodes.remove(member)
 
 
-def test_a_supernode_without_a_ca_serves_whoever_trusts_it(stage: Scene, authority: Authority) -> None:
+def test_a_supernode_without_a_ca_serves_clients_without_certificates(stage: Scene, authority: Authority) -> None:
     sha = stage.file("f.bin", SIZE)
     url = stage.origin() + "/f.bin"
     cert, key = authority.issue("supernode", "IP:127.0.0.1")
@@ -110,10 +110,10 @@ def test_a_supernode_without_a_ca_serves_whoever_trusts_it(stage: Scene, authori
     result = stage.get(url, "a", "--tls-ca", authority.ca, "--notbs", nodes=(node,))
     assert stage.digest("a") == sha
     assert result["from"]["supernode"] == SIZE
-    assert not (stage.path / "home-2" / "peer.lock").exists(), "without a certificate it serves nobody"
+    assert not (stage.path / "home-2" / "peer.lock").exists(), "a client without a certificate starts no peer server"
 
 
-def test_with_a_secret_limits_and_slow_receivers(stage: Scene, authority: Authority) -> None:
+def test_tls_with_a_secret_and_rate_limits(stage: Scene, authority: Authority) -> None:
     secret = stage.path / "secret"
     secret.write_text(os.urandom(24).hex())
     secret.chmod(0o600)
@@ -141,7 +141,7 @@ def test_with_a_secret_limits_and_slow_receivers(stage: Scene, authority: Author
     assert stage.digest("d") == sha
 
 
-def test_handshakes_that_never_end_are_cut_and_leave_nothing(stage: Scene, node: Supernode) -> None:
+def test_unfinished_handshakes_are_closed_and_leave_no_descriptors(stage: Scene, node: Supernode) -> None:
     stage.origin()
     before = len(descriptors(node.process.pid))
     places = [(place.rpartition(":")[0], int(place.rpartition(":")[2])) for place in (node.node, node.download)]
@@ -149,16 +149,16 @@ def test_handshakes_that_never_end_are_cut_and_leave_nothing(stage: Scene, node:
     try:
         for line in lines[::2]:
             line.sendall(b"\x16\x03\x01\x02\x00\x01")
-        until(lambda: len(descriptors(node.process.pid)) > before + 30, "connections taken")
-        until(lambda: len(descriptors(node.process.pid)) <= before + 2, "connections cut", 20.0)
+        until(lambda: len(descriptors(node.process.pid)) > before + 30, "the accepted connections")
+        until(lambda: len(descriptors(node.process.pid)) <= before + 2, "the close of the connections", 20.0)
     finally:
         for line in lines:
             line.close()
 
 
 @pytest.mark.parametrize("which", ["control", "download"])
-def test_handshakes_count_as_connections(stage: Scene, authority: Authority, which: str) -> None:
-    """One percent of 16384 for one client: whoever shakes no hands keeps nobody else out, and is not let in further itself."""
+def test_unfinished_handshakes_count_toward_a_clients_share_of_connections(stage: Scene, authority: Authority, which: str) -> None:
+    """One client may have one percent of 16384 connections, with or without a handshake; other clients are not affected."""
     options = authority.options("supernode", "IP:127.0.0.1")
     node = stage.supernode(*options, "--client-share", "1", tls=authority.context("test"))
     port = node.port if which == "control" else int(node.download.rpartition(":")[2])
@@ -168,16 +168,16 @@ def test_handshakes_count_as_connections(stage: Scene, authority: Authority, whi
         for line in lines[163:]:
             line.settimeout(5.0)
             with contextlib.suppress(ConnectionResetError):
-                assert line.recv(1) == b"", "closed at once, when the others have ten seconds"
+                assert line.recv(1) == b"", "closed at once, while the others have ten seconds for the handshake"
         assert 163 <= len(descriptors(node.process.pid)) - before < 175
         address = f"127.0.0.1:{port}"
         assert secure(authority.context("test"), address, "/ping") == 200
     finally:
         for line in lines:
             line.close()
-    until(lambda: len(descriptors(node.process.pid)) <= before + 2, "connections cut", 20.0)
+    until(lambda: len(descriptors(node.process.pid)) <= before + 2, "the close of the connections", 20.0)
     again = [socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.31", 0)) for _ in range(160)]
-    until(lambda: len(descriptors(node.process.pid)) >= before + 160, "their places are free")
+    until(lambda: len(descriptors(node.process.pid)) >= before + 160, "connections in the released places")
     for line in again:
         line.close()
 
@@ -187,7 +187,7 @@ def test_handshakes_count_as_connections(stage: Scene, authority: Authority, whi
     [("--tls-cert", "absent.pem", "--tls-ca", "absent.pem"), ("--tls-cert", "absent.pem"), ("--tls-key", "k", "--tls-ca", "{ca}"),
      ("--tls-ca", "{key}")],
 )
-def test_files_that_cannot_be_used_are_said_at_once(stage: Scene, authority: Authority, options: tuple[str, ...]) -> None:
+def test_unusable_certificate_files_are_reported_before_the_download(stage: Scene, authority: Authority, options: tuple[str, ...]) -> None:
     _, key = authority.issue("host")
     given = [option.format(ca=authority.ca, key=key) for option in options]
     said = stage.get("http://127.0.0.1:1/f", "a", *given, status=2)
@@ -195,7 +195,7 @@ def test_files_that_cannot_be_used_are_said_at_once(stage: Scene, authority: Aut
     assert len(said.splitlines()) == 1
 
 
-def test_plain_downloads_do_not_load_tls(stage: Scene) -> None:
+def test_downloads_without_tls_do_not_import_ssl(stage: Scene) -> None:
     stage.file("f.bin", 1 << 20)
     url = stage.origin() + "/f.bin"
     node = stage.supernode()
@@ -211,7 +211,7 @@ def test_plain_downloads_do_not_load_tls(stage: Scene) -> None:
 
 
 def shown(context: ssl.SSLContext, address: str) -> bytes:
-    """The certificate that a server shows."""
+    """The certificate that a server presents."""
     host, _, port = address.rpartition(":")
     context.check_hostname = False
     with socket.create_connection((host, int(port)), 10) as sock, context.wrap_socket(sock) as line:
@@ -221,7 +221,7 @@ def shown(context: ssl.SSLContext, address: str) -> bytes:
 
 
 def test_certificates_are_read_again_on_sighup(stage: Scene, authority: Authority) -> None:
-    """Supernode and peer server show the new certificate without a restart; files that do not belong together change nothing."""
+    """Supernode and peer server present the new certificate without a restart; a certificate without its key changes nothing."""
     sha = stage.file("f.bin", SIZE)
     url, context = stage.origin() + "/f.bin", authority.context("test")
     names = "IP:127.0.0.1,DNS:localhost"
@@ -233,7 +233,7 @@ def test_certificates_are_read_again_on_sighup(stage: Scene, authority: Authorit
         before = shown(context, address)
         cert, key = authority.issue("other", names)
         os.replace(cert, files[1])
-        os.kill(pid, signal.SIGHUP)  # its key is of the certificate from before
+        os.kill(pid, signal.SIGHUP)  # the key is still that of the previous certificate
         assert stage.get(url, f"b-{pid}", *authority.options("second"), "--notbs", host=3, nodes=(node,))["serves"]
         assert shown(context, address) == before
         os.replace(key, files[3])

@@ -1,4 +1,4 @@
-"""Streams and open files that join a download into a file of their host: it fetches, and they take its pieces."""
+"""Streams and open files that join a download into a file on their host: the download fetches, and they copy its pieces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = 100 * MIB + 12345
 LIMIT = 12 * MIB
 PACED = ("--locallimit", "12M")
 UNDER_WAY = 8 * PIECE
-"""Bytes that four threads may have asked for, twice each."""
+"""Bytes that four threads may have in flight, two pieces each."""
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
     with scene(tmp_path) as found:
         yield found
     left = [str(path) for path in tmp_path.rglob("*") if path.name.endswith((".part", ".record")) and "supernode" not in str(path)]
-    assert not left, "names of parts and records are left"
+    assert not left, "part files and records are left behind"
 
 
 @pytest.fixture
 def file(stage: Scene) -> tuple[str, Supernode, str]:
-    """URL, supernode, and what the file's sha256 is."""
+    """URL, supernode, and the file's sha256."""
     digest = stage.file("f", SIZE)
     return f"{stage.origin()}/f", stage.supernode(), digest
 
@@ -46,7 +46,7 @@ def part(stage: Scene, name: str) -> Path | None:
 
 
 def has_got(stage: Scene, name: str, size: int) -> None:
-    """Wait until so many bytes of the output are in its part."""
+    """Wait until the output's part file has `size` bytes."""
 
     def enough() -> bool:
         found = part(stage, name)
@@ -56,20 +56,20 @@ def has_got(stage: Scene, name: str, size: int) -> None:
 
 
 def leads(stage: Scene, url: str, node: Supernode, name: str = "out") -> subprocess.Popen[bytes]:
-    """A download into a file that has begun."""
+    """Start a download into a file; return once it has begun."""
     process = stage.start_get(url, name, *PACED, nodes=(node,))
     has_got(stage, name, 1)
     return process
 
 
 def joined(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
-    """One that has mapped the page of signals of a leader beside its own."""
+    """Wait until the process has joined a leader: it has mapped that one's page of signals beside its own."""
     until(lambda: Path(f"/proc/{process.pid}/maps").read_text().count("dfengine-signals") >= 2, "a download that has joined")
     return process
 
 
 def opens(stage: Scene, url: str, node: Supernode, start: str = "", store: str = "memory", digest: str = "") -> Reader:
-    """An open file that has joined."""
+    """Open a file; return once it has joined a leader."""
     found = Reader(stage, url, node, start, store, LIMIT, digest)
     joined(found.process)
     return found
@@ -80,15 +80,15 @@ def streams(stage: Scene, url: str, node: Supernode, *more: str) -> subprocess.P
 
 
 def ends(readers: list[Reader]) -> None:
-    """They close the file, and their processes end."""
+    """Let the readers close their file and end."""
     for reader in readers:
         reader.end()
 
 
 def nothing_is_held(stage: Scene) -> None:
-    """The peer server keeps nothing of downloads that have ended but what it serves: memory that was registered stays until it expires."""
+    """The peer server has closed the descriptors of ended downloads, except for registered memory, which it serves until it expires."""
     pid = stage.peer_pid()
-    until(lambda: not [name for name in descriptors(pid) if "signals" in name or ".part" in name], "the end of what was handed over")
+    until(lambda: not [name for name in descriptors(pid) if "signals" in name or ".part" in name], "the close of their descriptors")
 
 
 def test_streams_and_open_files_join_a_download_into_a_file(stage: Scene, file: tuple[str, Supernode, str]) -> None:
@@ -111,7 +111,7 @@ def test_streams_and_open_files_join_a_download_into_a_file(stage: Scene, file: 
 
 
 @pytest.mark.parametrize("window", [1, 2])
-def test_a_stream_copies_nothing_that_its_window_has_no_room_for(stage: Scene, file: tuple[str, Supernode, str], window: int) -> None:
+def test_a_stream_with_a_small_window_copies_all_pieces_of_a_download(stage: Scene, file: tuple[str, Supernode, str], window: int) -> None:
     url, node, digest = file
     get = leads(stage, url, node)
     delivered, told = stage.drain(streams(stage, url, node, "--window", str(window)))
@@ -121,13 +121,13 @@ def test_a_stream_copies_nothing_that_its_window_has_no_room_for(stage: Scene, f
     nothing_is_held(stage)
 
 
-def test_what_is_read_at_the_end_is_fetched_first(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_a_piece_that_an_open_file_reads_at_the_end_is_fetched_first(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     get = leads(stage, url, node)
     reader = opens(stage, url, node, "one")
     reader.opened()
     assert reader.line().strip() == hashlib.sha256((stage.www / "f").read_bytes()[-1000:]).hexdigest()
-    assert get.poll() is None, "it was not waited for all of the file"
+    assert get.poll() is None, "the read does not wait for the whole file"
     reader.go_on()
     assert reader.read() == {"sha256": digest, "host": SIZE, "fetched": 0}
     stage.end(get)
@@ -150,14 +150,14 @@ def test_a_killed_download_leaves_one_leader_of_open_files_and_one_of_streams(
     assert {each["sha256"] for each in found} == {digest}
     assert sorted(each["host"] == SIZE for each in found) == [False, True]
     assert SIZE <= memory(readers) <= SIZE + PIECE
-    # The stream and the open files lead apart from each other.
+    # The stream and one of the open files lead separately.
     assert sent(node) <= 2 * (SIZE + PIECE) + UNDER_WAY
     ends(readers)
     nothing_is_held(stage)
     stage.get(url, "out", "--pattern", "source")
 
 
-def test_the_next_download_into_a_file_is_joined_by_all(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_after_a_killed_download_all_join_the_next_one_into_a_file(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     first = leads(stage, url, node)
     second = joined(stage.start_get(url, "out-2", *PACED, nodes=(node,)))
@@ -174,7 +174,7 @@ def test_the_next_download_into_a_file_is_joined_by_all(stage: Scene, file: tupl
     stage.get(url, "out", "--pattern", "source")
 
 
-def test_a_stopped_download_keeps_nobody(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_a_stopped_download_does_not_block_its_followers(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     get = leads(stage, url, node)
     stream = streams(stage, url, node)
@@ -193,7 +193,7 @@ def test_a_stopped_download_keeps_nobody(stage: Scene, file: tuple[str, Supernod
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_leader_that_is_lost_while_the_peer_server_is_stopped(
+def test_followers_survive_a_lost_leader_while_the_peer_server_is_stopped(
     stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals
 ) -> None:
     url, node, digest = file
@@ -227,7 +227,7 @@ def test_a_leader_that_is_lost_while_the_peer_server_is_stopped(
 
 
 @pytest.mark.parametrize("how", ["cut", "written", "removed"])
-def test_an_output_that_is_changed_while_it_is_read(stage: Scene, file: tuple[str, Supernode, str], how: str) -> None:
+def test_an_output_changed_while_an_open_file_reads_it_is_not_trusted(stage: Scene, file: tuple[str, Supernode, str], how: str) -> None:
     url, node, digest = file
     get = leads(stage, url, node)
     reader = opens(stage, url, node, "one")
@@ -249,7 +249,7 @@ def test_an_output_that_is_changed_while_it_is_read(stage: Scene, file: tuple[st
     ends([reader])
 
 
-def test_an_open_file_that_is_kept_on_the_disk_joins(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_an_open_file_stored_on_disk_joins_a_download(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     get = leads(stage, url, node)
     reader = opens(stage, url, node, "back", "disk")
@@ -265,7 +265,7 @@ def test_an_open_file_that_is_kept_on_the_disk_joins(stage: Scene, file: tuple[s
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_leader_of_open_files_hands_over_while_a_download_goes_on(
+def test_open_files_survive_the_loss_of_their_leader_during_a_download(
     stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals
 ) -> None:
     url, node, digest = file
@@ -286,13 +286,13 @@ def test_a_lost_leader_of_open_files_hands_over_while_a_download_goes_on(
         assert memory(readers) <= SIZE + PIECE
         assert sent(node) <= SIZE + PIECE + 100_000
     else:
-        # The download may end before the leader is taken for stopped: the next one fetches the rest then.
+        # The download may end before the leader is detected as stopped: the next leader then fetches the rest.
         assert memory(readers) <= 2 * (SIZE + PIECE)
         assert sent(node) <= 2 * SIZE + UNDER_WAY
     ends(readers)
 
 
-def test_a_file_whose_length_is_known_at_its_end(stage: Scene) -> None:
+def test_streams_and_open_files_join_a_download_of_unknown_length(stage: Scene) -> None:
     digest = stage.file("f", SIZE // 2)
     url, node = f"{stage.origin()}/chunked/f", stage.supernode()
     get = leads(stage, url, node)

@@ -1,4 +1,4 @@
-"""Downloads of one host and of every kind, begun and lost at random: each that lives brings the right file, whatever happens to others.
+"""Downloads of every kind on one host, started and killed at random: each that is not killed delivers the right file.
 
 `DFENGINE_SEEDS=N` runs N seeds instead of three; a failure names its seed.
 """
@@ -26,7 +26,7 @@ TROUBLES = ["none", "kill", "stop", "peer", "peer and kill", "supernode", "resta
 
 
 class Host:
-    """One host's downloads of one file. `kept`: those of them that nobody killed, and what says that such a one has the file."""
+    """One host's downloads of one file. `kept`: those that were not killed, each with the check that it delivered the file."""
 
     def __init__(self, stage: Scene, chance: random.Random) -> None:
         self.stage, self.chance = stage, chance
@@ -36,7 +36,7 @@ class Host:
         self.kept: dict[subprocess.Popen[bytes], Callable[[], None]] = {}
 
     def begin(self, n: int) -> None:
-        """One more, of any kind."""
+        """Start another download, of a random kind."""
         stage, chance = self.stage, self.chance
         common: tuple[str, ...] = ("--locallimit", str(LIMIT))
         kind = chance.choice(["file", "same", "stream", "memory", "disk"])
@@ -67,7 +67,7 @@ class Host:
         assert self.stage.digest(name) == self.digest
 
     def trouble(self, what: str) -> None:
-        """It happens to one of them, or to what they share; what was stopped is stopped for 7 s."""
+        """Disturb one of the downloads, the peer server or the supernode; a stopped download continues after 7 s."""
         victim = self.chance.choice(list(self.kept))
         if what == "stop":
             victim.send_signal(signal.SIGSTOP)
@@ -86,7 +86,7 @@ class Host:
             self.node = again(self.stage, self.node)
 
     def lose_peer(self) -> None:
-        """The peer server is killed."""
+        """Kill the peer server."""
         pid = self.stage.peer_pid()
         os.kill(pid, signal.SIGKILL)
         until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the peer server")
@@ -100,7 +100,7 @@ def again(stage: Scene, node: Supernode) -> Supernode:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_whatever_happens_to_one_of_them(stage: Scene, seed: int) -> None:
+def test_random_failures_do_not_affect_the_other_downloads(stage: Scene, seed: int) -> None:
     chance = random.Random(seed)
     host, what = Host(stage, chance), chance.choice(TROUBLES)
     host.begin(0)

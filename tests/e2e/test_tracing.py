@@ -1,4 +1,4 @@
-"""One trace across a download, its supernode and the origin: recorded by OpenTelemetry, or passed on by who records nothing."""
+"""One trace across a download, its supernode and the origin: recorded by OpenTelemetry, or passed on without recording."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DATA = bytes(range(256)) * 4096
 
 
 class Collector:
-    """Takes OTLP over HTTP. spans: (service, name) -> span."""
+    """Receives OTLP over HTTP. spans: (service, name) -> span."""
 
     def __init__(self) -> None:
         self.spans: dict[tuple[str, str], Any] = {}
@@ -73,7 +73,7 @@ def test_a_download_its_registration_and_the_fetch_are_one_trace(stage: Scene, c
         stage.get(f"{origin.url}/f?token=secret", "out", nodes=(node,))
         chain = [(f"dfengine-{who}", name) for who, name in
                  (("get", "download"), ("get", "register"), ("supernode", "register"), ("supernode", "fetch"))]  # fmt: skip
-        until(lambda: collector.spans.keys() >= {*chain}, "every span")
+        until(lambda: collector.spans.keys() >= {*chain}, "the spans of download, registrations and fetch")
         spans = [collector.spans[each] for each in chain]
         assert [span.trace_id.hex() for span in spans] == [TRACE] * 4
         assert [span.parent_span_id.hex() for span in spans] == [PARENT, *(span.span_id.hex() for span in spans[:-1])]
@@ -82,15 +82,15 @@ def test_a_download_its_registration_and_the_fetch_are_one_trace(stage: Scene, c
         assert (told["dfengine.from_supernode"], told["dfengine.url"]) == (len(DATA), f"{origin.url}/f?...")
         told = collector.attributes("dfengine-supernode", "fetch")
         assert (told["dfengine.from_origin"], told["dfengine.requests"]) == (len(DATA), 1)
-        # Straight from the origin; and what fails is recorded as that.
+        # A download directly from the origin; its failure is recorded in the span.
         stage.get(f"{origin.url}/none", "none", "--pattern", "source", status=4)
-        until(lambda: ("dfengine-get", "read from the origin") in collector.spans, "its span")
+        until(lambda: ("dfengine-get", "read from the origin") in collector.spans, "the span of the failed download")
         failed = collector.spans["dfengine-get", "read from the origin"]
         assert "404" in failed.status.message
         assert origin.asked[-1].fields["traceparent"] == f"00-{TRACE}-{failed.span_id.hex()}-01"
 
 
-def test_who_records_nothing_passes_it_on_and_imports_nothing(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_collector_traceparent_is_passed_on_and_nothing_imported(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACEPARENT", EXAMPLE)
     node = stage.supernode()
     with Upstream() as origin:
@@ -109,7 +109,7 @@ def test_who_records_nothing_passes_it_on_and_imports_nothing(stage: Scene, monk
         assert b"opentelemetry" not in told.stderr
 
 
-def test_a_collector_that_does_not_answer_ends_no_download(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_collector_fails_no_download(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     digest, url = stage.file("f", 1 << 20), f"{stage.origin()}/f"
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     stage.get(url, "out")
@@ -136,7 +136,7 @@ assert found["read from the origin"].parent.span_id == found["download"].context
 """
 
 
-def test_a_programs_span_is_gone_on_with(stage: Scene) -> None:
+def test_a_programs_span_is_the_parent_of_its_downloads(stage: Scene) -> None:
     with Upstream() as origin:
         origin.scripts["/f"] = file(DATA)
         words = [sys.executable, "-c", PROGRAM, f"{origin.url}/f", str(stage.path / "home-2"), str(len(DATA))]

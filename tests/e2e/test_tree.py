@@ -1,4 +1,4 @@
-"""A whole directory as one task: from an index, from a supernode, from other hosts' files; killed, changed, planted, lied to."""
+"""A whole directory as one task: from an index, from a supernode, from other hosts; interrupted, changed, and with links in its way."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def lay(stage: Scene, tree: dict[str, int] = TREE, seed: int = 0) -> dict[str, s
         place.parent.mkdir(parents=True, exist_ok=True)
         body = random.Random(f"{path}-{seed}").randbytes(size)
         place.write_bytes(body)
-        os.utime(place, (1.5e9 + seed, 1.5e9 + seed))  # a date of the last minute is none that binds
+        os.utime(place, (1.5e9 + seed, 1.5e9 + seed))  # a date of the last minute identifies no version
         found[path] = hashlib.sha256(body).hexdigest()
     return found
 
@@ -81,7 +81,7 @@ def there(folder: Path) -> dict[str, str]:
 
 
 def start(stage: Scene, url: str, out: str, *nodes: Supernode, host: int = 2, **given: Any) -> subprocess.Popen[bytes]:
-    """Begin to fetch a tree as host 127.0.0.<host>."""
+    """Start fetching a tree as host 127.0.0.<host>."""
     home = stage.path / f"home-{host}"
     stage.homes.add(home)
     given = {"home": str(home), "ip": f"127.0.0.{host}", "nodes": [node.node for node in nodes] or None, **given}
@@ -107,14 +107,14 @@ def fetch(stage: Scene, url: str, out: str, *nodes: Supernode, host: int = 2, st
 
 
 def counts(told: dict[str, Any]) -> tuple[int, int, int, int]:
-    """Bytes from peers, supernode, origin, and resumed; those of the files are the same in sum."""
+    """Bytes from peers, supernode and origin, and resumed bytes; check that the counts of the files add up to them."""
     found = told["peers"], told["supernode"], told["origin"], told["resumed"]
     assert tuple(sum(each[at] for each in told["files"]) for at in (3, 4, 5, 6)) == found
     assert sum(found) == told["length"]
     return found
 
 
-def test_from_an_index_alone(stage: Scene) -> None:
+def test_a_tree_is_fetched_from_an_index_and_a_second_run_resumes_all(stage: Scene) -> None:
     expected, url = lay(stage), index(stage)
     told = fetch(stage, url, "out")
     assert there(stage.path / "out") == expected
@@ -128,7 +128,7 @@ def test_from_an_index_alone(stage: Scene) -> None:
     assert not (stage.path / "home-2" / "trees").exists() or not list((stage.path / "home-2" / "trees").iterdir())
 
 
-def test_what_changed_at_the_origin_or_here_is_fetched_again(stage: Scene) -> None:
+def test_files_changed_at_the_origin_or_locally_are_fetched_again(stage: Scene) -> None:
     expected, url = lay(stage), index(stage)
     fetch(stage, url, "out")
     (stage.www / "tree" / "small/005.bin").write_bytes(b"new")
@@ -142,7 +142,7 @@ def test_what_changed_at_the_origin_or_here_is_fetched_again(stage: Scene) -> No
     assert 0 < counts(told)[2] < SIZE
 
 
-def test_globs_select(stage: Scene) -> None:
+def test_globs_select_the_files_of_a_tree(stage: Scene) -> None:
     expected, url = lay(stage), index(stage)
     told = fetch(stage, url, "out", include=["*.bin"], exclude=["small/", "large*"])
     wanted = {path for path in expected if path.endswith(".bin") and not path.startswith(("small/", "large"))} - {"z/large too.bin"}
@@ -150,7 +150,7 @@ def test_globs_select(stage: Scene) -> None:
     assert told["count"] == len(wanted)
 
 
-def test_a_directory_has_the_name_of_a_file(stage: Scene) -> None:
+def test_a_directory_with_the_name_of_a_file_fails_that_file_only(stage: Scene) -> None:
     expected, url = lay(stage), index(stage)
     (stage.path / "out" / "a.bin").mkdir(parents=True)
     told = fetch(stage, url, "out", pattern="source")
@@ -158,7 +158,7 @@ def test_a_directory_has_the_name_of_a_file(stage: Scene) -> None:
     assert [path for path, _ in wrong] == ["a.bin"]
     assert "a directory has its name" in wrong[0][1]
     del expected["a.bin"]
-    # What lies in the directory of parts is gone on from.
+    # The next run resumes from the directory of parts.
     found = there(stage.path / "out")
     assert {path: body for path, body in found.items() if not path.startswith(".dfengine.")} == expected
     (stage.path / "out" / "a.bin").rmdir()
@@ -167,7 +167,7 @@ def test_a_directory_has_the_name_of_a_file(stage: Scene) -> None:
     assert 0 < counts(told)[2] < SIZE
 
 
-def test_nothing_is_written_through_a_link(stage: Scene) -> None:
+def test_files_below_a_symbolic_link_are_not_written(stage: Scene) -> None:
     _, url = lay(stage), index(stage)
     (stage.path / "elsewhere").mkdir()
     (stage.path / "out").mkdir()
@@ -180,7 +180,7 @@ def test_nothing_is_written_through_a_link(stage: Scene) -> None:
     fetch(stage, url, "out", pattern="source")
 
 
-def test_the_swarm_passes_a_tree_on(stage: Scene) -> None:
+def test_a_second_host_fetches_a_tree_from_the_first(stage: Scene) -> None:
     expected, url = lay(stage), index(stage)
     node = stage.supernode()
     told = fetch(stage, url, "a", node)
@@ -190,12 +190,12 @@ def test_the_swarm_passes_a_tree_on(stage: Scene) -> None:
     origin = node.metric("dfengine_origin_bytes_total")
     told = fetch(stage, url, "b", node, host=3)
     assert there(stage.path / "b") == expected
-    assert counts(told)[0] == SIZE, "the first host has every piece, and the supernode sends none that others have"
+    assert counts(told)[0] == SIZE, "the first host has every piece, so that the supernode sends none"
     assert node.metric("dfengine_origin_bytes_total") == origin
 
 
-def test_what_lies_there_is_used_where_nothing_tells_its_version(stage: Scene) -> None:
-    """An index in HTML tells no times: the digests of pieces say that the files here are right."""
+def test_local_files_are_reused_by_digest_if_the_index_has_no_versions(stage: Scene) -> None:
+    """An index in HTML states no times: the digests of the pieces verify the local files."""
     expected = lay(stage)
     url, node = f"{stage.origin(odd='autoindex on;')}/odd/tree/", stage.supernode()
     fetch(stage, url, "out", node)
@@ -210,7 +210,7 @@ def test_what_lies_there_is_used_where_nothing_tells_its_version(stage: Scene) -
     assert counts(fetch(stage, url, "out", node, force=True))[3] == 0
 
 
-def test_a_changed_file_is_not_passed_on(stage: Scene) -> None:
+def test_a_locally_changed_file_is_not_served_to_others(stage: Scene) -> None:
     expected, url = lay(stage), index(stage)
     node = stage.supernode()
     fetch(stage, url, "a", node)
@@ -230,7 +230,7 @@ def test_a_changed_file_is_not_passed_on(stage: Scene) -> None:
 
 @pytest.mark.parametrize("with_node", [False, True])
 @pytest.mark.parametrize("part", [0.05, 0.4, 0.8])
-def test_a_killed_run_goes_on(stage: Scene, part: float, with_node: bool) -> None:
+def test_a_killed_run_resumes(stage: Scene, part: float, with_node: bool) -> None:
     expected = lay(stage)
     url = index(stage, "" if with_node else "limit_rate 6m;")
     nodes = (stage.supernode(),) if with_node else ()
@@ -241,7 +241,7 @@ def test_a_killed_run_goes_on(stage: Scene, part: float, with_node: bool) -> Non
         return sum(path.stat().st_blocks * 512 for path in out.rglob("*") if path.is_file() and path.name != "record")
 
     def kept() -> bool:
-        """A whole piece is recorded: what is written may lie in several that are not whole."""
+        """Whether a whole piece is recorded: the written bytes may belong to several incomplete pieces."""
         with contextlib.closing(Record.follow(str(next(out.glob(".dfengine.*/record"))))) as record:
             return any(record.has_range(n, n + 1) for n in range(record.geometry.count))
 
@@ -251,18 +251,18 @@ def test_a_killed_run_goes_on(stage: Scene, part: float, with_node: bool) -> Non
         except (FileNotFoundError, StopIteration, StorageError):
             return False
 
-    until(enough, "enough of it")
+    until(enough, "enough bytes of the tree")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     for path, body in there(out).items():
-        assert path.startswith(".dfengine.") or expected[path] == body, "a name before all is there"
+        assert path.startswith(".dfengine.") or expected[path] == body, "a file has its name before it is complete"
     told = fetch(stage, url, "out", *nodes)
     assert there(out) == expected
     if part > 0.1:
         assert counts(told)[3] > 0
 
 
-def test_a_tree_is_fetched_while_the_supernode_is_lost(stage: Scene) -> None:
+def test_a_tree_is_completed_from_the_origin_after_the_supernode_is_killed(stage: Scene) -> None:
     expected, url = lay(stage, {**TREE, "very large.bin": 60 * MIB}), index(stage)
     node = stage.supernode()
     process = start(stage, url, "out", node, locallimit="10M", timeout=100)
@@ -276,7 +276,7 @@ def test_a_tree_is_fetched_while_the_supernode_is_lost(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("with_node", [False, True])
-def test_two_at_once_of_one_host_and_home(stage: Scene, with_node: bool) -> None:
+def test_two_simultaneous_trees_of_one_home_into_two_directories(stage: Scene, with_node: bool) -> None:
     expected, url = lay(stage), index(stage)
     nodes = [stage.supernode()] if with_node else []
     both = [start(stage, url, f"out-{n}", *nodes) for n in range(2)]
@@ -287,7 +287,7 @@ def test_two_at_once_of_one_host_and_home(stage: Scene, with_node: bool) -> None
         assert nodes[0].metric("dfengine_origin_bytes_total") <= 1.02 * SIZE + MIB
 
 
-def test_two_at_once_into_one_directory_exclude_each_other(stage: Scene) -> None:
+def test_a_second_download_into_the_same_directory_is_refused(stage: Scene) -> None:
     expected, url = lay(stage), index(stage)
     first = start(stage, url, "out", locallimit="3M")
     until(lambda: list((stage.path / "out").glob(".dfengine.*/record")), "the first download")

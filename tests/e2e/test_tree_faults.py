@@ -1,4 +1,4 @@
-"""What a supernode may lie about a directory, and disks that have no room for it: what fails is named, and nothing wrong has a name."""
+"""False manifests and data of a directory, and full disks: failed files are named, and no wrong bytes get a file's name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILES = {"a": 5000, "b/c": 3 * MIB, "b/d": 10, "e": 0, "f": 900}
 
 
 class Liar(LegacySupernode):
-    """A supernode of 1.x that also answers for the two tasks of a tree."""
+    """A 1.x supernode that also serves the two tasks of a tree, with the given bytes."""
 
     def __init__(self, manifest: bytes, data: bytes, **given: Any) -> None:
         self._of = {"manifest": manifest, "data": data}
@@ -57,7 +57,7 @@ def raw(**fields: Any) -> bytes:
     return json.dumps({"dfengine": 1, "base": BASE, **fields}, separators=(",", ":")).encode()
 
 
-def test_an_honest_one_is_believed(stage: Scene) -> None:
+def test_a_correct_manifest_and_its_data_are_accepted(stage: Scene) -> None:
     files = bodies()
     right = {path: f"sha256:{hashlib.sha256(body).hexdigest()}" for path, body in files.items()}
     told = play(stage, manifest(right).encode(), b"".join(files[path] for path in sorted(files)))
@@ -66,7 +66,7 @@ def test_an_honest_one_is_believed(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("wrong", [("a",), ("b/c",), ("e",), ("b/c", "f")])
-def test_files_that_are_not_what_the_manifest_says(stage: Scene, wrong: tuple[str, ...]) -> None:
+def test_files_that_differ_from_the_manifests_digests_fail(stage: Scene, wrong: tuple[str, ...]) -> None:
     files = bodies()
     told = {path: f"sha256:{hashlib.sha256(body + (b'x' if path in wrong else b'')).hexdigest()}" for path, body in files.items()}
     found = play(stage, manifest(told).encode(), b"".join(files[path] for path in sorted(files)))
@@ -77,7 +77,7 @@ def test_files_that_are_not_what_the_manifest_says(stage: Scene, wrong: tuple[st
     for path in left.keys() & files.keys():
         assert left[path] == hashlib.sha256(files[path]).hexdigest()
     for place in (stage.path / "out").glob(".dfengine.*"):
-        place.rename(stage.path / "left")  # it stays, to be gone on from
+        place.rename(stage.path / "left")  # it is left for resumption; the end of the test expects none
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_files_that_are_not_what_the_manifest_says(stage: Scene, wrong: tuple[st
         Manifest("http://127.0.0.1:1/other/", [File("a", "http://127.0.0.1:1/other/a", 1)]).encode(),
     ],
 )  # fmt: skip
-def test_a_manifest_that_must_not_be_written_is_refused_before_anything_is(stage: Scene, encoded: bytes) -> None:
+def test_an_unsafe_or_invalid_manifest_is_refused_before_any_write(stage: Scene, encoded: bytes) -> None:
     for status in (2, 4):
         process_of = Liar(encoded, b"1")
         with process_of as liar:
@@ -104,13 +104,13 @@ def test_a_manifest_that_must_not_be_written_is_refused_before_anything_is(stage
     assert not [path for path in stage.path.rglob("*") if path.name in ("x", "record")]
 
 
-def test_who_has_sent_what_is_no_manifest_is_told(stage: Scene) -> None:
+def test_the_error_names_the_supernode_that_sent_an_invalid_manifest(stage: Scene) -> None:
     with Liar(b"<html>", b"1") as liar:
         told = end(start(stage, BASE, "out", host=2, nodes=[f"127.0.0.1:{liar.port}"], notbs=True), 4)
         assert f"supernode 127.0.0.1:{liar.port}: the received manifest is not JSON" in told["error"]
 
 
-def test_the_time_that_was_allowed_is_told(stage: Scene) -> None:
+def test_the_error_of_a_timeout_names_the_allowed_time(stage: Scene) -> None:
     lay(stage)
     url = index(stage)
     told = end(start(stage, url, "out", timeout=3.0, locallimit="100k"), 8)
@@ -126,7 +126,7 @@ def test_data_of_another_length_is_refused(stage: Scene, length: int) -> None:
         place.rename(stage.path / "left")
 
 
-def test_data_that_is_damaged_on_the_way_has_no_name(stage: Scene) -> None:
+def test_data_damaged_in_transfer_is_not_written_under_a_files_name(stage: Scene) -> None:
     files = bodies()
     data = b"".join(files[path] for path in sorted(files))
     play(stage, manifest().encode(), data, 3, fault=lambda n, before: "flip" if n else "")
@@ -138,7 +138,7 @@ def test_data_that_is_damaged_on_the_way_has_no_name(stage: Scene) -> None:
 
 @pytest.mark.parametrize("free", [0, 4096 * 9, 6 * MIB])
 @pytest.mark.parametrize("with_node", [False, True])
-def test_a_disk_without_room(small: Path, closed: Scene, free: int, with_node: bool) -> None:
+def test_a_full_disk_fails_a_tree_and_the_next_run_completes_it(small: Path, closed: Scene, free: int, with_node: bool) -> None:
     stage = closed
     expected, url = lay(stage), index(stage)
     nodes: tuple[Supernode, ...] = (stage.supernode(),) if with_node else ()
@@ -152,7 +152,7 @@ def test_a_disk_without_room(small: Path, closed: Scene, free: int, with_node: b
     assert there(small / "out") == expected
 
 
-def test_a_disk_that_is_too_small_is_no_fault_of_the_supernode(small: Path, closed: Scene) -> None:
+def test_a_disk_too_small_for_a_tree_is_reported_without_the_supernode(small: Path, closed: Scene) -> None:
     stage = closed
     lay(stage, {"large": SMALL, "b": 1})
     url, node = index(stage), stage.supernode()
@@ -164,8 +164,8 @@ def test_a_disk_that_is_too_small_is_no_fault_of_the_supernode(small: Path, clos
     assert re.fullmatch(rf"dfengine: no room in {small / 'out'}: \d+ bytes are missing, \d+ are free\n", done.stderr.decode()), done.stderr
 
 
-def test_a_disk_that_fills_up_on_the_way(small: Path, closed: Scene) -> None:
-    """There is room at the beginning, and others take it."""
+def test_a_disk_that_fills_up_during_a_tree_fails_it_and_the_next_run_resumes(small: Path, closed: Scene) -> None:
+    """The disk has room at the beginning; another file takes it."""
     stage = closed
     expected, url = lay(stage, {f"d/{n:03}": 40_000 for n in range(700)}), index(stage)
     node = stage.supernode()

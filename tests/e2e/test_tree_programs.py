@@ -1,4 +1,4 @@
-"""Directories for programs: progress, cancelling, asyncio, forks; and what each leaves behind."""
+"""Directories fetched by programs: progress, cancelling, asyncio, forks, errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def program(stage: Scene) -> Program:
     return made
 
 
-def test_progress_and_the_result(stage: Scene, program: Program) -> None:
+def test_progress_and_result_of_a_tree(stage: Scene, program: Program) -> None:
     expected = lay(stage)
     told = program.run(
         """
@@ -47,7 +47,7 @@ tell(count=result.count, length=result.length, done=seen[-1].done, known=seen[-1
     assert told["nothing"]
 
 
-def test_cancelling_leaves_what_can_be_gone_on_from(stage: Scene, program: Program) -> None:
+def test_a_cancelled_tree_resumes(stage: Scene, program: Program) -> None:
     expected = lay(stage, {**TREE, "very large.bin": 110 * MIB})
     told = program.run(
         """
@@ -73,7 +73,7 @@ tell(resumed=result.resumed)
     assert told["resumed"] > 4_000_000
 
 
-def test_asyncio(stage: Scene, program: Program) -> None:
+def test_trees_are_fetched_and_cancelled_by_asyncio(stage: Scene, program: Program) -> None:
     expected = lay(stage, LARGE)
     told = program.run(
         """
@@ -100,7 +100,7 @@ asyncio.run(main())
     assert there(stage.path / "out") == expected
 
 
-def test_a_forked_child_has_nothing_of_it_open(stage: Scene, program: Program) -> None:
+def test_a_forked_child_has_no_descriptors_of_a_running_tree(stage: Scene, program: Program) -> None:
     expected = lay(stage, LARGE)
     told = program.run(
         """
@@ -124,7 +124,7 @@ with dfengine.Client(nodes=nodes, **options) as client:
     assert there(stage.path / "out") == expected
 
 
-def test_files_that_fail_are_named_by_the_error(stage: Scene, program: Program) -> None:
+def test_errors_name_the_failed_files_and_invalid_arguments_are_rejected(stage: Scene, program: Program) -> None:
     lay(stage)
     (stage.path / "out" / "a.bin").mkdir(parents=True)
     told = program.run(

@@ -1,4 +1,4 @@
-"""How an origin was verified belongs to a copy, with real processes: nobody is given what was verified less strictly than it asks."""
+"""Copies are kept apart by the verification of their origin: no client receives bytes verified less strictly than it requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFUSED = "certificate is not trusted"
 
 
 class Origin:
-    """Its certificate is believed by who trusts `authority`; `url` of a file by https, `moved` by http, which redirects there."""
+    """An HTTPS server whose certificate is issued by `authority`. url: of a file by https; moved: by http, which redirects there."""
 
     def __init__(self, stage: Scene, more: str = "") -> None:
         self.sha = stage.file("file", 9 * MIB)
@@ -28,7 +28,7 @@ class Origin:
         self.plain, self.moved = f"{base}/file", f"{base}/odd/file"
 
     def bodies(self) -> int:
-        """Whole files that were sent by TLS."""
+        """Number of whole files sent over TLS."""
         return sum(request["status"] == "200" for request in self.tls.requests())
 
 
@@ -40,26 +40,26 @@ def origin(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> Origin:
 
 
 def refused(stage: Scene, url: str, node: Supernode, *flags: str) -> None:
-    """Neither the supernode nor a peer gives it, and the origin's own certificate is not trusted."""
+    """Neither the supernode nor a peer serves the file, and the origin's certificate is not trusted."""
     assert REFUSED in stage.get(url, "refused", *flags, "--notbs", host=9, nodes=(node,), status=3)
     assert REFUSED in stage.get(url, "refused", *flags, host=9, nodes=(node,), status=4)
     assert not (stage.path / "refused").exists()
 
 
 @pytest.mark.parametrize("scheme", ["https", "redirected"])
-def test_insecure_is_not_contagious(stage: Scene, origin: Origin, scheme: str) -> None:
+def test_an_insecure_copy_is_not_served_to_clients_that_verify(stage: Scene, origin: Origin, scheme: str) -> None:
     url = origin.url if scheme == "https" else origin.moved
     node = stage.supernode("--revalidate-interval", "1h")
     before = origin.bodies()
     stage.get(url, "a", "--insecure", "--notbs", host=2, nodes=(node,))
     again = stage.get(url, "b", "--insecure", "--notbs", host=3, nodes=(node,))
     assert stage.digest("a") == stage.digest("b") == origin.sha
-    assert origin.bodies() == before + 1, "those who ask for the same share"
+    assert origin.bodies() == before + 1, "downloads with the same verification share a copy"
     refused(stage, url, node)
     refused(stage, url, node, "--cacerts", origin.other.ca)
     stage.get(url, "c", "--cacerts", origin.authority.ca, "--notbs", host=4, nodes=(node,))
     assert origin.bodies() == before + 2
-    # The copies are found again by the next process, each for its own.
+    # After a restart each copy is found again for its own verification only.
     stage.kill(node.process)
     node = stage.supernode("--revalidate-interval", "1h", home=node.home)
     refused(stage, url, node)
@@ -67,7 +67,7 @@ def test_insecure_is_not_contagious(stage: Scene, origin: Origin, scheme: str) -
     assert stage.get(url, "d", "--insecure", "--notbs", host=5, nodes=(node,))["task_id"] == again["task_id"]
     assert stage.digest("d") == origin.sha
     assert origin.bodies() == before + 2
-    # A copy that does not say how it was verified is nobody's.
+    # A copy without a recorded verification is not used.
     stage.kill(node.process)
     for path in node.home.rglob("*.json"):
         path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "verified"}))
@@ -76,8 +76,8 @@ def test_insecure_is_not_contagious(stage: Scene, origin: Origin, scheme: str) -
     assert origin.bodies() == before + 3
 
 
-def test_a_file_by_http_is_everybodys(stage: Scene, origin: Origin) -> None:
-    """Nothing is verified there, so what it would be verified by splits no swarm."""
+def test_a_file_by_http_is_shared_whatever_the_verification_options(stage: Scene, origin: Origin) -> None:
+    """Nothing is verified over http, so that these options do not divide the swarm."""
     node = stage.supernode("--revalidate-interval", "1h")
     flags = ((), ("--insecure",), ("--cacerts", origin.other.ca), ("--insecure", "--cacerts", origin.authority.ca))
     found = [stage.get(origin.plain, f"f{n}", *each, "--notbs", host=2 + n, nodes=(node,)) for n, each in enumerate(flags)]
@@ -85,7 +85,7 @@ def test_a_file_by_http_is_everybodys(stage: Scene, origin: Origin) -> None:
     assert stage.sent("/file") == 9 * MIB
 
 
-def test_the_same_authorities_written_otherwise_are_the_same(stage: Scene, origin: Origin) -> None:
+def test_the_same_authorities_in_another_order_and_format_share_a_copy(stage: Scene, origin: Origin) -> None:
     node = stage.supernode("--revalidate-interval", "1h")
     one, two = Path(origin.authority.ca).read_text(), Path(origin.other.ca).read_text()
     (stage.path / "both.pem").write_text("# ours\r\n" + two.replace("\n", "\r\n") + one + one)
@@ -94,23 +94,23 @@ def test_the_same_authorities_written_otherwise_are_the_same(stage: Scene, origi
     assert origin.bodies() == 1
 
 
-def test_1x_clients_are_kept_apart_as_well(stage: Scene, origin: Origin) -> None:
+def test_1x_clients_are_kept_apart_by_verification_as_well(stage: Scene, origin: Origin) -> None:
     node = stage.supernode("--revalidate-interval", "1h")
     status, loose = register_legacy(node, origin.url, "127.0.0.41", insecure=True)
     assert (status, loose["code"]) == (200, 200)
     ours = stage.get(origin.url, "a", "--insecure", "--notbs", host=2, nodes=(node,))
-    assert ours["task_id"] == loose["data"]["taskId"], "one swarm with ours that asks for the same"
+    assert ours["task_id"] == loose["data"]["taskId"], "the same task as a native client with the same verification"
     status, strict = register_legacy(node, origin.url, "127.0.0.42")
     assert (status, strict["code"]) == (500, 500)
-    # What one is refused, the corrected command is given at once.
+    # After a refusal the corrected command succeeds at once.
     assert register_legacy(node, origin.url, "127.0.0.42", insecure=True)[0] == 200
 
 
-def test_what_lies_on_this_host_is_not_gone_on_from(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_files_and_parts_fetched_insecurely_are_not_resumed(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     origin = Origin(stage, "limit_rate 12m;")
     stage.get(origin.url, "whole", "--insecure")
-    assert REFUSED in stage.get(origin.url, "whole", status=4), "a finished output that was not verified is not kept as if it were"
+    assert REFUSED in stage.get(origin.url, "whole", status=4), "a finished output that was not verified is not reused"
     get = stage.start_get(origin.url, "part", "--insecure")
     until(lambda: any(path.stat().st_blocks * 512 > MIB for path in stage.path.glob(".part.*")), "some of the file")
     stage.kill(get)

@@ -1,4 +1,4 @@
-"""Whatever is waited for, a signal or the deadline ends it. Bounds here are against hangs; the bound itself is a second."""
+"""Every wait ends by a signal or the deadline. The bounds here exclude hangs; the product's bound is a second."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from dfengine.errors import LocalError, TimedOut
 from tests.e2e.scene import DFENGINE, MIB, Scene, until
 
 HANG = 6.0
-"""Seconds, many times the bound and less than any wait that is not cut."""
+"""Seconds: many times the bound, and less than any wait that is not interrupted."""
 
 
 class Mute:
-    """Takes connections and says nothing, or `said` and then nothing. `asked`: how many have sent something."""
+    """Accepts connections and sends nothing, or `said` and then nothing. `asked`: number of requests received."""
 
     def __init__(self, said: bytes = b"") -> None:
         self._sock = socket.create_server(("127.0.0.1", 0))
@@ -78,14 +78,14 @@ def mute(request: pytest.FixtureRequest) -> Iterator[Mute]:
 
 
 class Resolver:
-    """One that never answers. command: what runs a program that asks it."""
+    """A resolver that never responds. command: prefix of a command that uses it."""
 
     def __init__(self, command: list[str], sock: socket.socket) -> None:
         self.command = command
         self._sock = sock
 
     def wait(self) -> None:
-        """Until it is asked, once more than it was so far."""
+        """Wait for another query."""
         self._sock.settimeout(30)
         self._sock.recv(4096)
         self._sock.setblocking(False)
@@ -96,16 +96,16 @@ class Resolver:
 
 @pytest.fixture
 def silent_resolver() -> Iterator[Resolver]:
-    """What runs a command where the look-up of a name takes as long as the system lets it. Mounts a resolv.conf: needs root."""
+    """A resolver with which the look-up of a name takes as long as the system permits. Mounts a resolv.conf: needs root."""
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
-        resolver.bind(("127.99.99.53", 53))  # where no system puts one of its own
+        resolver.bind(("127.99.99.53", 53))  # an address that no system uses for a resolver of its own
         conf.write("nameserver 127.99.99.53\n")
         conf.flush()
         yield Resolver(["unshare", "-m", "sh", "-c", f"mount --bind {conf.name} /etc/resolv.conf && exec \"$@\"", "sh"], resolver)
 
 
 def ended(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
-    """Exit code after a signal."""
+    """Exit code after a signal; fails if the process takes longer than HANG."""
     began = time.monotonic()
     process.send_signal(number)
     code = process.wait(30)
@@ -115,21 +115,21 @@ def ended(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
 
 @pytest.mark.parametrize("mute", HEADS, indirect=True)
 @pytest.mark.parametrize("words", [["-o", "out"], ["-o", "-"], ["-J"]], ids=" ".join)
-def test_an_origin_that_says_nothing(tmp_path: Path, mute: Mute, words: list[str]) -> None:
+def test_a_get_from_a_silent_origin_ends_by_a_signal_or_its_timeout(tmp_path: Path, mute: Mute, words: list[str]) -> None:
     command = [*DFENGINE, "get", f"http://127.0.0.1:{mute.port}/f", *words]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as get:
-        until(lambda: mute.asked, "the question")
+        until(lambda: mute.asked, "a request")
         code = ended(get, signal.SIGTERM)
-        assert code in (143, -signal.SIGTERM) or (code == 4 and words == ["-J"]), "-J asks once"
+        assert code in (143, -signal.SIGTERM) or (code == 4 and words == ["-J"]), "-J sends one request"
     began = time.monotonic()
     done = subprocess.run([*command, "-e", "1"], cwd=tmp_path, capture_output=True, timeout=60, check=False)
     assert time.monotonic() - began < 1 + HANG
-    assert done.returncode in (4, 8), "a pause that is longer than what is left is none"
+    assert done.returncode in (4, 8), "no pause is longer than the remaining time"
     assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("where", ["origin", "node"])
-def test_a_name_that_is_looked_up(tmp_path: Path, silent_resolver: Resolver, where: str) -> None:
+def test_a_get_that_looks_up_a_name_ends_by_a_signal_or_its_timeout(tmp_path: Path, silent_resolver: Resolver, where: str) -> None:
     name = "nowhere.example"
     words = [f"http://{name}/f"] if where == "origin" else ["http://127.0.0.1:1/f", "-n", name, "--home", str(tmp_path / "home")]
     command = [*silent_resolver.command, *DFENGINE, "get", *words, "-o", "out", "--json"]
@@ -146,7 +146,7 @@ def test_a_name_that_is_looked_up(tmp_path: Path, silent_resolver: Resolver, whe
         assert get.stderr.read().startswith(b"dfengine: stopped")
 
 
-def test_a_supernode_whose_origins_say_nothing(stage: Scene, mute: Mute, silent_resolver: Resolver) -> None:
+def test_a_supernode_with_silent_origins_ends_by_a_signal(stage: Scene, mute: Mute, silent_resolver: Resolver) -> None:
     command = [*silent_resolver.command, *DFENGINE, "supernode", "--host", "127.0.0.1", "--port", "0", "--download-port", "0", "--home-dir"]
     with subprocess.Popen([*command, str(stage.path / "node")], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -155,19 +155,19 @@ def test_a_supernode_whose_origins_say_nothing(stage: Scene, mute: Mute, silent_
             stage.start_get(url, f"out-{number}", "-n", node, "--pattern", "cdn")
             for number, url in enumerate((f"http://127.0.0.1:{mute.port}/f", "http://nowhere.example/f"))
         ]
-        until(lambda: mute.asked, "the question")
+        until(lambda: mute.asked, "a request")
         silent_resolver.wait()
         assert ended(process, signal.SIGTERM) == 0
         for get in gets:
             assert ended(get, signal.SIGTERM) == 143
 
 
-def test_a_supernode_that_stands_still(stage: Scene) -> None:
-    """Frozen, or behind a firewall that drops: leave-taking is cut short, too."""
+def test_a_get_and_its_peer_server_end_by_a_signal_while_the_supernode_is_frozen(stage: Scene) -> None:
+    """As behind a firewall that drops packets: deregistration is cut short, too."""
     stage.file("f.bin", 30 * MIB)
     url, node = stage.origin("1m") + "/slow/f.bin", stage.supernode("--origin-connections", "1")
     get = stage.start_get(url, "out", nodes=(node,))
-    until(lambda: any(stage.path.glob(".out.*.part")), "a part")
+    until(lambda: any(stage.path.glob(".out.*.part")), "a part file")
     pid = stage.peer_pid(2)
     node.process.send_signal(signal.SIGSTOP)
     try:
@@ -179,11 +179,11 @@ def test_a_supernode_that_stands_still(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("node", [False, True])
-def test_a_stream_of_a_program(mute: Mute, tmp_path: Path, node: bool) -> None:
+def test_a_stream_of_a_program_ends_by_close_or_its_timeout(mute: Mute, tmp_path: Path, node: bool) -> None:
     url = f"http://127.0.0.1:{mute.port}/f"
     nodes = [f"127.0.0.1:{mute.port}"] if node else None
     reader = dfengine.stream(url, nodes=nodes, pattern="cdn", home=str(tmp_path))
-    until(lambda: mute.asked, "the question")
+    until(lambda: mute.asked, "a request")
     began = time.monotonic()
     reader.close()
     assert time.monotonic() - began < HANG
@@ -194,8 +194,8 @@ def test_a_stream_of_a_program(mute: Mute, tmp_path: Path, node: bool) -> None:
         assert time.monotonic() - began < 1 + HANG
 
 
-def test_a_program_that_streams_hears_of_its_signals(mute: Mute) -> None:
+def test_a_program_that_reads_a_stream_is_interrupted_by_sigint(mute: Mute) -> None:
     program = f"import dfengine; dfengine.stream('http://127.0.0.1:{mute.port}/f').read(1)"
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL) as process:
-        until(lambda: mute.asked, "the question")
+        until(lambda: mute.asked, "a request")
         assert ended(process, signal.SIGINT) in (1, 130, -signal.SIGINT)

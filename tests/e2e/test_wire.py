@@ -1,7 +1,7 @@
-"""Real exchanges of 1.x programs, replayed against our servers: the same status and the same JSON fields.
+"""Recorded exchanges of 1.x programs, replayed against dfengine's servers: the same status and the same JSON fields.
 
-The samples in tests/wire were recorded on loopback. Times, host names, ids and the address of ports differ, and so do the digests
-of files that were random; everything else must be as recorded. Before each group the swarm is brought into the state of the recording.
+The samples in tests/wire were recorded on loopback. Times, host names, ids, addresses and ports differ, and so do the digests of
+random files; everything else must equal the recording. Before each group the swarm is brought into the state of the recording.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def sample(name: str) -> list[dict[str, Any]]:
 
 
 class Replay:
-    """Sends recorded requests to today's addresses, with today's task ids in place of the recorded ones."""
+    """Sends recorded requests to the addresses of this test, with its task ids in place of the recorded ones."""
 
     def __init__(self, stage: Scene, node: Supernode, origin: str) -> None:
         self.stage, self.node, self.origin = stage, node, origin
@@ -59,7 +59,7 @@ class Replay:
         return answer.status, dict(answer.headers), content
 
     def register(self, name: str, cid: str, ip: str = "127.0.0.7") -> str:
-        """A plain 1.x registration; the task id. The recorded ports may be in use: each address has a free one."""
+        """Send a plain 1.x registration; return the task id. The recorded ports may be in use: each address gets a free one."""
         if ip not in self.peers:
             self.peers[ip] = LegacyPeer(ip, 0)
         body = {
@@ -70,7 +70,7 @@ class Replay:
         line.request("POST", "/peer/registry", json.dumps(body), {"Content-Type": "application/json"})
         answer = json.loads(line.getresponse().read())
         line.close()
-        until(lambda: self.node.metric("dfengine_unproved_peers") == 0, "the supernode to have found the peer")
+        until(lambda: self.node.metric("dfengine_unproved_peers") == 0, "the supernode's proof of the peer")
         return str(answer["data"]["taskId"])
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class Replay:
 
 
 def shape(value: Any) -> Any:
-    """A value's fields and types; of codes and numbers that are no addresses, the values too."""
+    """A value's fields and types; for the fields in AS_RECORDED the values, too."""
     if isinstance(value, dict):
         return {key: item if key in AS_RECORDED else shape(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -92,7 +92,7 @@ def shape(value: Any) -> Any:
 
 
 def words(text: str) -> str:
-    """A message without ids, addresses and times."""
+    """A message with its ids and addresses replaced."""
     text = re.sub(r"[0-9a-f]{64}", "<task>", text)
     text = re.sub(r"http://127\.0\.0\.1:\d+", "<origin>", text)
     return re.sub(r"[\w.-]*127\.0\.0\.\d+-[\d.-]+", "<id>", text)
@@ -118,7 +118,7 @@ def same(recorded: dict[str, Any], answer: tuple[int, dict[str, str], bytes], te
 
 @pytest.fixture
 def replay(stage: Scene) -> Iterator[Replay]:
-    """Two files of the recorded length, an empty one and one of ten pieces. The clients leave at the end, with what they had leased."""
+    """Two files of the recorded length, an empty one and one of ten pieces. At the end the clients and their leases are removed."""
     for name in ("f9n", "f9m"):
         stage.file(name, SIZE)
     stage.file("f0", 0)
@@ -131,13 +131,13 @@ def replay(stage: Scene) -> Iterator[Replay]:
     made.close()
 
 
-def test_registry(replay: Replay) -> None:
+def test_recorded_registrations(replay: Replay) -> None:
     for exchange in sample("registry"):
         same(exchange["response"], replay.send(exchange))
 
 
 def ready(replay: Replay, task: str, cid: str) -> None:
-    """Every piece of the task, and its md5s, are known."""
+    """Wait until the supernode has every piece of the task and their md5s."""
     until(lambda: replay.ask(f"/api/v1/tasks/{task}")["realMd5"], f"md5 of {task}")
 
 
@@ -152,9 +152,9 @@ def recorded_cid(exchange: dict[str, Any]) -> str:
     return (query.get("srcCid") or query["cid"])[0]
 
 
-def test_a_first_pull_before_anything_is_here_is_told_to_wait(stage: Scene) -> None:
+def test_a_first_pull_before_any_piece_is_answered_with_wait(stage: Scene) -> None:
     stage.file("f9n", SIZE)
-    origin = stage.origin(slow="1k") + "/slow"  # no piece comes, however long this test takes
+    origin = stage.origin(slow="1k") + "/slow"  # no piece arrives, however long this test takes
     replay = Replay(stage, stage.supernode(), origin)
     exchange = sample("pull")[0]
     cid = recorded_cid(exchange)
@@ -164,8 +164,8 @@ def test_a_first_pull_before_anything_is_here_is_told_to_wait(stage: Scene) -> N
     stage.nginx.terminate()
 
 
-def test_pull_and_reports_of_three_clients(replay: Replay) -> None:
-    """The recording's f9n: one client from the supernode, the second from the first, the third from both."""
+def test_recorded_pulls_and_reports_of_three_clients(replay: Replay) -> None:
+    """The recording's f9n: one client fetches from the supernode, the second from the first, the third from both."""
     pulls = [exchange for exchange in sample("pull") if "4c2d90e5" in exchange["request"]["target"]]
     reports = [exchange for exchange in sample("report") if "4c2d90e5" in exchange["request"]["target"]]
     task = replay.register("f9n", recorded_cid(pulls[0]), "127.0.0.12")
@@ -193,7 +193,7 @@ def test_pull_and_reports_of_three_clients(replay: Replay) -> None:
 
 
 def same_offers(replay: Replay, recorded: dict[str, Any], answer: tuple[int, dict[str, str], bytes]) -> None:
-    """The same pieces; the order and, among equals, the source are the scheduler's choice."""
+    """Check that the same pieces are offered; their order and the choice among equal sources are the scheduler's."""
     theirs, ours = json.loads(recorded["body"]), json.loads(answer[2])
     assert (answer[0], ours["code"]) == (200, 601)
     by_number = {piece["pieceNum"]: piece for piece in ours["data"]}
@@ -215,7 +215,7 @@ def same_offers(replay: Replay, recorded: dict[str, Any], answer: tuple[int, dic
             assert mine["path"] == f"/peer/file/{mine['cid']}"
 
 
-def test_pull_with_limits_and_bad_parameters(replay: Replay) -> None:
+def test_recorded_pulls_with_limits_and_bad_parameters(replay: Replay) -> None:
     """The recording's cZ and cY (more pieces than a client may fetch at once) and cC (failures and bad parameters)."""
     exchanges = sample("pull")
     large = [exchange for exchange in exchanges if "efc3de1d" in exchange["request"]["target"]]
@@ -227,7 +227,7 @@ def test_pull_with_limits_and_bad_parameters(replay: Replay) -> None:
     assert len(ours["data"]) == len(theirs["data"]) == 4
     numbers = [piece["pieceNum"] for piece in ours["data"]]
     same(large[1]["response"], replay.send(large[1]))
-    # Content arrived, not written: the client has room again, but the supernode's slots are still taken.
+    # The content is received but not written: the client may fetch more, but the supernode's slots are still in use.
     arrived = f"/peer/task?srcCid=cZ&dstCid=cdnnode:127.0.0.1~{task}&range={ours['data'][0]['range']}&result=503&status=701&taskId={task}"
     waits = replay.ask(arrived)
     assert waits == json.loads(large[2]["response"]["body"])
@@ -238,7 +238,7 @@ def test_pull_with_limits_and_bad_parameters(replay: Replay) -> None:
     assert again["data"][0]["pieceNum"] not in numbers
     replay.register("f40", "cY", "127.0.0.8")
     other = json.loads(replay.send(large[4])[2])
-    # The supernode's slots, of which nobody takes a byte here, lapse after a second: then it offers pieces, too.
+    # The supernode's slots, by which this test reads no byte, expire after a second: then the supernode offers pieces, too.
     from_peers = [piece for piece in other["data"] if not piece["cid"].startswith("cdnnode:")]
     assert (other["code"], [piece["cid"] for piece in from_peers]) == (601, ["cZ"])
     assert [piece["pieceNum"] for piece in from_peers] == numbers[:1]
@@ -252,7 +252,7 @@ def test_pull_with_limits_and_bad_parameters(replay: Replay) -> None:
         same(exchange["response"], replay.send(exchange))
 
 
-def test_pieces_of_the_download_port(replay: Replay) -> None:
+def test_recorded_pieces_of_the_download_port(replay: Replay) -> None:
     for exchange in sample("cdn_piece"):
         recorded = exchange["response"]
         task = exchange["request"]["target"].rpartition("/")[2]
@@ -272,7 +272,7 @@ def test_pieces_of_the_download_port(replay: Replay) -> None:
             assert content[4:-1] == raw[number * (PIECE - 5) :][: PIECE - 5]
 
 
-def test_the_empty_file(replay: Replay) -> None:
+def test_recorded_exchanges_of_an_empty_file(replay: Replay) -> None:
     for exchange in sample("empty_file"):
         if exchange["to"].startswith("127.0.0.1:"):
             target = exchange["request"]["target"]
@@ -293,7 +293,7 @@ def test_the_empty_file(replay: Replay) -> None:
                 assert json.loads(answer[2])["data"] == {"fileLength": 5, "md5": "d41d8cd98f00b204e9800998ecf8427e"}
 
 
-def test_service_down(replay: Replay) -> None:
+def test_recorded_deregistrations(replay: Replay) -> None:
     exchanges = sample("service_down")
     replay.tasks[recorded_task(exchanges[0])] = replay.register("f9n", recorded_cid(exchanges[0]), "127.0.0.14")
     replay.tasks[recorded_task(exchanges[1])] = replay.register("f9m", "cC")
@@ -303,13 +303,13 @@ def test_service_down(replay: Replay) -> None:
     assert "has been offline" in json.loads(replay.send(exchanges[2])[2])["message"]
 
 
-def test_the_rest_of_the_control_port(replay: Replay) -> None:
+def test_recorded_requests_to_other_routes_of_the_control_port(replay: Replay) -> None:
     for exchange in sample("misc"):
         target = exchange["request"]["target"]
         if not exchange["to"].endswith(":8002"):
             continue
         if target == "/task/metrics":
-            # 1.x answers `null`, so its client, which wants code 1, sends every report twice.
+            # 1.x responds with `null`, so that its client, which expects code 1, sends every report twice.
             assert json.loads(replay.send(exchange)[2]) == {"code": 1, "msg": "success"}
             continue
         if target.startswith("/api/v1/tasks/"):
@@ -322,7 +322,7 @@ def test_the_rest_of_the_control_port(replay: Replay) -> None:
         same(exchange["response"], answer)
 
 
-def test_every_path_has_our_name_and_a_version(replay: Replay) -> None:
+def test_routes_exist_under_their_native_names_and_with_a_version_prefix(replay: Replay) -> None:
     task = replay.register("f9n", "c1")
     ready(replay, task, "c1")
     assert replay.ask(f"/swarm/next?srcCid=c1&dstCid=&range=&result=502&status=700&taskId={task}")["code"] == 601
@@ -332,8 +332,8 @@ def test_every_path_has_our_name_and_a_version(replay: Replay) -> None:
     assert replay.ask(f"/tasks/{task}") == replay.ask(f"/v1/api/v1/tasks/{task}")
 
 
-def test_a_peer_server(stage: Scene) -> None:
-    """peer_piece, local and misc: what 1.x's peer server answered, of a file of the same length."""
+def test_recorded_requests_to_a_peer_server(stage: Scene) -> None:
+    """peer_piece, local and misc: the responses of 1.x's peer server for a file of the same length."""
     stage.file("f9n", SIZE)
     node = stage.supernode()
     stage.get(stage.origin() + "/f9n", "out", nodes=(node,))
@@ -348,7 +348,7 @@ def test_a_peer_server(stage: Scene) -> None:
         asked = {"request": {**request, "target": f"/peer/file/{name}"}, "to": ""}
         status, headers, content = replay.send(asked, f"{lock['ip']}:{lock['port']}")
         if recorded["headers"].get("Transfer-Encoding") == "chunked":
-            # 1.x answers a piece past the end with 206 and five bytes whose head announces a negative length. The rule is 416.
+            # For a piece past the end 1.x sends 206 and five bytes whose head announces a negative length. HTTP requires 416.
             assert status == 416
             continue
         assert status == recorded["status"], content

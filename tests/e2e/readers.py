@@ -47,7 +47,7 @@ with dfengine.open(url, nodes=[node], ip=ip, home=home, locallimit=int(limit), q
     found = {"sha256": digest.hexdigest(), "host": counts.host, "fetched": fetched}
     if given:
         file.map()
-        found["hashed"] = file.opened()._transfer.follower is not None
+        found["hashed"] = file.opened()._transfer.digester is not None
     print(json.dumps(found), flush=True)
     sys.stdin.read()
 """

@@ -63,8 +63,8 @@ def test_later_readers_use_the_memory_that_the_peer_server_keeps(stage: Scene, f
         with dfengine.open(url, **settings) as file:
             assert hashlib.sha256(file.map()).hexdigest() == digest
             counts = file.opened()._fetching.place.byte_counts
-            assert (file.opened()._transfer.follower is None) is bool(counts.host), "it is hashed once"
-            inodes.append(held(os.getpid()))
+            assert (file.opened()._transfer.digester is None) is bool(counts.host), "it is hashed once"
+            memory_sizes.append(held(os.getpid()))
             return counts.peers + counts.supernode + counts.origin, counts.host
 
     def streamed() -> tuple[int, int]:
@@ -75,7 +75,7 @@ def test_later_readers_use_the_memory_that_the_peer_server_keeps(stage: Scene, f
             assert (memory.digests == memory.delegated_digests) is bool(file.result.from_host), "it is hashed once"
             return file.result.from_peers + file.result.from_supernode + file.result.from_origin, file.result.from_host
 
-    inodes: list[int] = []
+    memory_sizes: list[int] = []
     assert {"open": opened, "stream": streamed}[first]() == (SIZE, 0)
     before, pid = node.metric("dfengine_sent_bytes_total"), stage.peer_pid()
     for way in (streamed, opened, opened, streamed) if first == "open" else (streamed, streamed):
@@ -86,7 +86,7 @@ def test_later_readers_use_the_memory_that_the_peer_server_keeps(stage: Scene, f
     assert result["from"]["host"] == SIZE
     assert node.metric("dfengine_sent_bytes_total") == before
     if first == "open":
-        assert len({*inodes}) == 1, "all readers opened the same memory"
+        assert len({*memory_sizes}) == 1, "every reader holds the same memory, once"
 
 
 def test_bytes_read_of_a_closed_file_are_not_fetched_again(stage: Scene) -> None:

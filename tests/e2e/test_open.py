@@ -486,7 +486,7 @@ def test_a_file_that_reads_the_origin_returns_to_the_swarm(stage: Scene, monkeyp
             assert counts(file)[2] == origin, "nothing more comes from the origin"
         assert sum(counts(file)) <= size
         assert file.read() == data
-        stage.get(url, "out", host=3, nodes=(node,))
+        assert stage.get(url, "out", host=3, nodes=(node,))["from"]["peers"] > 0, "pieces of the open file"
 
 
 @pytest.mark.parametrize("store", ["memory", "disk"])

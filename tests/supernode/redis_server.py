@@ -16,7 +16,7 @@ import redis
 
 
 class RedisServer:
-    """Use as a context. options: of its command line. tls: it speaks nothing else. config: it is a Sentinel with this file."""
+    """Use as a context. options: of the command line. tls: it accepts only TLS. config: it runs as a Sentinel with this file."""
 
     def __init__(self, path: Path, *options: str, tls: bool = False, config: Path | None = None) -> None:
         assert shutil.which("redis-server"), "these tests need redis-server: apt-get install redis-server"
@@ -33,7 +33,7 @@ class RedisServer:
         return self
 
     def start(self) -> None:
-        """It is empty, and listens when this returns."""
+        """Start an empty server; it listens when this returns."""
         listens = ("--port", "0", "--tls-port", str(self.port)) if self._tls else ("--port", str(self.port))
         kind = (str(self._config), "--sentinel") if self._config is not None else ("--save", "")
         self._process = subprocess.Popen(
@@ -50,7 +50,7 @@ class RedisServer:
             time.sleep(0.02)
 
     def says(self, *command: str) -> Any:
-        """To a command."""
+        """Return the reply to a command."""
         with contextlib.closing(redis.Redis(port=self.port, ssl=self._tls, ssl_cert_reqs="none")) as client:
             return client.execute_command(*command)
 

@@ -1,4 +1,4 @@
-"""Clients that sign for an object themselves: who shares a task, and what each must show."""
+"""Clients that sign for an object themselves: which of them share a task, and the proof that each must show."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ URL = "s3://models/k"
 
 
 class Store(quiet.QuietHandler):
-    """Answers with the status that the path says."""
+    """Responds with the status that the path names."""
 
     asked: ClassVar[list[str]] = []
     heads: ClassVar[list[str]] = []
@@ -62,7 +62,7 @@ def prove(signed: str, access: OriginAccess | None = None) -> None:
     asyncio.run(run())
 
 
-def test_a_signature_is_tried_by_one_byte() -> None:
+def test_a_signature_is_verified_by_requesting_one_byte() -> None:
     with store() as base:
         prove(f"{base}/206?X-Amz-Signature=good")
         prove(f"{base}/416?X-Amz-Signature=of-an-empty-object")
@@ -76,7 +76,7 @@ def test_a_signature_is_tried_by_one_byte() -> None:
             prove(f"{base}/206", OriginAccess(deny=["127.0.0.1"]))
 
 
-def test_one_client_cannot_have_all_threads_try() -> None:
+def test_one_client_cannot_occupy_all_verification_threads() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as silent, closing(AccessProofs(loop, OriginAccess(), 25)) as proofs:
@@ -88,13 +88,13 @@ def test_one_client_cannot_have_all_threads_try() -> None:
             other = asyncio.create_task(proofs.prove(wanted, "10.0.0.2"))
             await asyncio.sleep(0.05)
             assert not other.done()
-            proofs.close()  # wakes who waits
+            proofs.close()  # wakes the waiting calls
             assert len(await asyncio.gather(*tries, other, return_exceptions=True)) == 5
 
     asyncio.run(run())
 
 
-def test_a_task_is_shared_by_those_who_sign_for_the_same_url(tmp_path: Path) -> None:
+def test_clients_that_sign_for_the_same_url_share_a_task(tmp_path: Path) -> None:
     credentials = Credentials(str(tmp_path))
 
     def task(signed: str, *headers: tuple[str, str]) -> str:
@@ -108,7 +108,7 @@ def test_a_task_is_shared_by_those_who_sign_for_the_same_url(tmp_path: Path) -> 
     assert len(others | {one}) == 6
 
 
-def test_a_signed_url_that_cannot_be_meant_is_refused_without_a_word_of_it() -> None:
+def test_an_invalid_signed_url_is_refused_without_showing_its_secret() -> None:
     def registration(url: str, signed: str) -> wire.Registration:
         return wire.Registration(raw_url=url, signed_url=signed, cid="c", ip="10.0.0.1", path="/peer/file/x", port=15000, native=1)
 
@@ -119,7 +119,7 @@ def test_a_signed_url_that_cannot_be_meant_is_refused_without_a_word_of_it() -> 
         with pytest.raises(BadValue) as refused:
             checked(registration(url, signed))
         assert "s3cret" not in str(refused.value)
-    # What a digest names is shared by whoever asks for it.
+    # A task that a digest names is shared by all clients.
     blob = f"http://h/v2/x/blobs/sha256:{'a' * 64}"
     of_digest = registration(blob, f"{blob}?sig=x")
     of_digest.task_url = f"df:sha256:{'a' * 64}"
@@ -132,8 +132,8 @@ def test_a_signed_url_that_cannot_be_meant_is_refused_without_a_word_of_it() -> 
         assert "s3cret" not in str(error.value)
 
 
-def test_a_file_of_http_is_shared_by_those_who_have_its_url_signed(tmp_path: Path) -> None:
-    """With whatever query; not with those who ask for its own URL, and an unverified https server's copy is for those who verify none."""
+def test_clients_that_sign_for_the_same_http_url_share_a_task(tmp_path: Path) -> None:
+    """The signed query does not matter. Unsigned requests have another task, and so have clients that do not verify an https server."""
     credentials, url = Credentials(str(tmp_path)), "http://h/xorbs/k"
 
     def tasks(query: str, sign: str = "", **more: Any) -> list[str]:
@@ -146,7 +146,7 @@ def test_a_file_of_http_is_shared_by_those_who_have_its_url_signed(tmp_path: Pat
     assert one == tasks("Signature=a", insecure=True)[0]
 
 
-def test_a_signature_for_one_range_is_shown_with_that_range(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signature_for_one_range_is_verified_with_that_range(monkeypatch: pytest.MonkeyPatch) -> None:
     with store() as base:
 
         def show(path: str) -> None:
@@ -158,7 +158,7 @@ def test_a_signature_for_one_range_is_shown_with_that_range(monkeypatch: pytest.
 
             asyncio.run(run())
 
-        show("/206")  # a HEAD is refused, as by stores whose signature is for a GET
+        show("/206")  # HEAD is refused, as stores do whose signature is for GET
         assert (Store.heads[-1], Store.asked[-1]) == ("bytes=0-0", "bytes=0-0")
         for path, status in (("/403", 403), ("/404", 404)):
             with pytest.raises(OriginError) as error:

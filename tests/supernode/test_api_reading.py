@@ -1,4 +1,4 @@
-"""Which piece a leader names, when a follower wants to know whether the origin brings it more."""
+"""The piece that a leader names for a follower's probe of the origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GEOMETRY = Geometry((12 << 20) + 77)
 
 
 @pytest.mark.parametrize(("here", "piece"), [((), 2), ((3,), 2), ((2,), 1), ((1, 2), 0), ((0, 1, 2), -1), ((0, 1, 2, 3), -1)])
-def test_it_comes_late_and_is_never_the_last_one_of_the_file(here: tuple[int, ...], piece: int) -> None:
+def test_the_probed_piece_is_the_latest_missing_one_but_not_the_last_of_the_file(here: tuple[int, ...], piece: int) -> None:
     assert GEOMETRY.count == 4
     bits = Bitset(4)
     for n in here:

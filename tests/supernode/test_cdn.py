@@ -1,4 +1,4 @@
-"""Fetches that end while others of the same task begin."""
+"""Copies of the supernode: fetches that end while others of the same task begin, threads, and verification."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TASK = "ab" * 32
 
 
 def fetch_of(node: SupernodeState, count: int) -> Fetch:
-    """One of `count` pieces, begun as far as its head is known, without a thread."""
+    """A fetch of `count` pieces whose head is known, without a thread."""
     fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), node.cache, node.cdn._post_if_current, node.fetches, node.fetches.room)
     fetch.file = node.cache.create(TASK, Geometry(count << 22), fetch.description)
     node.cdn.fetches[TASK] = fetch
@@ -41,7 +41,7 @@ def fetch_of(node: SupernodeState, count: int) -> Fetch:
     return fetch
 
 
-def test_what_a_forgotten_fetch_tells_is_not_of_the_one_that_came_after(tmp_path: Path) -> None:
+def test_late_events_of_a_forgotten_fetch_do_not_affect_the_next_fetch(tmp_path: Path) -> None:
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         old = fetch_of(node, 3)
@@ -57,7 +57,7 @@ def test_what_a_forgotten_fetch_tells_is_not_of_the_one_that_came_after(tmp_path
     asyncio.run(play())
 
 
-def test_a_failure_that_is_not_told_yet_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_that_is_not_yet_posted_is_handled_before_the_next_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         old = fetch_of(node, 3)
@@ -66,7 +66,7 @@ def test_a_failure_that_is_not_told_yet_counts(tmp_path: Path, monkeypatch: pyte
         assert old.state == FAILED
 
         def start(task: str, wanted: FetchRequest, address: str) -> Fetch:
-            assert task not in node.swarm.tasks, "what the old copy had is not the new one's"
+            assert task not in node.swarm.tasks, "the new task starts without the old copy's pieces"
             return fetch_of(node, 3)
 
         monkeypatch.setattr(node.cdn, "start", start)
@@ -74,14 +74,14 @@ def test_a_failure_that_is_not_told_yet_counts(tmp_path: Path, monkeypatch: pyte
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert node.counts["cdn_failed"] == 1
-        assert TASK in node.swarm.tasks, "nor ends the old one's failure the new one"
+        assert TASK in node.swarm.tasks, "the old fetch's failure does not end the new task"
         fresh.cancel()
         node.close()
 
     asyncio.run(play())
 
 
-def test_whoever_waits_for_the_head_of_a_task_that_is_removed_is_told(tmp_path: Path) -> None:
+def test_a_request_waiting_for_the_head_of_a_removed_task_fails(tmp_path: Path) -> None:
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         fetch = fetch_of(node, 3)
@@ -99,7 +99,7 @@ def test_whoever_waits_for_the_head_of_a_task_that_is_removed_is_told(tmp_path: 
     asyncio.run(play())
 
 
-def test_a_copy_that_lacks_pieces_is_not_complete_whatever_is_said_of_it(tmp_path: Path) -> None:
+def test_a_copy_that_lacks_pieces_loads_as_incomplete_despite_its_description(tmp_path: Path) -> None:
     cache = Cache(str(tmp_path))
     file = cache.create(TASK, Geometry(5), Description(url="u", generation="g", complete=True, verified=""))
     loaded = cache.load(TASK)
@@ -112,14 +112,14 @@ def test_a_copy_that_lacks_pieces_is_not_complete_whatever_is_said_of_it(tmp_pat
 
 
 @pytest.mark.parametrize(("kept", "asked"), [("insecure", ""), ("", "insecure"), ("ca:1", "ca:2"), (None, ""), (None, "insecure")])
-def test_a_copy_whose_origin_was_verified_otherwise_is_not_used(tmp_path: Path, kept: str | None, asked: str) -> None:
+def test_a_copy_whose_origin_was_verified_differently_is_not_used(tmp_path: Path, kept: str | None, asked: str) -> None:
     cache = Cache(str(tmp_path))
     cache.create(TASK, Geometry(5), Description(url="u", generation="g", verified=kept)).write(0, b"12345", b"d" * 16)
     assert cache.load(TASK, asked) is None
     assert kept is None or cache.load(TASK, kept) is not None
 
 
-def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_client_cannot_occupy_all_fetch_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, posted, go = queue.Queue[str](), queue.Queue[str](), {name: threading.Event() for name in "abcdefg"}
 
     def slow(fetch: Fetch) -> None:
@@ -141,7 +141,7 @@ def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypat
     go["f"].set()
     for _ in range(2):
         posted.get(timeout=60)
-    assert begun.empty(), "what another gives back is not its"
+    assert begun.empty(), "a thread that another client returns is not its"
     fetching.start("g", FetchRequest("http://127.0.0.1:1/f"), "10.0.0.1")
     assert begun.get(timeout=60) == "g"
     for each in go.values():
@@ -154,7 +154,7 @@ def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypat
     fetching.close()
 
 
-def test_one_client_keeps_some_threads_for_md5s_free_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_client_cannot_occupy_all_md5_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, posted, go = queue.Queue[str](), queue.Queue[Any](), threading.Event()
 
     def slow(fetch: Fetch) -> None:
@@ -177,11 +177,11 @@ def test_one_client_keeps_some_threads_for_md5s_free_for_others(tmp_path: Path, 
         event, *given = posted.get(timeout=60)
         event(*given)
     assert begun.get(timeout=60) == "e"
-    assert begun.empty(), "the other was forgotten"
+    assert begun.empty(), "the other fetch was forgotten"
     following.close()
 
 
-def test_a_fetch_that_is_forgotten_before_its_turn_is_kept_by_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fetch_forgotten_while_queued_is_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go, begun, posted = threading.Event(), queue.Queue[str](), queue.Queue[Any]()
 
     def slow(fetch: Fetch) -> None:
@@ -208,7 +208,7 @@ def test_a_fetch_that_is_forgotten_before_its_turn_is_kept_by_nobody(tmp_path: P
     fetching.close()
 
 
-def test_md5s_of_a_copy_are_computed_once_however_many_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_md5s_of_a_copy_are_computed_once_for_all_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         fetch = fetch_of(node, 1)
@@ -233,7 +233,7 @@ def test_md5s_of_a_copy_are_computed_once_however_many_ask(tmp_path: Path, monke
     asyncio.run(play())
 
 
-def test_a_task_that_failed_counts_as_what_is_wanted_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_task_is_charged_to_the_client_of_the_latest_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
 
@@ -256,7 +256,7 @@ def test_a_task_that_failed_counts_as_what_is_wanted_now(tmp_path: Path, monkeyp
     asyncio.run(play())
 
 
-def test_a_copy_at_rest_has_nothing_open_and_takes_nothing_from_one_that_came_after(tmp_path: Path) -> None:
+def test_a_released_copy_has_no_open_files_and_does_not_read_its_successor(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     cache = Cache(str(tmp_path))
     geometry, buffer = Geometry(5), memoryview(bytearray(5))
@@ -268,16 +268,16 @@ def test_a_copy_at_rest_has_nothing_open_and_takes_nothing_from_one_that_came_af
     old.release()
     new = cache.create(TASK, geometry, Description(url="u", generation="h", verified=""))
     new.write(0, b"abcde", xxhash.xxh3_128_digest(b"abcde"))
-    assert not old.verify(0, buffer), "it is gone"
-    assert list(new.record.available) == [0], "and its record too"
+    assert not old.verify(0, buffer), "the old copy was replaced"
+    assert list(new.record.available) == [0], "the old record does not count for the new copy"
     loaded = cache.load(TASK)
     assert loaded is not None
-    assert not loaded[0].available.count(), "nothing counts before it is compared"
+    assert not loaded[0].available.count(), "pieces do not count before they are verified"
     assert loaded[0].verify(0, buffer)
     assert bytes(buffer) == b"abcde"
 
 
-def test_a_copy_is_wrong_where_its_bytes_or_its_digest_changed(tmp_path: Path) -> None:
+def test_pieces_with_changed_bytes_or_digests_fail_verification(tmp_path: Path) -> None:
     cache = Cache(str(tmp_path))
     buffer = memoryview(bytearray(4 << 20))
     file = cache.create(TASK, Geometry(3 * ((4 << 20) - 5)), Description(url="u", generation="g"))
@@ -293,7 +293,7 @@ def test_a_copy_is_wrong_where_its_bytes_or_its_digest_changed(tmp_path: Path) -
     assert os.path.getsize(file.path) == file.geometry.length
 
 
-def test_who_expects_another_length_ends_before_the_task_has_one(tmp_path: Path) -> None:
+def test_downloads_that_expect_another_length_end_before_the_task_has_a_length(tmp_path: Path) -> None:
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), loop := asyncio.get_running_loop())
         fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), node.cache, node.cdn._post_if_current, node.fetches, node.fetches.room)
@@ -310,7 +310,7 @@ def test_who_expects_another_length_ends_before_the_task_has_one(tmp_path: Path)
         clock = iter(range(1 << 20))
         node.registry._work._loop = SimpleNamespace(time=lambda: next(clock) * SLICE / 100, call_soon=loop.call_soon)  # type: ignore[assignment]
         node.fetches.fetch_ended(fetch)
-        assert node.swarm.tasks[TASK].count == -1, "the loop has other work between"
+        assert node.swarm.tasks[TASK].count == -1, "other callbacks of the loop run in between"
         assert len(node.members) > 2900
         while len(node.swarm.tasks[TASK].downloads) > 1000:
             assert node.swarm.tasks[TASK].count == -1

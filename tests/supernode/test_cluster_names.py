@@ -1,4 +1,4 @@
-"""Names of tasks that all supernodes of a cluster give alike, while the ids of private files are each one's own."""
+"""Names of tasks that are equal on all supernodes of a cluster, while ids of private files differ per supernode."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WANTED = [
 ]  # fmt: skip
 
 
-def test_names_differ_where_ids_do_and_are_alike_at_all_supernodes(tmp_path: Path) -> None:
+def test_names_differ_where_ids_differ_and_are_equal_on_all_supernodes(tmp_path: Path) -> None:
     homes = [tmp_path / "one", tmp_path / "two"]
     for home in homes:
         home.mkdir()
@@ -44,10 +44,10 @@ def test_names_differ_where_ids_do_and_are_alike_at_all_supernodes(tmp_path: Pat
     columns = [*zip(*found, strict=True)]
     assert {len(set(column)) for column in columns} == {len(found)}, "as many names as tasks"
     assert set(columns[0]).isdisjoint((*columns[1], *columns[2])), "no name is an id"
-    assert found[4][1] != found[4][2], "a private id is one supernode's"
+    assert found[4][1] != found[4][2], "a private id differs per supernode"
 
 
-def test_a_shared_private_file_and_a_variant_have_names_of_their_own(tmp_path: Path) -> None:
+def test_shared_private_files_and_variants_have_separate_names(tmp_path: Path) -> None:
     names, ids = ClusterNames(KEY, SharedResources(Roots(())).may_sign), Credentials(str(tmp_path))
 
     def both(version: str, *headers: tuple[str, str]) -> tuple[Any, ...]:
@@ -62,8 +62,8 @@ def test_a_shared_private_file_and_a_variant_have_names_of_their_own(tmp_path: P
     assert len(variants) == 3
 
 
-def test_what_a_supernode_signs_itself_has_a_name_of_its_own() -> None:
-    """Whoever may not sign it reads it by itself, or takes it from another one that may not."""
+def test_files_that_a_supernode_signs_for_have_a_separate_name() -> None:
+    """A supernode that may not sign for a file reads it unsigned, or follows another one that may not."""
 
     def named(url: str, *signs: str) -> str:
         [name] = ClusterNames(KEY, SharedResources.parse((), signs).may_sign).tasks(FetchRequest(url), url, "")

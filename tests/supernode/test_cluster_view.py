@@ -1,4 +1,4 @@
-"""The laws of who leads a task, on a virtual clock: supernodes that stop, come back and lose answers, and a Redis that may vanish."""
+"""Leadership of tasks, on a virtual clock: supernodes that stop, restart and lose responses, and a Redis that may be unreachable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TASKS = "ab"
 
 
 class Model:
-    """What the scripts of `redis_facts` do."""
+    """Model of the scripts of `redis_facts`."""
 
     def __init__(self) -> None:
         self.members: dict[str, float] = {}
@@ -44,7 +44,7 @@ class World:
         self.nodes = {id: ClusterView() for id in "xyz"}
 
     def ask(self, id: str, task: str, before: float, after: float, lost: bool) -> None:
-        """As `membership.Cluster.leader`; task: "" for a beat."""
+        """As `membership.Cluster.leader`; task: "" for a heartbeat."""
         node, began = self.nodes[id], self.now
         if (task and node.leads(task, began)) or not node.may_request(began):
             return
@@ -79,7 +79,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=40))
-def test_no_two_supernodes_lead_a_task_and_a_lost_one_is_succeeded(steps: list[Any]) -> None:
+def test_at_most_one_supernode_leads_a_task_and_a_lost_leader_is_replaced(steps: list[Any]) -> None:
     world = World()
     for kind, *given_ in steps:
         if kind == "ask":
@@ -89,17 +89,17 @@ def test_no_two_supernodes_lead_a_task_and_a_lost_one_is_succeeded(steps: list[A
         elif kind == "release":
             world.release(*given_)
         else:
-            world.nodes[given_[0]] = ClusterView()  # a new process, whose id is another one in truth: this is the harder case
+            world.nodes[given_[0]] = ClusterView()  # a new process; it really has another id: the same id is the harder case
         for task in TASKS:
             assert len(world.leaders(task)) <= 1
-    # All but one are gone: it leads as soon as it asks, TTL seconds later.
+    # Only x remains: TTL seconds later its next request makes it the leader.
     world.now += TTL + cluster_view.MAX_BACKOFF
     for task in TASKS:
         world.ask("x", task, 0.0, 0.0, False)
         assert world.leaders(task) == ["x"]
 
 
-def test_without_redis_the_last_answer_counts_and_it_is_left_alone_for_a_while() -> None:
+def test_without_redis_the_last_response_counts_and_requests_back_off() -> None:
     node = ClusterView()
     assert (node.last_leader("a"), node.leads("a", 0.0), node.may_request(0.0)) == (None, False, True)
     node.refused("a", ClusterMember("y", "h:1"), 1.0)
@@ -118,7 +118,7 @@ def test_without_redis_the_last_answer_counts_and_it_is_left_alone_for_a_while()
     assert (node.reached, node.may_request(now), sorted(node.members)) == (True, True, ["x", "y"])
 
 
-def test_what_was_granted_before_it_fell_silent_counts_no_more() -> None:
+def test_grants_from_before_a_silence_longer_than_ttl_expire() -> None:
     node = ClusterView()
     node.granted("a", 0.0)
     node.heartbeat_acked([], TTL - 1)
@@ -135,8 +135,8 @@ NAMES = st.sets(st.sampled_from("vwxyz"))
 
 
 @given(st.lists(NAMES, min_size=5, max_size=5), st.sampled_from(TASKS), NAMES)
-def test_without_redis_members_follow_those_before_them_alone(known: list[set[str]], task: str, gone: set[str]) -> None:
-    """Whatever each of them knows of the others: so there is no circle of members who wait for each other, and the first one reads."""
+def test_without_redis_members_follow_earlier_members_only_and_form_no_cycle(known: list[set[str]], task: str, gone: set[str]) -> None:
+    """This holds for any set of members that each of them knows: no members wait for each other in a cycle, and the first one reads."""
     after: dict[str, str] = {}
     for own, others in zip("vwxyz", known, strict=False):
         node = ClusterView()
@@ -154,7 +154,7 @@ def test_without_redis_members_follow_those_before_them_alone(known: list[set[st
             passed.add(own)
 
 
-def test_all_members_who_know_each_other_follow_one_of_them() -> None:
+def test_members_that_know_each_other_follow_the_same_member() -> None:
     led = set()
     for own in "vwxyz":
         node = ClusterView()
@@ -164,10 +164,10 @@ def test_all_members_who_know_each_other_follow_one_of_them() -> None:
     node = ClusterView()
     node.heartbeat_acked([ClusterMember("v", "v")], 0.0)
     node.granted("a", 0.0)
-    assert node.fallback_leader("a", ClusterMember("y", "y"), ()) is None, "who was told to lead goes on"
+    assert node.fallback_leader("a", ClusterMember("y", "y"), ()) is None, "a member with a granted lead keeps leading"
 
 
-def test_memory_is_bounded(monkeypatch: Any) -> None:
+def test_remembered_grants_and_leaders_are_bounded(monkeypatch: Any) -> None:
     monkeypatch.setattr(cluster_view, "MAX_LEADERS", 10)
     node = ClusterView()
     for n in range(100):
@@ -177,7 +177,7 @@ def test_memory_is_bounded(monkeypatch: Any) -> None:
     assert len(node._leaders) <= 10
 
 
-def test_whoever_hears_that_another_one_took_a_task_leads_it_no_more() -> None:
+def test_a_member_notified_of_another_leader_stops_leading() -> None:
     node, other = ClusterView(), ClusterMember("y", "y:1")
     node.granted("a", 100.0)
     node.granted("b", 100.0)

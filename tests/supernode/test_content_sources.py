@@ -1,4 +1,4 @@
-"""Places that have sent something else than the content that is named."""
+"""URLs that sent content with another digest than requested."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEX = "ab" * 32
 LIAR, HONEST = (FetchRequest(f"https://{host}/v2/a/blobs/sha256:{HEX}", content=HEX) for host in ("liar", "honest"))
 
 
-def test_the_place_pays_and_the_next_one_is_asked() -> None:
+def test_a_url_with_wrong_content_is_blocked_and_the_next_one_is_chosen() -> None:
     known = ContentSources()
     known.note("t", LIAR, "a")
     assert known.choose("t", LIAR, "a", 0.0) is LIAR
@@ -28,7 +28,7 @@ def test_the_place_pays_and_the_next_one_is_asked() -> None:
     assert known.choose("t", LIAR, "a", 10.0 + BLOCKED) is LIAR
 
 
-def test_a_client_that_names_wrong_places_is_not_believed() -> None:
+def test_urls_of_a_client_that_named_too_many_wrong_ones_are_refused() -> None:
     known = ContentSources()
     lies = [FetchRequest(f"https://liar/{n}/sha256:{HEX}", content=HEX) for n in range(20)]
     for lie in lies:
@@ -38,13 +38,13 @@ def test_a_client_that_names_wrong_places_is_not_believed() -> None:
         known.report_wrong_digest("t", lies[n].url, "a", 1.0)
     with pytest.raises(OriginError):
         known.choose("t", lies[-1], "a", 2.0)
-    # Nor what it named before, for others.
+    # Its earlier URLs are refused for other clients too.
     with pytest.raises(OriginError):
         known.choose("t", lies[0], "b", 2.0)
     assert known.choose("t", HONEST, "b", 2.0) is HONEST
 
 
-def test_credentials_are_used_in_their_owners_name_only() -> None:
+def test_a_url_with_credentials_is_chosen_only_for_its_own_client() -> None:
     known = ContentSources()
     private = FetchRequest(HONEST.url, (("Authorization", "Bearer a"),), content=HEX)
     known.note("t", private, "b")
@@ -54,7 +54,7 @@ def test_credentials_are_used_in_their_owners_name_only() -> None:
     assert known.choose("t", private, "b", 1.0) is private
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_remembered_tasks_urls_and_clients_are_bounded() -> None:
     known = ContentSources()
     for n in range(20_000):
         known.report_wrong_digest(f"t{n}", LIAR.url, "a", 0.0)

@@ -1,4 +1,4 @@
-"""A task for each set of credentials."""
+"""Tasks are separated by credentials, verification and versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dfengine.task import task_id
 TASK = "ab" * 32
 
 
-def test_no_two_sets_share_a_task(tmp_path: Path) -> None:
+def test_different_sets_of_credentials_have_different_tasks(tmp_path: Path) -> None:
     apart = Credentials(str(tmp_path)).private_task
     sets = [
         [("Authorization", "a")], [("Authorization", "b")], [("Cookie", "a")], [("X-Auth-Token", "a")],
@@ -31,14 +31,14 @@ def test_no_two_sets_share_a_task(tmp_path: Path) -> None:
     assert all(len(task) == 64 and set(task) <= set("0123456789abcdef") for task in ids)
 
 
-def test_the_same_credentials_share_and_no_credentials_keep_the_rule_of_1x(tmp_path: Path) -> None:
+def test_equal_credentials_share_a_task_and_none_keep_the_id_of_1x(tmp_path: Path) -> None:
     apart = Credentials(str(tmp_path)).private_task
     same = [("cookie", "c"), ("User-Agent", "x"), ("AUTHORIZATION", "a")]
     assert apart(TASK, [("Authorization", "a"), ("Cookie", "c")]) == apart(TASK, same)
     assert apart(TASK, [("User-Agent", "x"), ("Range", "bytes=0-1")]) == apart(TASK, []) == TASK
 
 
-def test_a_variant_is_of_the_task_and_of_what_was_said(tmp_path: Path) -> None:
+def test_the_id_of_a_variant_depends_on_the_task_and_the_varying_headers(tmp_path: Path) -> None:
     variant = Credentials(str(tmp_path)).variant
     said = [[], [("Accept", "a")], [("Accept", "b")], [("Accept", "a"), ("accept", "b")]]
     assert len({TASK, *(variant(task, headers, ["accept"]) for task in (TASK, "cd" * 32) for headers in said)}) == 9
@@ -50,18 +50,18 @@ CERTIFICATES = st.lists(st.sampled_from([*PEMS, b"".join(PEMS[:2]), b"# text\r\n
 
 
 def of(certificates: list[bytes]) -> set[bytes]:
-    """What they are, to the letter."""
+    """The set of certificates in these files, compared as text."""
     return {pem for pem in (*PEMS, b"none") if any(pem.strip() in given.replace(b"\r", b"") for given in certificates)}
 
 
 @given(st.booleans(), CERTIFICATES, st.booleans(), CERTIFICATES)
-def test_two_ways_to_verify_are_equal_by_their_certificates(one: bool, a: list[bytes], two: bool, b: list[bytes]) -> None:
+def test_verifications_are_equal_if_their_certificates_are_equal(one: bool, a: list[bytes], two: bool, b: list[bytes]) -> None:
     assert (verification(one, a) == verification(two, b)) == ((one, of(a)) == (two, of(b)))
     assert bool(verification(one, a)) == (one or bool(a))
 
 
-def test_nobody_is_given_what_was_verified_less_strictly(tmp_path: Path) -> None:
-    """Under https each way has a task of its own; under http everybody's is tried first, by the system's authorities."""
+def test_copies_that_were_verified_less_strictly_are_not_shared(tmp_path: Path) -> None:
+    """With https each verification has a separate task; with http the task of the default verification is tried first."""
     tasks = Credentials(str(tmp_path)).tasks
     ways = [FetchRequest("https://o/f"), *(FetchRequest("https://o/f", insecure=True, cacerts=pems) for pems in ((), (PEMS[0],))),
             *(FetchRequest("https://o/f", cacerts=(pem,)) for pem in PEMS)]
@@ -78,7 +78,7 @@ def test_nobody_is_given_what_was_verified_less_strictly(tmp_path: Path) -> None
         assert first[0] != second[0]
 
 
-def test_ids_outlive_a_restart_and_tell_nothing_elsewhere(tmp_path: Path) -> None:
+def test_private_ids_survive_a_restart_and_depend_on_a_secret_key(tmp_path: Path) -> None:
     headers = [("Authorization", "Basic cm9vdDpyb290")]
     first = Credentials(str(tmp_path)).private_task(TASK, headers)
     assert Credentials(str(tmp_path)).private_task(TASK, headers) == first
@@ -87,14 +87,14 @@ def test_ids_outlive_a_restart_and_tell_nothing_elsewhere(tmp_path: Path) -> Non
     assert Credentials(str(tmp_path)).private_task(TASK, headers) != first
 
 
-def test_tokens_are_in_no_text_about_them() -> None:
+def test_tokens_are_not_shown_in_representations_and_errors() -> None:
     assert "t0ken" not in repr(FetchRequest("http://a/f", (("Authorization", "t0ken"),)))
     with pytest.raises(BadValue) as error:
         parse_header("Authorization Bearer t0ken")
     assert "t0ken" not in str(error.value)
 
 
-def test_content_is_shared_by_all_who_need_no_credentials_and_else_per_registry(tmp_path: Path) -> None:
+def test_content_is_shared_without_credentials_by_all_and_with_them_per_registry(tmp_path: Path) -> None:
     credentials = Credentials(str(tmp_path))
     name, one, two = f"df:sha256:{TASK}", f"https://r.io/v2/a/blobs/sha256:{TASK}", f"http://other/v2/b/blobs/sha256:{TASK}"
 
@@ -109,7 +109,7 @@ def test_content_is_shared_by_all_who_need_no_credentials_and_else_per_registry(
                 task(one, ("Range", "bytes=0-1")), task_id(name), task(one, shared=f"df:sha256:{'0' * 64}")}) == 8
 
 
-def test_a_file_is_shared_by_those_whose_own_credentials_open_the_same_version(tmp_path: Path) -> None:
+def test_clients_whose_credentials_open_the_same_version_share_a_task(tmp_path: Path) -> None:
     credentials = Credentials(str(tmp_path))
 
     def task(*headers: tuple[str, str], version: str = '"1"\n10', url: str = "http://a/f", **more: Any) -> str:
@@ -117,7 +117,7 @@ def test_a_file_is_shared_by_those_whose_own_credentials_open_the_same_version(t
 
     token, other = ("Authorization", "Bearer a"), ("authorization", "Bearer b")
     assert task(token) == task(other) == task(("PRIVATE-TOKEN", "c"), token, ("User-Agent", "x")) != ""
-    # What may choose a file, and not only open it, belongs to the name.
+    # Headers that may select a file, and not only grant access, belong to the name.
     apart = [task(token, ("Host", "b")), task(token, ("Cookie", "who=a")), task(token, ("Cookie", "who=b")),
              task(token, ("X-Version", "2")),
              task(token, version='"2"\n10'), task(token, version='"1"\n11'), task(token, url="http://a/g"),
@@ -129,7 +129,7 @@ def test_a_file_is_shared_by_those_whose_own_credentials_open_the_same_version(t
         assert none == ""
 
 
-def test_content_may_be_split_by_credentials(tmp_path: Path) -> None:
+def test_content_can_be_separated_by_credentials(tmp_path: Path) -> None:
     credentials = Credentials(str(tmp_path))
     url = f"https://r.io/v2/a/blobs/sha256:{TASK}"
 

@@ -1,4 +1,4 @@
-"""The download port while a fetch goes on in another thread."""
+"""The download port while a fetch runs in another thread."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TASK = "cd" * 32
 SIZE = 4 << 20
 
 
-def test_a_length_that_becomes_known_between_two_looks_makes_no_wrong_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_length_learnt_while_a_response_is_made_gives_a_correct_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(str(tmp_path))
     fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None)  # type: ignore[arg-type]
     file = fetch.file = cache.create(TASK, Geometry(-1), Description(url="u", generation="g"))
     short = bytes(100)
 
     class Late:
-        """The bits, just before which the file ends in a short piece 0."""
+        """The bitset; before the first lookup the file ends with a short piece 0."""
 
         def __len__(self) -> int:
             return len(bits)
@@ -59,7 +59,7 @@ def ask(fetch: Fetch, **headers: str) -> Parts:
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, -1), (3, 999), (SIZE * AT_ONCE - 1, SIZE * AT_ONCE), (SIZE * AT_ONCE, SIZE * 500 + 2)])
-def test_a_large_range_is_cut_into_slices_while_it_is_sent(tmp_path: Path, start: int, end: int) -> None:
+def test_a_large_range_is_sent_in_batches(tmp_path: Path, start: int, end: int) -> None:
     cache = Cache(str(tmp_path))
     fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None)  # type: ignore[arg-type]
     geometry = Geometry(1000 * (SIZE - 5) + 7, SIZE)
@@ -75,7 +75,7 @@ def test_a_large_range_is_cut_into_slices_while_it_is_sent(tmp_path: Path, start
     assert parts == geometry.segments(start, end)
 
 
-def test_a_request_for_one_piece_is_told_when_its_answer_begins(tmp_path: Path) -> None:
+def test_a_request_for_one_piece_is_reported_when_its_response_starts(tmp_path: Path) -> None:
     cache = Cache(str(tmp_path))
     fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None)  # type: ignore[arg-type]
     file = fetch.file = cache.create(TASK, Geometry(2 * SIZE), Description(url="u", generation="g"))
@@ -94,4 +94,4 @@ def test_a_request_for_one_piece_is_told_when_its_answer_begins(tmp_path: Path) 
         return list(told)
 
     assert begin(file.geometry.range_text(1)) == [(TASK, 1, "127.0.0.9", int)]
-    assert begin(f"0-{2 * SIZE - 1}") == [], "more than a piece has no lease"
+    assert begin(f"0-{2 * SIZE - 1}") == [], "a range of more than one piece has no lease"

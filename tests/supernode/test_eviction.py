@@ -1,4 +1,4 @@
-"""Room on a disk: what leaves for whom. The disk is a number; a write finds no room when the number is too small."""
+"""Eviction of copies for disk space. The disk is a number of bytes; a write fails when it is too small."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dfengine.supernode.copies.eviction import DiskSpace
 
 
 class Disk:
-    """Copies by task: (order, last use, bytes); those that are being fetched have order 2. It is a Cache and a Usage."""
+    """Copies by task: (order, last use, bytes); a copy that is being fetched has order 2. It is a Cache and a Usage."""
 
     def __init__(self, size: int, **copies: tuple[int, float, int]) -> None:
         self.size = size
         self.tasks = dict(copies)
         self.gone: list[str] = []
         self.quota = False
-        """Writes are refused although there is room."""
+        """Whether writes are refused although space is free."""
 
     def free_bytes(self) -> int:
         return self.size - sum(size for *_, size in self.tasks.values())
@@ -53,7 +53,7 @@ class Disk:
 
 @pytest.fixture
 def room_of() -> Iterator[Callable[..., DiskSpace]]:
-    """A loop runs in a thread."""
+    """Make a Room whose event loop runs in a thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -63,7 +63,7 @@ def room_of() -> Iterator[Callable[..., DiskSpace]]:
     loop.close()
 
 
-def test_what_is_claimed_evicts_nothing(room_of: Callable[..., DiskSpace]) -> None:
+def test_checking_for_room_evicts_nothing(room_of: Callable[..., DiskSpace]) -> None:
     disk = Disk(100, a=(0, 1.0, 30), b=(0, 2.0, 30), c=(1, 0.0, 20), used=(2, 0.0, 10))
     room = room_of(disk)
     for length in (-1, 0, 10, 90):
@@ -74,7 +74,7 @@ def test_what_is_claimed_evicts_nothing(room_of: Callable[..., DiskSpace]) -> No
     assert disk.gone == []
 
 
-def test_a_write_evicts_what_it_needs_and_no_more(room_of: Callable[..., DiskSpace]) -> None:
+def test_a_write_evicts_only_as_many_copies_as_needed(room_of: Callable[..., DiskSpace]) -> None:
     disk = Disk(100, served=(1, 0.0, 20), late=(0, 3.0, 30), early=(0, 1.0, 30), used=(2, 0.0, 10))
     room = room_of(disk)
     assert room.write("new", lambda: disk.write("new", 10), 10) == 10
@@ -87,7 +87,7 @@ def test_a_write_evicts_what_it_needs_and_no_more(room_of: Callable[..., DiskSpa
 
 
 @pytest.mark.parametrize(("need", "rest"), [(60, 0), (5, 1000)])
-def test_nothing_leaves_where_all_would_be_too_little(room_of: Callable[..., DiskSpace], need: int, rest: int) -> None:
+def test_nothing_is_evicted_when_all_copies_would_not_be_enough(room_of: Callable[..., DiskSpace], need: int, rest: int) -> None:
     disk = Disk(50, a=(0, 1.0, 25), b=(0, 2.0, 25))
     room = room_of(disk)
     with pytest.raises(DiskFull):
@@ -95,14 +95,14 @@ def test_nothing_leaves_where_all_would_be_too_little(room_of: Callable[..., Dis
     assert disk.gone == []
 
 
-def test_a_quota_that_the_file_system_does_not_tell(room_of: Callable[..., DiskSpace]) -> None:
+def test_a_write_that_exceeds_a_hidden_quota_evicts_a_copy(room_of: Callable[..., DiskSpace]) -> None:
     disk = Disk(1000, a=(0, 1.0, 30), b=(0, 2.0, 30))
     disk.quota = True
     assert room_of(disk).write("new", lambda: disk.write("new", 10), 10) == 10
     assert disk.gone == ["a"]
 
 
-def test_below_the_low_mark_copies_leave_until_the_high_one(room_of: Callable[..., DiskSpace]) -> None:
+def test_copies_are_evicted_from_the_low_mark_up_to_the_high_mark(room_of: Callable[..., DiskSpace]) -> None:
     disk = Disk(100, a=(0, 1.0, 30), b=(0, 2.0, 30), c=(0, 3.0, 30))
     room = room_of(disk, 20, 60)
     room.keep_free()
@@ -111,7 +111,7 @@ def test_below_the_low_mark_copies_leave_until_the_high_one(room_of: Callable[..
     assert disk.gone == ["a", "b"]
 
 
-def test_the_largest_that_is_being_fetched_gives_way(room_of: Callable[..., DiskSpace]) -> None:
+def test_when_the_disk_is_full_the_largest_running_fetch_fails(room_of: Callable[..., DiskSpace]) -> None:
     disk = Disk(100, big=(2, 0.0, 90))
     room = room_of(disk)
     refused = threading.Event()
@@ -133,7 +133,7 @@ def test_the_largest_that_is_being_fetched_gives_way(room_of: Callable[..., Disk
         assert waits.result(20) == 20
 
 
-def test_a_disk_that_stays_full_is_told_once(room_of: Callable[..., DiskSpace], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_stays_full_is_reported_once(room_of: Callable[..., DiskSpace], monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, object, object]] = []
     monkeypatch.setattr(eviction, "PAUSE", 0.0)
     disk = Disk(100, used=(2, 0.0, 90))
@@ -142,17 +142,17 @@ def test_a_disk_that_stays_full_is_told_once(room_of: Callable[..., DiskSpace], 
         info=lambda kind, **fields: None, warning=lambda kind, **fields: told.append((kind, fields["needed"], fields["free"])))
     for _ in range(3):
         room.keep_free()
-    assert told == [("no_space", 30, 10)], "so much is to be freed"
+    assert told == [("no_space", 30, 10)], "bytes to be freed, and bytes that are free"
     disk.tasks["used"] = 2, 0.0, 70
     room.keep_free()
     disk.tasks["used"] = 2, 0.0, 95
     for _ in range(3):
         room.keep_free()
-    assert told == [("no_space", 30, 10), ("no_space", 35, 5)], "again when there had been room meanwhile"
+    assert told == [("no_space", 30, 10), ("no_space", 35, 5)], "reported again after space had been free"
 
 
-def test_a_process_that_ends_waits_for_no_room() -> None:
-    loop = asyncio.new_event_loop()  # nobody runs it
+def test_a_write_that_waits_for_room_fails_when_the_process_ends() -> None:
+    loop = asyncio.new_event_loop()  # no thread runs it
     disk = Disk(10, a=(0, 1.0, 10))
     room = DiskSpace(disk, disk, loop, 0, 0)  # type: ignore[arg-type]
     with ThreadPoolExecutor(1) as pool:

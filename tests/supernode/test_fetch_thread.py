@@ -1,4 +1,4 @@
-"""What the thread of a fetch leaves on the disk, and what the event loop sees of it meanwhile."""
+"""A fetch's thread: files that it leaves on disk, and the state that the event loop sees meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TASK = "ab" * 32
 
 
 def fetch_of(cache: Cache) -> Fetch:
-    """One whose events nobody handles."""
+    """A fetch whose events are not handled."""
     events: Any = SimpleNamespace(fetch_head=None, fetch_pieces=None, fetch_failed=None)
     return Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), cache, lambda *_: None, events, DiskSpace(cache, None, None, 0, 0))  # type: ignore[arg-type]
 
@@ -36,7 +36,7 @@ def begin(fetch: Fetch, etag: str) -> Copy:
     return fetch_thread._begin(fetch, body, None)[0]
 
 
-def test_a_stopped_fetch_leaves_the_copy_of_the_next_one_alone(tmp_path: Path) -> None:
+def test_a_stopped_fetch_does_not_change_the_copy_of_the_next_fetch(tmp_path: Path) -> None:
     cache = Cache(str(tmp_path))
     old, new = fetch_of(cache), fetch_of(cache)
     old.file = begin(old, '"old"')
@@ -55,7 +55,7 @@ def test_a_stopped_fetch_leaves_the_copy_of_the_next_one_alone(tmp_path: Path) -
     assert loaded[0].verify(0, memoryview(bytearray(5)))
 
 
-def test_a_copy_that_is_just_being_created_is_replaced_by_the_next_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_being_created_by_a_stopped_fetch_is_replaced_by_the_next_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(str(tmp_path))
     old, new = fetch_of(cache), fetch_of(cache)
     inside, go = threading.Event(), threading.Event()
@@ -92,7 +92,7 @@ def test_a_copy_whose_record_and_description_differ_in_generation_is_removed(tmp
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_the_loop_finds_the_file_until_it_has_heard_of_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_sees_the_old_file_until_it_is_notified_of_the_renewal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(str(tmp_path))
     posted = queue.Queue[Any]()
     fetch = fetch_of(cache)
@@ -114,7 +114,7 @@ def test_the_loop_finds_the_file_until_it_has_heard_of_the_next_one(tmp_path: Pa
     thread.join(60)
 
 
-def test_a_fetch_that_is_forgotten_does_not_wait_for_the_loop(tmp_path: Path) -> None:
+def test_a_stopped_fetch_does_not_wait_for_the_loop(tmp_path: Path) -> None:
     fetch = fetch_of(Cache(str(tmp_path)))
     fetch.events = SimpleNamespace(fetch_renewed=None)
     fetch.file = fetch.cache.create(TASK, Geometry(5), fetch.description)
@@ -123,7 +123,7 @@ def test_a_fetch_that_is_forgotten_does_not_wait_for_the_loop(tmp_path: Path) ->
         fetch_thread._renew(fetch)
 
 
-def test_a_copy_that_was_compared_stays_where_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_room_is_made_for_the_description_of_a_copy_that_was_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch = fetch_of(Cache(str(tmp_path)))
     description = fetch.description
     fetch.file = file = fetch.cache.create(TASK, Geometry(5), description)

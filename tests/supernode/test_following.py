@@ -1,4 +1,4 @@
-"""A supernode that takes a task from the one that leads it, and what a leader may say or do instead of giving it."""
+"""A supernode that follows a task's leader, and leaders that fail, lie or are slow."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ GEOMETRY = Geometry(LENGTH)
 
 
 class Leader:
-    """Answers as the supernode that leads the task. registered, pulled, piece: change an answer before it is sent."""
+    """Responds as the leader of the task. registered, pulled, piece: change a response before it is sent."""
 
     def __init__(self, cache: Cache) -> None:
         self.asked: list[tuple[str, Any]] = []
@@ -82,7 +82,7 @@ class Leader:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # it hung up
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # the client closed the connection
         self.port = self._server.server_address[1]
         self.address = f"127.0.0.1:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -114,7 +114,7 @@ class Leader:
 
 
 class Cluster:
-    """Says each of these addresses once, the last one on. fallback_leaders: the members in the task's order, before this one."""
+    """Returns each of these leaders once, then always the last. fallback_leaders: the members before this one in the task's order."""
 
     def __init__(self, *leaders: str | None, fallback_leaders: tuple[str, ...] = (), separate_key: bool = True) -> None:
         self.separate_key = separate_key
@@ -160,7 +160,7 @@ def leader(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leader]:
 
 @pytest.fixture
 def impatient(leader: Leader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests in which nothing comes, so that no deadline is too short for a busy machine."""
+    """Short deadlines for tests in which nothing is received; other tests have long ones for a busy machine."""
     for name, seconds in (("PATIENCE", 0.6), ("FALLBACK_PATIENCE", 0.4)):
         monkeypatch.setattr(following, name, seconds)
 
@@ -173,25 +173,25 @@ def fetch_of(cache: Cache, *leaders: str | None, fallback_leaders: tuple[str, ..
                  cluster=Cluster(*leaders, fallback_leaders=fallback_leaders))  # fmt: skip
 
 
-def test_all_of_it_comes_and_the_origins_version_with_it(cache: Cache, leader: Leader) -> None:
+def test_a_follower_receives_the_whole_file_and_the_origins_version(cache: Cache, leader: Leader) -> None:
     fetch = fetch_of(cache, leader.address)
     assert following.follow(fetch, None) == COMPLETE
     assert fetch.file is not None
     assert Path(fetch.file.path).read_bytes() == CONTENT
     assert (fetch.description.generation, fetch.leader) == ("g1", leader.address)
     assert fetch.description.version(LENGTH) == Version('"e1"', "", LENGTH)
-    assert leader.given == set(range(GEOMETRY.count)), "the leader knows what it needs not send"
+    assert leader.given == set(range(GEOMETRY.count)), "the leader is notified of all received pieces"
     registration = leader.asked[0][1]
     assert (registration["follows"], registration["pattern"], registration["rawurl"]) == (True, "cdn", URL)
 
 
-def test_whoever_leads_by_himself_asks_nobody(cache: Cache, leader: Leader) -> None:
+def test_a_supernode_that_leads_sends_no_requests(cache: Cache, leader: Leader) -> None:
     assert following.follow(fetch_of(cache, None), None) == ORIGIN
     assert not leader.asked
 
 
-def test_what_came_before_the_leader_was_lost_is_kept_and_told_to_the_next(cache: Cache, leader: Leader) -> None:
-    """Also from a copy on the disk that an earlier process left."""
+def test_pieces_received_before_the_leader_was_lost_are_kept_and_reported_to_the_next(cache: Cache, leader: Leader) -> None:
+    """This includes a copy on disk that an earlier process left."""
     lost = threading.Event()
 
     def pulled(answer: wire.Pulled) -> Any:
@@ -216,7 +216,7 @@ def test_what_came_before_the_leader_was_lost_is_kept_and_told_to_the_next(cache
     assert [[0, 1]] in [message.get("held") for message in messages]
 
 
-def test_a_leader_with_another_version_ends_what_is_here(cache: Cache, leader: Leader) -> None:
+def test_a_leader_with_another_version_ends_the_copy_as_changed(cache: Cache, leader: Leader) -> None:
     versions = iter(["g1", "g2"])
 
     def registered(answer: Any) -> Any:
@@ -244,11 +244,11 @@ def changed(**data: Any) -> Any:
         lambda answer: b"", lambda answer: b"[]", lambda answer: b"\xff" * 100, lambda answer: {"code": wire.NEED_AUTH},
     ],
 )  # fmt: skip
-def test_a_leader_that_gives_no_such_task_costs_time_alone(cache: Cache, leader: Leader, registered: Any) -> None:
+def test_a_leader_with_an_invalid_registration_response_is_given_up(cache: Cache, leader: Leader, registered: Any) -> None:
     leader.registered = registered
     cache.max_length = 1 << 40
     fetch = fetch_of(cache, leader.address)
-    with suppress(StorageError):  # no file of that length, whoever has it
+    with suppress(StorageError):  # a file of that length cannot be created
         assert following.follow(fetch, None) == ORIGIN
     assert fetch.file is None
 
@@ -267,7 +267,7 @@ def test_a_leader_that_gives_no_such_task_costs_time_alone(cache: Cache, leader:
         lambda answer: wire.Pulled(wire.CONTINUE, [wire.Offer(0, "00", (wire.Source("c", "127.0.0.1", 15001, "/peer/file/x"),))]),
     ],
 )  # fmt: skip
-def test_a_leader_that_brings_nothing_is_left(cache: Cache, leader: Leader, pulled: Any) -> None:
+def test_a_leader_that_provides_no_pieces_is_given_up(cache: Cache, leader: Leader, pulled: Any) -> None:
     leader.pulled = pulled
     fetch = fetch_of(cache, leader.address)
     assert following.follow(fetch, None) == ORIGIN
@@ -281,7 +281,7 @@ def test_a_leader_that_brings_nothing_is_left(cache: Cache, leader: Leader, pull
         lambda framed: framed[:9] + bytes([framed[9] ^ 1]) + framed[10:],
     ],
 )  # fmt: skip
-def test_bytes_that_are_not_what_was_named_are_not_taken_and_told(cache: Cache, leader: Leader, piece: Any) -> None:
+def test_pieces_with_wrong_bytes_are_discarded_and_reported_as_failed(cache: Cache, leader: Leader, piece: Any) -> None:
     leader.piece = piece
     fetch = fetch_of(cache, leader.address)
     assert following.follow(fetch, None) == ORIGIN
@@ -297,8 +297,8 @@ HOSTILE: tuple[Any, ...] = (
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_whatever_a_leader_says_no_wrong_byte_is_taken(cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """Any fields of its answers are something else, now and then; the digests that it names are right, or none."""
+def test_no_wrong_bytes_are_stored_from_random_responses(cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Any field of its responses may be replaced at random; a digest that it names is correct or absent."""
     monkeypatch.setattr(following, "PATIENCE", 0.3)
     dice = random.Random(seed)
 
@@ -325,7 +325,7 @@ def test_whatever_a_leader_says_no_wrong_byte_is_taken(cache: Cache, leader: Lea
     try:
         assert following.follow(fetch, None) in (COMPLETE, ORIGIN, CHANGED)
     except StorageError:
-        assert fetch.file is None, "no file of that length, whoever has it"
+        assert fetch.file is None, "a file of that length cannot be created"
     if fetch.file is not None:
         data = Path(fetch.file.path).read_bytes()
         for n in fetch.file.available:
@@ -333,15 +333,15 @@ def test_whatever_a_leader_says_no_wrong_byte_is_taken(cache: Cache, leader: Lea
             assert data[start : start + length] == leader.content(n)
 
 
-def test_a_leader_that_is_not_there_is_left_soon(cache: Cache, leader: Leader) -> None:
+def test_a_leader_that_refuses_connections_is_given_up_soon(cache: Cache, leader: Leader) -> None:
     leader.close()
     assert following.follow(fetch_of(cache, leader.address), None) == ORIGIN
 
 
-def test_a_leader_that_was_there_for_long_is_given_the_time_of_one_that_starts_again(
+def test_the_time_to_restart_counts_from_the_leaders_last_response(
     cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counted from its last answer, not from when the task was taken from it."""
+    """It does not count from the start of following."""
     monkeypatch.setattr(following, "PATIENCE", 60.0)
     begun, broken = time.monotonic(), 0
 
@@ -357,18 +357,18 @@ def test_a_leader_that_was_there_for_long_is_given_the_time_of_one_that_starts_a
     assert broken > 1
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["leader lost", "nobody can tell"])
-def test_another_member_leads_when_the_leader_is_lost_or_nobody_can_tell(cache: Cache, leader: Leader, known: bool) -> None:
-    """The first of the members that is there, whatever Redis says of one that is not."""
+@pytest.mark.parametrize("known", [True, False], ids=["leader lost", "leader unknown"])
+def test_a_fallback_leader_is_followed_when_the_leader_is_lost_or_unknown(cache: Cache, leader: Leader, known: bool) -> None:
+    """It is the first member that can be reached, even if Redis names another."""
     fetch = fetch_of(cache, "127.0.0.1:1" if known else None, fallback_leaders=("127.0.0.1:1", "127.0.0.1:2", leader.address))
     assert following.follow(fetch, None) == COMPLETE
     assert fetch.leader == leader.address
 
 
-def test_a_leader_that_says_nothing_any_more_is_left_for_another(
+def test_a_leader_that_stops_responding_is_left_for_a_fallback_leader(
     cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its host acknowledges what is sent, as that of a process that was stopped."""
+    """Its host still acknowledges packets, as with a stopped process."""
     monkeypatch.setattr(leader_pulls, "ANSWER", 0.2)
     go, other = threading.Event(), Leader(cache)
     leader.pulled = lambda answer: (go.wait(60), b"")[1]
@@ -380,13 +380,13 @@ def test_a_leader_that_says_nothing_any_more_is_left_for_another(
 
 
 @pytest.mark.parametrize("said", [{"code": 500, "msg": "no"}, {"code": wire.WAIT}, b""])
-def test_a_member_that_does_not_lead_is_passed_over(cache: Cache, leader: Leader, said: Any) -> None:
+def test_a_fallback_leader_that_refuses_to_lead_is_skipped(cache: Cache, leader: Leader, said: Any) -> None:
     leader.registered = lambda answer: said
     assert following.follow(fetch_of(cache, None, fallback_leaders=(leader.address,)), None) == ORIGIN
     assert leader.asked
 
 
-def test_pieces_are_read_beside_each_other(cache: Cache, leader: Leader) -> None:
+def test_pieces_are_read_concurrently(cache: Cache, leader: Leader) -> None:
     both, asked = threading.Barrier(piece_connections.FEW), itertools.count()
 
     def piece(framed: bytes) -> bytes:
@@ -398,8 +398,8 @@ def test_pieces_are_read_beside_each_other(cache: Cache, leader: Leader) -> None
     assert following.follow(fetch_of(cache, leader.address), None) == COMPLETE
 
 
-def test_a_pull_waits_beside_a_piece_that_is_under_way_until_that_is_reported(cache: Cache, leader: Leader) -> None:
-    """Whoever has room for a piece stands in the leader's queue, and what is over meanwhile is told at once."""
+def test_a_pull_is_parked_while_a_piece_is_received_and_ends_with_its_report(cache: Cache, leader: Leader) -> None:
+    """A follower with room for a piece waits in the leader's queue, and reports a piece that ends meanwhile at once."""
     waits, reported, give, numbers = threading.Event(), threading.Event(), leader._pull, itertools.count()
     found: list[Any] = []
 
@@ -429,7 +429,7 @@ def test_a_pull_waits_beside_a_piece_that_is_under_way_until_that_is_reported(ca
     assert Path(fetch.file.path).read_bytes() == CONTENT
 
 
-def test_no_thread_is_left_when_the_leader_is_lost_beside_a_piece(cache: Cache, leader: Leader) -> None:
+def test_no_thread_remains_when_the_leader_is_lost_during_a_piece(cache: Cache, leader: Leader) -> None:
     asked, go = threading.Event(), threading.Event()
 
     def piece(framed: bytes) -> bytes:
@@ -446,7 +446,7 @@ def test_no_thread_is_left_when_the_leader_is_lost_beside_a_piece(cache: Cache, 
     go.set()
 
 
-def test_a_fetch_that_is_stopped_leaves_its_leader(cache: Cache, leader: Leader) -> None:
+def test_a_stopped_fetch_stops_following(cache: Cache, leader: Leader) -> None:
     leader.pulled = lambda answer: wire.Pulled(wire.WAIT)
     fetch = fetch_of(cache, leader.address)
     threading.Timer(0.1, fetch.stop).start()
@@ -458,7 +458,7 @@ def test_a_fetch_that_is_stopped_leaves_its_leader(cache: Cache, leader: Leader)
 
 @pytest.fixture
 def origin() -> Iterator[Any]:
-    """Answers ranges of the file; asked: their headers. tag: its version."""
+    """Serves ranges of the file. asked: the requests' Range headers. tag: the file's ETag."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -494,11 +494,11 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def first_alone(leader: Leader) -> Any:
-    """The leader brings one piece, and no other one."""
+    """The leader offers one piece and no more."""
     return lambda answer: wire.Pulled(wire.WAIT) if leader.given or leader.under_way else wire.Pulled(answer.code, answer.offers[:1])
 
 
-def test_a_slow_leader_is_led_by_whoever_the_origin_brings_more(cache: Cache, leader: Leader, origin: Any, soon: None) -> None:
+def test_a_follower_with_a_faster_origin_takes_the_lead_from_a_slow_leader(cache: Cache, leader: Leader, origin: Any, soon: None) -> None:
     leader.pulled = first_alone(leader)
     fetch = fetch_of(cache, leader.address, url=origin.url)
     assert following.follow(fetch, None) == ORIGIN
@@ -506,14 +506,14 @@ def test_a_slow_leader_is_led_by_whoever_the_origin_brings_more(cache: Cache, le
     assert fetch.cluster.taken == [leader.address]  # type: ignore[attr-defined]
     last = GEOMETRY.count - 2
     start, length = GEOMETRY.content(last)
-    assert origin.asked == [f"bytes={start}-{start + length - 1}"], "one piece, that the leader comes to last"
+    assert origin.asked == [f"bytes={start}-{start + length - 1}"], "one piece, which the leader reads last"
     assert fetch.file is not None
-    assert set(fetch.file.available) == {0, last}, "it is kept"
+    assert set(fetch.file.available) == {0, last}, "the probed piece is kept"
     assert fetch.file.verify(last, fetch.file.buffer())
 
 
-def test_a_leader_that_reads_as_quickly_is_followed_on(cache: Cache, leader: Leader, origin: Any, soon: None) -> None:
-    """It reads on between the two questions; then it brings the rest."""
+def test_a_leader_that_reads_as_fast_as_the_probe_is_still_followed(cache: Cache, leader: Leader, origin: Any, soon: None) -> None:
+    """It reads more between the two requests, then it provides the rest."""
     leader.pulled = lambda answer: answer if len(origin.asked) > 1 else first_alone(leader)(answer)
     reads = itertools.count(0, 1 << 40)
     leader.read = lambda: Reading(wire.SUCCESS, next(reads), GEOMETRY.count - 2 - len(origin.asked))
@@ -524,13 +524,13 @@ def test_a_leader_that_reads_as_quickly_is_followed_on(cache: Cache, leader: Lea
 
 
 @pytest.mark.parametrize(
-    "why", ["another probes", "another version", "nothing is read", "nonsense", "a piece that is here", "a short piece"]
+    "why", ["another probes", "another version", "nothing is read", "invalid response", "stored piece", "short piece"]
 )
-def test_a_probe_that_comes_to_nothing_changes_nothing(cache: Cache, leader: Leader, origin: Any, soon: None, why: str) -> None:
+def test_a_failed_or_impossible_probe_does_not_take_the_lead(cache: Cache, leader: Leader, origin: Any, soon: None, why: str) -> None:
     tries = itertools.count()
-    reading = {"nothing is read": Reading(wire.SUCCESS, 0, -1), "nonsense": b"[]",
-               "a piece that is here": Reading(wire.SUCCESS, 0, 0),
-               "a short piece": Reading(wire.SUCCESS, 0, GEOMETRY.count - 1)}.get(why, leader.reads)  # fmt: skip
+    reading = {"nothing is read": Reading(wire.SUCCESS, 0, -1), "invalid response": b"[]",
+               "stored piece": Reading(wire.SUCCESS, 0, 0),
+               "short piece": Reading(wire.SUCCESS, 0, GEOMETRY.count - 1)}.get(why, leader.reads)  # fmt: skip
 
     def read() -> Any:
         next(tries)
@@ -548,7 +548,7 @@ def test_a_probe_that_comes_to_nothing_changes_nothing(cache: Cache, leader: Lea
     assert Path(fetch.file.path).read_bytes() == CONTENT
 
 
-def test_whoever_hears_of_another_leader_goes_there(cache: Cache, leader: Leader) -> None:
+def test_a_follower_notified_of_another_leader_follows_it(cache: Cache, leader: Leader) -> None:
     other = Leader(cache)
     fetch = fetch_of(cache, leader.address, other.address)
     alone = first_alone(leader)
@@ -566,8 +566,8 @@ def test_whoever_hears_of_another_leader_goes_there(cache: Cache, leader: Leader
     other.close()
 
 
-@pytest.mark.parametrize(("rate", "sent"), [(1e12, True), (0.0, False)], ids=["slow", "nobody knows"])
-def test_whoever_lost_the_lead_sends_its_hosts_on_if_its_link_is_slow(
+@pytest.mark.parametrize(("rate", "sent"), [(1e12, True), (0.0, False)], ids=["slow", "unknown"])
+def test_a_supernode_that_lost_the_lead_redirects_its_hosts_if_its_link_is_slow(
     cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch, rate: float, sent: bool
 ) -> None:
     monkeypatch.setattr(following, "OWN_SPAN", 0.0)
@@ -580,7 +580,7 @@ def test_whoever_lost_the_lead_sends_its_hosts_on_if_its_link_is_slow(
     assert told.count("sends on") == sent
 
 
-def test_pieces_that_hosts_send_when_the_leader_is_lost_are_waited_for(
+def test_pieces_being_received_from_hosts_are_awaited_when_the_leader_is_lost(
     cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(following, "LOST", 1.0)
@@ -608,7 +608,7 @@ def test_pieces_that_hosts_send_when_the_leader_is_lost_are_waited_for(
     hosts.close()
 
 
-def test_who_loses_the_leader_alone_leads_and_the_leader_hears_of_it(cache: Cache, leader: Leader) -> None:
+def test_a_supernode_that_alone_loses_the_leader_takes_the_lead(cache: Cache, leader: Leader) -> None:
     other, lost = Leader(cache), leader.address
     leader.close()
     fetch = fetch_of(cache, lost)
@@ -619,8 +619,8 @@ def test_who_loses_the_leader_alone_leads_and_the_leader_hears_of_it(cache: Cach
     other.close()
 
 
-@pytest.mark.parametrize("back", [True, False], ids=["hosts come back", "nobody comes"])
-def test_who_is_cut_off_sends_its_hosts_on_and_reads_the_origin_for_those_that_come_back(
+@pytest.mark.parametrize("back", [True, False], ids=["hosts return", "no host returns"])
+def test_an_isolated_supernode_redirects_its_hosts_and_then_reads_the_origin(
     cache: Cache, leader: Leader, back: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if back:
@@ -646,7 +646,7 @@ def test_who_is_cut_off_sends_its_hosts_on_and_reads_the_origin_for_those_that_c
     assert cluster.taken == []
 
 
-def test_what_opens_a_file_is_shown_only_to_members_that_hosts_cannot_pretend_to_be(cache: Cache) -> None:
+def test_credentials_are_sent_to_leaders_only_if_the_cluster_has_a_separate_key(cache: Cache) -> None:
     def may(separate_key: bool, **wanted: Any) -> bool:
         fetch = fetch_of(cache, None, **wanted)
         fetch.cluster = Cluster(None, separate_key=separate_key)
@@ -657,11 +657,11 @@ def test_what_opens_a_file_is_shown_only_to_members_that_hosts_cannot_pretend_to
     assert all(may(True, **each) for each in (*closed, *opened))
     assert all(may(False, **each) for each in opened)
     assert not any(may(False, **each) for each in closed)
-    assert not may(True, cluster_name=""), "it has no name there"
+    assert not may(True, cluster_name=""), "the task has no name in the cluster"
     assert not following.may_follow(Fetch(TASK, FetchRequest(URL, cluster_name=NAME), cache, lambda *_: None, None, None))  # type: ignore[arg-type]
 
 
-def test_a_registration_says_all_that_the_host_said(cache: Cache, leader: Leader) -> None:
+def test_a_followers_registration_repeats_the_hosts_request(cache: Cache, leader: Leader) -> None:
     pem = b"-----BEGIN CERTIFICATE-----"
     fetch = fetch_of(cache, leader.address, headers=(("Authorization", "Bearer x"), ("Accept", "a")), insecure=True, cacerts=(pem,),
                      identifier="i", signed="http://127.0.0.1:1/f?s", task_url="http://127.0.0.1:1/n", split=True)  # fmt: skip
@@ -678,7 +678,7 @@ def test_a_registration_says_all_that_the_host_said(cache: Cache, leader: Leader
     assert [told[name] for name in ("tree", "include", "exclude", "manifest", "private")] == ["data", ["*.a"], ["b"], "0a" * 32, "share"]
 
 
-def test_the_leaders_own_id_is_pulled_and_the_origins_vary_is_kept(cache: Cache, leader: Leader) -> None:
+def test_pulls_name_the_leaders_task_id_and_the_origins_vary_is_stored(cache: Cache, leader: Leader) -> None:
     leader.registered = changed(taskId="0f" * 32, vary=["accept", "authorization"])
     fetch = fetch_of(cache, leader.address, headers=(("Authorization", "x"), ("Accept", "a")))
     assert following.follow(fetch, None) == COMPLETE

@@ -1,4 +1,4 @@
-"""Labels that clients choose: few, printable, and never taken back. Histograms."""
+"""Labels that clients choose are few, printable and never withdrawn; histograms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLIENTS = st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3", "::1"])
 
 
 @given(st.lists(st.tuples(st.text(max_size=5), CLIENTS), max_size=60))
-def test_series_are_few_and_no_count_is_lost(said: list[tuple[str, str]]) -> None:
+def test_series_are_bounded_and_no_count_is_lost(said: list[tuple[str, str]]) -> None:
     series = Series(Count, Labels(8, 25))
     for system, client in said:
         before = {labels: count.value for labels, count in series.items()}
@@ -22,7 +22,7 @@ def test_series_are_few_and_no_count_is_lost(said: list[tuple[str, str]]) -> Non
     assert sum(count.value for _, count in series.items()) == len(said)
 
 
-def test_one_client_cannot_take_all_labels() -> None:
+def test_one_client_cannot_use_up_all_labels() -> None:
     labels = Labels(8, 25)
     got = [labels.of((f"name {n}",), "10.0.0.1") for n in range(20)]
     assert got[:2] == [("name 0",), ("name 1",)]

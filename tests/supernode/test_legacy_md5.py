@@ -1,4 +1,4 @@
-"""Who computes the md5s that 1.x needs, and when, while the fetch begins one generation of the file after another."""
+"""Threads that compute the md5s for 1.x, while a fetch begins several generations of the file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TASK = "ab" * 32
 
 
 class Loop:
-    """The loop's thread is the test's: what is posted is called when the test says."""
+    """An event loop whose posted calls run when the test calls `turn`."""
 
     def __init__(self) -> None:
         self.posted: queue.Queue[tuple[Callable[..., object], tuple[Any, ...]]] = queue.Queue()
@@ -40,7 +40,7 @@ class Loop:
 
 
 class Scene:
-    """A fetch without an origin, and the threads that compute md5s, each of which ends when the test says."""
+    """A fetch without an origin, and md5 threads, each of which ends when the test allows it."""
 
     def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.loop = Loop()
@@ -61,7 +61,7 @@ class Scene:
         monkeypatch.setattr(cdn, "compute_md5s", slowly)
 
     def generation(self, content: bytes) -> Copy:
-        """The copy of a file of one piece begins."""
+        """Begin the copy of a file of one piece."""
         description = Description(url="u", generation=content.hex(), verified="")
         file = self.cdn.cache.create(TASK, Geometry(len(content)), description)
         file.write(0, content, self.cdn.cache.piece_digest(memoryview(content)))
@@ -80,30 +80,30 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     made.cdn.close()
 
 
-def test_a_generation_that_begins_while_the_thread_ends_is_followed_by_one_thread(scene: Scene) -> None:
+def test_a_generation_that_begins_while_a_thread_ends_gets_one_new_thread(scene: Scene) -> None:
     first = scene.generation(b"first")
     scene.cdn.compute_md5s(scene.fetch)
     assert scene.followed.get(timeout=60) is first
     assert scene.fetch.md5 == hashlib.md5(b"first").hexdigest()
     second = scene.generation(b"second")
-    scene.cdn.compute_md5s(scene.fetch)  # a 1.x client registers: the thread of before is still counted, and knows nothing of it
+    scene.cdn.compute_md5s(scene.fetch)  # a 1.x client registers: the previous thread is still counted, and does not see this generation
     scene.cdn.compute_md5s(scene.fetch)
     assert scene.followed.empty()
     scene.go.put(None)
     scene.loop.turn()
-    scene.loop.turn()  # and its client has one thread less
+    scene.loop.turn()  # the client's thread is returned
     assert scene.fetch.computing_md5
     assert scene.followed.get(timeout=60) is second
     assert scene.fetch.md5 == hashlib.md5(b"second").hexdigest()
     scene.go.put(None)
     scene.loop.turn()
-    scene.loop.turn()  # and its client has one thread less
+    scene.loop.turn()  # the client's thread is returned
     assert not scene.fetch.computing_md5
     assert scene.followed.empty()
     assert scene.loop.posted.empty()
 
 
-def test_a_thread_goes_on_with_the_next_generation(scene: Scene) -> None:
+def test_a_thread_continues_with_the_next_generation(scene: Scene) -> None:
     scene.cdn.compute_md5s(scene.fetch)
     empty = scene.cdn.cache.create(TASK, Geometry(5), Description(url="u", generation="g", verified=""))
     scene.fetch.file = empty
@@ -114,8 +114,8 @@ def test_a_thread_goes_on_with_the_next_generation(scene: Scene) -> None:
     assert list(last.md5s) == [0]
 
 
-def test_an_md5_that_is_wanted_is_computed_where_no_thread_follows(scene: Scene) -> None:
-    """As after another generation began: else the fetch would compare nothing with what was expected."""
+def test_an_expected_md5_is_computed_when_no_thread_follows(scene: Scene) -> None:
+    """This happens after another generation began; otherwise no md5 would be compared with the expected one."""
     scene.fetch.request = FetchRequest("http://127.0.0.1:1/f", md5=hashlib.md5(b"data").hexdigest())
     scene.generation(b"data")
     fetch_thread.refetch_lost(scene.fetch)
@@ -123,7 +123,7 @@ def test_an_md5_that_is_wanted_is_computed_where_no_thread_follows(scene: Scene)
     assert scene.fetch.error is None
 
 
-def test_a_supernode_that_ends_while_an_md5_is_awaited_keeps_the_copy(scene: Scene) -> None:
+def test_stopping_while_an_md5_is_awaited_keeps_the_copy(scene: Scene) -> None:
     scene.fetch.request = FetchRequest("http://127.0.0.1:1/f", md5="0" * 32)
     scene.generation(b"data")
     scene.fetch.computing_md5 = True

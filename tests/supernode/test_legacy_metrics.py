@@ -1,4 +1,4 @@
-"""The metrics of Dragonfly 1.x: whatever clients say of themselves, the exposition stays valid and short."""
+"""The metrics of Dragonfly 1.x: the exposition stays valid and short for any reports of clients."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def exposed(counts: LegacyCounts) -> dict[str, dict[tuple[tuple[str, str], ...],
     for family in text_string_to_metric_families(generate_latest(registry).decode()):
         for sample in family.samples:
             labels = tuple(sorted(sample.labels.items()))
-            assert labels not in found.setdefault(sample.name, {}), "a series comes once"
+            assert labels not in found.setdefault(sample.name, {}), "each series appears once"
             found[sample.name][labels] = sample.value
     return found
 
 
-def test_what_a_download_tells_is_counted_by_system_and_peer() -> None:
+def test_reports_of_downloads_are_counted_by_system_and_peer() -> None:
     counts = LegacyCounts()
     told = {"ip": "10.0.0.7", "callsystem": "ci", "duration": 42.5, "filelength": 1000, "success": True}
     counts.reported(told, "10.0.0.7")
@@ -51,7 +51,7 @@ def test_what_a_download_tells_is_counted_by_system_and_peer() -> None:
 
 @settings(max_examples=30)
 @given(st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES), max_size=20))
-def test_whatever_is_told_the_exposition_is_valid(reports: list[dict[str, Any]]) -> None:
+def test_the_exposition_is_valid_for_arbitrary_reports(reports: list[dict[str, Any]]) -> None:
     counts = LegacyCounts()
     for told in reports:
         counts.reported(told, "10.0.0.1")
@@ -63,7 +63,7 @@ def test_whatever_is_told_the_exposition_is_valid(reports: list[dict[str, Any]])
     assert all(value >= 0 for samples in found.values() for value in samples.values())
 
 
-def test_a_hostile_client_makes_few_series() -> None:
+def test_one_client_can_create_only_few_series() -> None:
     counts = LegacyCounts()
     for n in range(1000):
         counts.reported({"ip": f"10.1.{n >> 8}.{n & 255}", "callsystem": str(n)}, "10.0.0.1")
@@ -72,7 +72,7 @@ def test_a_hostile_client_makes_few_series() -> None:
     assert sum(series.values()) == 1000
 
 
-def test_a_request_is_told_by_its_route() -> None:
+def test_requests_are_counted_by_route() -> None:
     counts = LegacyCounts()
     request = Request("GET", b"/_ping", {"host": "h"}, b"", "10.0.0.1")
     counts.answered("/_ping", 0.001, size_of(request), Response(200, b"OK"))

@@ -1,4 +1,4 @@
-"""What listings may cost, and that it is given back."""
+"""The memory budget of directory listings, and its return."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfengine.supernode.copies.listing_budget import MEMORY, ListingBudget
 MIB = 1 << 20
 
 
-def test_a_client_has_its_share_and_others_have_theirs() -> None:
+def test_each_client_has_its_own_share_of_the_budget() -> None:
     budget = ListingBudget(50)
     with budget.listing("10.0.0.1") as limits:
         limits.spend(MEMORY * MIB // 2)
@@ -25,7 +25,7 @@ def test_a_client_has_its_share_and_others_have_theirs() -> None:
         limits.spend(MEMORY * MIB // 2)
 
 
-def test_what_a_listing_took_is_given_back_when_it_fails() -> None:
+def test_a_failed_listing_returns_its_budget() -> None:
     budget = ListingBudget(50)
 
     def listing() -> None:
@@ -38,7 +38,7 @@ def test_what_a_listing_took_is_given_back_when_it_fails() -> None:
             listing()
 
 
-def test_entries_and_the_largest_page_are_counted() -> None:
+def test_entries_and_the_largest_page_are_charged() -> None:
     spent: list[int] = []
     with ListingBudget().listing("10.0.0.1") as limits:
         names = ListingNames("x", limits.replace(spend=spent.append))

@@ -1,4 +1,4 @@
-"""What a supernode takes from a leader: nothing that its own rules forbid it to read."""
+"""A supernode follows a leader only for URLs that its own access rules allow it to read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfengine.supernode.copies.local_rules import may_use_leader
 
 @pytest.fixture(autouse=True)
 def names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """inside.test is 10.0.0.5, others of .test are 192.0.2.7, the rest is not found; no proxy."""
+    """inside.test resolves to 10.0.0.5, other names of .test to 192.0.2.7, and all others fail; no proxy is set."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -29,7 +29,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
     ("url", "allow", "deny", "may"),
     [
         ("http://inside.test/f", (), (), True),
-        ("http://nowhere/f", (), (), True),  # without rules nobody is looked up
+        ("http://nowhere/f", (), (), True),  # without rules no name is resolved
         ("s3://bucket/f", (), (), True),
         ("file:///f", (), (), False),
         ("FILE:///f", (), (), False),
@@ -45,16 +45,16 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
         ("hf://owner/model/f", ("192.0.2.0/24",), (), False),
     ],
 )
-def test_what_may_come_from_a_leader(url: str, allow: tuple[str, ...], deny: tuple[str, ...], may: bool) -> None:
+def test_urls_that_may_be_taken_from_a_leader(url: str, allow: tuple[str, ...], deny: tuple[str, ...], may: bool) -> None:
     assert may_use_leader(url, OriginAccess(allow, deny)) is may
 
 
-def test_a_proxy_that_resolves_names_is_asked_by_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_proxy_rules_apply_to_names_without_resolving(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://192.0.2.1:3128")
     assert may_use_leader("http://nowhere/f", OriginAccess((), ("10.0.0.0/8",)))
     assert not may_use_leader("http://nowhere/f", OriginAccess((), ("nowhere",)))
     assert not may_use_leader("http://10.1.2.3/f", OriginAccess((), ("10.0.0.0/8",)))
 
 
-def test_without_an_access_list_all_may() -> None:
+def test_without_an_access_list_all_urls_may_be_taken() -> None:
     assert may_use_leader("http://nowhere/f", None)

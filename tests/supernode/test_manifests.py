@@ -1,4 +1,4 @@
-"""Which manifests a supernode keeps."""
+"""The supernode's cache of manifests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def made(name: str, files: int = 2) -> Manifest:
     return Manifest(base, [File(f"{n}", f"{base}{n}", n) for n in range(files)])
 
 
-def test_a_manifest_is_given_for_its_own_directory_alone() -> None:
+def test_a_manifest_is_returned_only_for_its_own_directory() -> None:
     manifests, one = Manifests(), made("a")
     manifests.add(one)
     manifests.add(one)
@@ -20,7 +20,7 @@ def test_a_manifest_is_given_for_its_own_directory_alone() -> None:
     assert manifests.get("0a" * 32, "http://h/a") is None
 
 
-def test_those_that_were_not_used_leave_first() -> None:
+def test_the_least_recently_used_manifest_is_evicted_first() -> None:
     manifests, a, b, c = Manifests(4), made("a"), made("b"), made("c")
     manifests.add(a)
     manifests.add(b)
@@ -31,7 +31,7 @@ def test_those_that_were_not_used_leave_first() -> None:
     assert manifests.get(c.identity, "http://h/c") is c
 
 
-def test_one_that_is_too_large_is_kept_alone() -> None:
+def test_a_manifest_above_the_limit_is_kept_alone() -> None:
     manifests, small, large = Manifests(4), made("a"), made("b", 9)
     manifests.add(small)
     manifests.add(large)

@@ -1,4 +1,4 @@
-"""The laws of origins that are left alone, on a virtual clock: several supernodes that tell each other late or not at all."""
+"""Pauses of requests to origins, on a virtual clock: several supernodes whose notices arrive late or never."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def busy(seconds: float, status: int = 503) -> OriginError:
 
 
 class Node:
-    """A supernode; what it finds goes to the others as notices do: later, or never."""
+    """A supernode. Its pauses reach the others as notices do: late or never."""
 
     def __init__(self) -> None:
         self.pauses = OriginPauses()
@@ -36,7 +36,7 @@ class Node:
 
 
 class World:
-    """The origin asks to be left alone until `quiet`, and cannot be connected to until `down`, by the nodes in `cut` alone."""
+    """The origin responds 503 with Retry-After until `quiet`, and refuses connections until `down`."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -63,7 +63,7 @@ class World:
             node.answered = self.now
 
     def deliver(self, but: int) -> None:
-        """To all but one."""
+        """Deliver the notices to all nodes except `but`."""
         for n, node in enumerate(self.nodes):
             told, node.out = node.out, []
             for origin, pause in told:
@@ -82,7 +82,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=40))
-def test_who_knows_leaves_it_alone_and_every_pause_ends(steps: list[Any]) -> None:
+def test_a_node_that_knows_a_pause_sends_no_requests_and_every_pause_ends(steps: list[Any]) -> None:
     world = World()
     for kind, value in steps:
         if kind == "ask":
@@ -107,7 +107,7 @@ def test_who_knows_leaves_it_alone_and_every_pause_ends(steps: list[Any]) -> Non
     assert all(node.pauses.find(ORIGIN, world.now) is None for node in world.nodes)
 
 
-def test_what_it_asked_of_one_all_know_and_its_end() -> None:
+def test_a_pause_requested_from_one_node_holds_for_all_until_its_end() -> None:
     world = World()
     world.quiet = world.now + 20
     world.ask(0)
@@ -123,7 +123,7 @@ def test_what_it_asked_of_one_all_know_and_its_end() -> None:
     assert [n for _, n in world.asked] == [0, 1]
 
 
-def test_a_supernode_that_reaches_the_origin_does_not_believe_that_it_cannot_be_reached() -> None:
+def test_a_supernode_that_reaches_the_origin_ignores_others_connection_failures() -> None:
     pauses = OriginPauses()
     pauses.answered(ORIGIN, 100.0)
     pauses.apply_remote(ORIGIN, Pause(110.0, False, "refused", "n1"), 101.0)
@@ -134,7 +134,7 @@ def test_a_supernode_that_reaches_the_origin_does_not_believe_that_it_cannot_be_
     other.apply_remote(ORIGIN, Pause(1e9, False, "refused", "n1"), 101.0)
     found = other.find(ORIGIN, 101.0)
     assert found is not None
-    assert found.until == 101.0 + LONGEST, "however long the other one says"
+    assert found.until == 101.0 + LONGEST, "a longer pause from another node is cut"
     other.answered(ORIGIN, 102.0)
     assert other.find(ORIGIN, 102.0) is None
 
@@ -142,13 +142,13 @@ def test_a_supernode_that_reaches_the_origin_does_not_believe_that_it_cannot_be_
 @pytest.mark.parametrize("error", [
     busy(0), busy(4000), busy(3, 404), busy(3, 500), OriginUnreachable("silent"), OriginPaused("already", 503, 3.0),
 ])  # fmt: skip
-def test_what_says_nothing_of_the_whole_origin(error: OriginError) -> None:
+def test_failures_that_do_not_concern_the_whole_origin_pause_nothing(error: OriginError) -> None:
     pauses = OriginPauses()
     pauses.failed(ORIGIN, error, 5.0, 0.0)
     assert not len(pauses)
 
 
-def test_a_redirect_ones_credentials_and_a_last_failure_teach_nothing() -> None:
+def test_redirects_private_requests_and_last_failures_pause_nothing() -> None:
     pauses, error = OriginPauses(), busy(5)
     error.elsewhere = True
     pauses.failed(ORIGIN, error, 5.0, 0.0)
@@ -161,7 +161,7 @@ def test_a_redirect_ones_credentials_and_a_last_failure_teach_nothing() -> None:
     private.raise_if_paused(1.0, 0.0)
 
 
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_pauses_and_responses_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(origin_pauses, "MOST", 10)
     pauses = OriginPauses()
     for n in range(100):

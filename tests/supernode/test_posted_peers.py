@@ -1,4 +1,4 @@
-"""Peers that tools make known: bounded in all, for each client, and in time."""
+"""Peers that tools post: bounded in total, per client and in time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def peer(name: str) -> Peer:
     return Peer("10.0.0.9", 0, "", "h", name)
 
 
-def test_a_client_that_posts_many_loses_its_own() -> None:
+def test_a_client_that_posts_too_many_peers_evicts_only_its_own() -> None:
     posted = PostedPeers()
     posted.add(peer("first"), "10.0.0.1", 0.0)
     for n in range(2 * MOST):
@@ -24,7 +24,7 @@ def test_a_client_that_posts_many_loses_its_own() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3), st.booleans()), max_size=60))
-def test_none_is_kept_too_long_and_none_is_lost(events: list[tuple[int, int, bool]]) -> None:
+def test_posted_peers_are_kept_until_they_expire_or_are_removed(events: list[tuple[int, int, bool]]) -> None:
     posted, alive, now = PostedPeers(), dict[str, float](), 0.0
     for number, (name, client, removed) in enumerate(events):
         now += LIFE / 20
@@ -39,7 +39,7 @@ def test_none_is_kept_too_long_and_none_is_lost(events: list[tuple[int, int, boo
         assert {each.id for each in posted} == set(alive), number
 
 
-def test_many_clients_are_bounded_together() -> None:
+def test_the_total_number_of_peers_of_many_clients_is_bounded() -> None:
     posted = PostedPeers()
     for n in range(MOST + 5):
         posted.add(peer(f"h-{n}"), f"10.1.{n >> 8}.{n & 255}", 0.0)

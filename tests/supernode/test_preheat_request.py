@@ -1,4 +1,4 @@
-"""What requests for preheats say, in the words of both generations of Dragonfly."""
+"""Parsing of preheat requests in the formats of Dragonfly 1 and 2."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def v2(**arguments: Any) -> PreheatRequest:
     return parse_v2(json.dumps({"type": "preheat", "args": arguments}).encode())
 
 
-def test_what_harbor_sends_to_dragonfly_1() -> None:
+def test_a_preheat_that_harbor_sends_to_dragonfly_1() -> None:
     asked = parse_v1((HARBOR / "preheats.json").read_bytes())
     assert (asked.kind, asked.urls, asked.scope) == (IMAGE, (IMAGE_URL,), SINGLE_SEED)
     assert asked.headers == (("Authorization", "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"),)
 
 
-def test_what_harbor_sends_to_dragonfly_2() -> None:
+def test_a_preheat_that_harbor_sends_to_dragonfly_2() -> None:
     asked = parse_v2((HARBOR / "jobs.json").read_bytes())
     assert (asked.kind, asked.urls, asked.scope) == (IMAGE, (IMAGE_URL,), SEEDS)
     assert asked.headers == (("Authorization", "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"),)
 
 
-def test_what_dragonfly_2_documents() -> None:
+def test_arguments_that_dragonfly_2_documents() -> None:
     asked = v2(type="image", url=IMAGE_URL, filteredQueryParams="Expires&Signature", username="u", password="p", platform="linux/arm64",
                concurrent_task_count=9000, headers={"X-A": ["1", "2"]})  # fmt: skip
     assert (asked.user, asked.password, asked.platforms, asked.unwanted) == ("u", "p", ("linux/arm64",), "Expires&Signature")
@@ -47,13 +47,13 @@ def test_what_dragonfly_2_documents() -> None:
     assert v2(type="file", urls=["http://h/a", "http://h/b", "http://h/a"]).urls == ("http://h/a", "http://h/b")
 
 
-def test_how_the_origin_is_verified() -> None:
+def test_options_for_verification_of_the_origin() -> None:
     asked = v1(url="https://h/f", insecure=True, rootCAs=["cGVt", "bW9yZQ=="])
     assert (asked.insecure, asked.cacerts) == (True, (b"pem", b"more"))
     assert v2(url="https://h/f", insecure_skip_verify=True).insecure
 
 
-def test_what_may_be_left_out() -> None:
+def test_optional_fields_have_defaults() -> None:
     asked = v1(URL="http://h/a b", filter="x&y", md5="A" * 32, identifier="i", headers=None)
     assert asked == PreheatRequest(FILE, ("http://h/a%20b",), unwanted="x&y", md5="a" * 32, identifier="i")
 
@@ -63,13 +63,13 @@ def test_what_may_be_left_out() -> None:
     ({"scope": "all_peers"}, PEERS),
     ({"ips": ["10.0.0.1"]}, PEERS), ({"count": 3}, PEERS), ({"percentage": 50}, PEERS),
 ])  # fmt: skip
-def test_scopes(given: dict[str, Any], scope: str) -> None:
+def test_scopes_of_image_preheats(given: dict[str, Any], scope: str) -> None:
     asked = v1(type="image", url=IMAGE_URL, **given)
     assert asked.scope == scope
     assert (asked.ips, asked.count, asked.percentage) == (tuple(given.get("ips", ())), given.get("count", 0), given.get("percentage", 0))
 
 
-def test_secrets_are_not_shown() -> None:
+def test_secrets_are_not_shown_in_the_representation() -> None:
     asked = v1(type="image", url=IMAGE_URL, username="user", password="secret", headers={"Authorization": "secret"})
     assert "secret" not in repr(asked)
     assert asked.texts > 2 * len("secret")
@@ -94,14 +94,14 @@ WRONG: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fields", WRONG)
-def test_what_cannot_be_meant(fields: dict[str, Any]) -> None:
+def test_invalid_fields_are_rejected(fields: dict[str, Any]) -> None:
     for read in (v1, v2):
         with pytest.raises((BadValue, ProtocolViolation)):
             read(**fields)
 
 
 @pytest.mark.parametrize("body", [b"", b"5", b"[]", b'{"type": "sync_peers"}', b'{"type": "preheat"}', b'{"type": "preheat", "args": []}'])
-def test_what_is_no_job(body: bytes) -> None:
+def test_bodies_that_are_no_preheat_job_are_rejected(body: bytes) -> None:
     with pytest.raises((BadValue, ProtocolViolation)):
         parse_v2(body)
 
@@ -113,7 +113,7 @@ NAMES = ("type", "url", "urls", "headers", "scope", "ips", "count", "percentage"
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), VALUES), st.booleans())
-def test_no_fields_break_it(fields: dict[str, Any], image: bool) -> None:
+def test_arbitrary_fields_are_parsed_or_rejected(fields: dict[str, Any], image: bool) -> None:
     if image:
         fields |= {"type": "image", "url": IMAGE_URL}
     for read in (v1, v2):

@@ -1,4 +1,4 @@
-"""Preheats whose supernode is gone: what may be told so that another one goes on, and who does, whatever is lost and heard twice."""
+"""Takeover of preheats whose supernode is gone: the fields in notices, and the choice of a new owner when notices are lost or repeated."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def said(given: Any, address: str = "h:8002") -> dict[str, Any]:
     {"identifier": "mine", "headers": {"accept": "text/plain", "Accept-Language": "de", "Range": "bytes=0-9"}, "scope": "all_seed_peers"},
     {"type": "image", "url": "https://r/v2/a/manifests/1", "platforms": ["linux/arm64"]},
 ])  # fmt: skip
-def test_what_is_told_asks_for_the_same(given: dict[str, Any]) -> None:
+def test_resume_fields_give_the_same_request(given: dict[str, Any]) -> None:
     before = asked(**given)
     told = preheat_takeover.resume_fields(before, "linux/amd64")
     assert isinstance(told, dict)
     assert preheat_takeover.request_of(json.loads(json.dumps(told)), ID) == before.replace(id=ID)
 
 
-def test_an_images_platform_is_that_of_the_supernode_that_was_asked() -> None:
+def test_an_image_preheat_keeps_the_platform_of_its_first_supernode() -> None:
     told = preheat_takeover.resume_fields(asked(type="image", url="https://r/v2/a/manifests/1"), "linux/s390x")
     assert isinstance(told, dict)
     assert preheat_takeover.request_of(told, ID).platforms == ("linux/s390x",)
@@ -66,7 +66,7 @@ def test_an_images_platform_is_that_of_the_supernode_that_was_asked() -> None:
     ({"type": "image", "url": "https://r/v2/a/manifests/1", "scope": "all_peers"}, "proxies"),
     ({"type": "image", "url": "https://r/v2/a/manifests/1", "id": ID, "nodes": ["h:1", "i:1"], "node": 1}, "part"),
 ])  # fmt: skip
-def test_what_came_with_credentials_is_not_told(given: dict[str, Any], why: str) -> None:
+def test_preheats_with_secrets_or_too_long_fields_are_not_resumed_and_notices_hide_them(given: dict[str, Any], why: str) -> None:
     needs = preheat_takeover.resume_fields(asked(**given), "linux/amd64")
     assert isinstance(needs, str)
     assert why in needs
@@ -85,35 +85,35 @@ def test_what_came_with_credentials_is_not_told(given: dict[str, Any], why: str)
     {"type": "other", "urls": ["http://o/f"]}, {"urls": ["http://o/f"], "platforms": [5]}, {"urls": ["http://o/f"], "headers": [1]},
     {"urls": [1]}, {"urls": ["http://o/f"], "md5": "x"}, {"urls": ["http://o/f"], "scope": "x"}, {"urls": ["http://o/" + "y" * 5000]},
 ])  # fmt: skip
-def test_what_no_supernode_may_tell_is_refused(fields: dict[str, Any]) -> None:
+def test_invalid_resume_fields_are_rejected(fields: dict[str, Any]) -> None:
     with pytest.raises(BadValue):
         preheat_takeover.request_of(fields, ID)
 
 
-def test_it_goes_on_under_the_one_that_took_it_and_comes_to_an_end_in_bounded_time() -> None:
+def test_an_orphaned_preheat_is_shown_under_its_new_owner_and_ends_in_bounded_time() -> None:
     told = RemoteJobs()
     told.received(said(job()), A, 1.0, 0.0)
     assert not told.orphans({A}, 1.0 + SETTLE)
     [orphan] = told.orphans((), 1.0 + SETTLE)
     orphan.retry_at = 50.0
-    assert not told.orphans((), 49.0), "somebody else has claimed it"
-    assert [each.state for each in told.all((), SILENCE)] == [RUNNING], "it may be taken yet"
+    assert not told.orphans((), 49.0), "another supernode has claimed it"
+    assert [each.state for each in told.all((), SILENCE)] == [RUNNING], "it can still be taken over"
     told.received(said(job(previous_owners=(A,)), "i:1"), B, 2.0, 40.0)
     assert [(each.owner, each.state) for each in told.all({B}, 41.0)] == [(B, RUNNING)]
     told.received(said(job()), A, 3.0, 42.0)
-    assert [each.owner for each in told.all({A, B}, 43.0)] == [B], "A is there again, and will leave it"
+    assert [each.owner for each in told.all({A, B}, 43.0)] == [B], "A is back and will yield"
     [again] = told.orphans({A}, 50.0 + SETTLE)
     assert (again.owner, again.previous_owners) == (B, (A,))
     told.received(said(job(previous_owners=(B, A)), "h:8002"), A, 4.0, 60.0)
-    assert [each.owner for each in told.all({A}, 60.0)] == [A], "A has it back"
-    assert [each.state for each in told.all((), 61.0 + SILENCE)] == [FAILED], "nobody took it"
+    assert [each.owner for each in told.all({A}, 60.0)] == [A], "A has taken it over again"
+    assert [each.state for each in told.all((), 61.0 + SILENCE)] == [FAILED], "no supernode took it over"
     told.received(said(job(SUCCESS, previous_owners=(A,)), "i:1"), B, 5.0, 200.0)
     assert {each.owner: each.state for each in told.all({B}, 200.0)} == {B: SUCCESS}
     told.received(said(job(previous_owners=tuple(f"{n:032x}" for n in range(MAX_TAKEOVERS)))), C, 5.0, 300.0)
-    assert not told.orphans((), 301.0 + SETTLE), "one that kills supernodes is not taken for ever"
+    assert not told.orphans((), 301.0 + SETTLE), "the number of takeovers is limited"
 
 
-def test_one_that_was_cancelled_is_taken_by_nobody_and_one_that_is_begun_anew_may_be() -> None:
+def test_a_cancelled_preheat_is_not_taken_over_but_a_newer_one_with_its_id_is() -> None:
     told = RemoteJobs()
     told.cancel(A, ID, 100.0)
     told.received(said(job()), A, 1.0, 0.0)
@@ -123,24 +123,24 @@ def test_one_that_was_cancelled_is_taken_by_nobody_and_one_that_is_begun_anew_ma
     assert told.orphans((), 11.0 + SETTLE)
 
 
-def test_of_two_that_work_at_the_same_one_stays() -> None:
+def test_of_two_owners_of_a_preheat_one_yields() -> None:
     def received(by: str, **given: Any) -> Any:
         told = RemoteJobs()
         told.received(said(job(**given)), by, 1.0, 0.0)
         return told.find(by, ID)
 
-    assert should_yield(job(), A, received(B, previous_owners=(A,))), "A was taken for dead"
-    assert not should_yield(job(previous_owners=(A,)), B, received(A)), "it hears of B, and leaves"
-    assert should_yield(job(previous_owners=(A,)), B, received(A, state=SUCCESS)), "A has ended it"
+    assert should_yield(job(), A, received(B, previous_owners=(A,))), "B took over from A"
+    assert not should_yield(job(previous_owners=(A,)), B, received(A)), "A is the one that yields"
+    assert should_yield(job(previous_owners=(A,)), B, received(A, state=SUCCESS)), "A has finished it"
     assert should_yield(job(previous_owners=(A,)), C, received(B, previous_owners=(A,)))
     assert not should_yield(job(previous_owners=(A,)), B, received(C, previous_owners=(A,)))
     assert should_yield(job(previous_owners=(A,)), B, received(C, previous_owners=(A,), state=SUCCESS))
     assert not should_yield(job(SUCCESS, previous_owners=(A,)), C, received(B, previous_owners=(A,)))
-    assert not should_yield(job(), B, received(A)), "each has one of its own"
+    assert not should_yield(job(), B, received(A)), "each has its own preheat"
 
 
-def test_members_that_die_and_come_back_leave_one_that_works_at_it_or_an_end() -> None:
-    """On a virtual clock: notices are late, claims are lost with Redis, members die and two are there again whom others took for dead."""
+def test_exactly_one_live_member_owns_a_preheat_after_deaths_and_returns() -> None:
+    """On a virtual clock: notices are lost, claims are lost with Redis, members die, and members that others took for dead return."""
     for seed in range(200):
         chance = random.Random(seed)
         names = [A, B, C]
@@ -160,7 +160,7 @@ def test_members_that_die_and_come_back_leave_one_that_works_at_it_or_an_end() -
             alive = [name for name in names if name not in dead]
             for name in [name for name in works if name not in quiet | dead]:
                 at += 1.0
-                body = said(works[name]) if name in works else None  # it may have left it a moment ago
+                body = said(works[name]) if name in works else None  # it may have yielded in this step
                 for other in [other for other in alive if body and other not in quiet | {name} and chance.random() < 0.8]:
                     boards[other].received(body or {}, name, at, now)
                     own, found = works.get(other), boards[other].find(name, ID)

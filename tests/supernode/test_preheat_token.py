@@ -1,4 +1,4 @@
-"""Who may have files and images fetched ahead, by a token."""
+"""The token that permits preheats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def request(path: str = "/preheats", authorization: str = "") -> Request:
     (f"Basic {TOKEN}", False), ("Basic ???", False), (TOKEN, False), (f"Bearer {TOKEN}x", False), ("Bearer \u00e4", False),
     ("Basic " + base64.b64encode(TOKEN.encode()).decode(), False),
 ])  # fmt: skip
-def test_how_it_is_shown(tmp_path: Path, shown: str, opens: bool) -> None:
+def test_forms_of_the_authorization_header_that_carry_the_token(tmp_path: Path, shown: str, opens: bool) -> None:
     found = token(tmp_path)
     assert found.permits(request(authorization=shown)) is opens
     route = found.protect(lambda state, asked: "done")
@@ -44,17 +44,17 @@ def test_how_it_is_shown(tmp_path: Path, shown: str, opens: bool) -> None:
     ("/api/v1/jobs/12", True), ("/peers", False), ("/api/v1/tasks/12", False), ("/swarm/pull", False), ("/preheats/../tasks/12", False),
     ("/preheats/%2e%2e/tasks", False), ("/v1/preheats", False), ("/", False),
 ])  # fmt: skip
-def test_what_it_opens(tmp_path: Path, path: str, opens: bool) -> None:
+def test_paths_that_the_token_permits(tmp_path: Path, path: str, opens: bool) -> None:
     assert token(tmp_path).permits(request(path, f"Bearer {TOKEN}")) is opens
 
 
-def test_no_token_is_no_bar(tmp_path: Path) -> None:
+def test_without_a_token_file_preheats_need_no_token(tmp_path: Path) -> None:
     assert PreheatToken().protect(lambda state, asked: "done")(None, request()) == "done"
     assert not PreheatToken().permits(request(authorization="Bearer "))
     assert token(tmp_path, signed=True).protect(lambda state, asked: "done")(None, request()) == "done"
 
 
-def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+def test_an_invalid_token_file_keeps_the_previous_token(tmp_path: Path) -> None:
     found = token(tmp_path)
     file = tmp_path / "token"
     file.write_text("short")

@@ -1,4 +1,4 @@
-"""Which proxy is given what, and what is made of what it says."""
+"""Work items that the supernode gives to proxies, and the proxies' reports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def only(workers: Workers) -> Worker:
     return worker
 
 
-def test_work_is_given_reported_and_over() -> None:
+def test_work_is_assigned_up_to_the_limit_and_ends_with_its_report() -> None:
     async def play(workers: Workers) -> None:
         assert await ask(workers) == work_messages.WorkResponse()
         worker = only(workers)
@@ -46,7 +46,7 @@ def test_work_is_given_reported_and_over() -> None:
         assert given[0].headers == [("Authorization", "secret")]
         numbers = [item.number for item in given]
         assert len(set(numbers)) == 4
-        # No more than it may have under way.
+        # A proxy has at most EACH items running.
         assert await ask(workers, under_way=numbers) == work_messages.WorkResponse()
         done = [work_messages.WorkResult(numbers[0]), work_messages.WorkResult(numbers[1], "no room")]
         more = await ask(workers, under_way=numbers[2:], done=done)
@@ -57,14 +57,14 @@ def test_work_is_given_reported_and_over() -> None:
     played(play)
 
 
-def test_a_parked_request_is_answered_by_work() -> None:
+def test_a_parked_request_returns_when_work_is_assigned() -> None:
     async def play(workers: Workers) -> None:
         await ask(workers)
         waiting = asyncio.ensure_future(ask(workers, wait=30.0))
         await asyncio.sleep(0)
         workers.assign(only(workers), ITEM)
         assert len((await waiting).work) == 1
-        # A second request of the same proxy takes the place of the first.
+        # A second request of the same proxy ends the first.
         first = asyncio.ensure_future(ask(workers, wait=30.0, under_way=list(only(workers).under_way)))
         await asyncio.sleep(0)
         second = asyncio.ensure_future(ask(workers, wait=0.01, under_way=list(only(workers).under_way)))
@@ -73,7 +73,7 @@ def test_a_parked_request_is_answered_by_work() -> None:
     played(play)
 
 
-def test_what_did_not_arrive_is_given_again() -> None:
+def test_work_that_the_proxy_does_not_list_is_sent_again() -> None:
     async def play(workers: Workers) -> None:
         await ask(workers)
         workers.assign(only(workers), ITEM)
@@ -84,7 +84,7 @@ def test_what_did_not_arrive_is_given_again() -> None:
     played(play)
 
 
-def test_what_is_cancelled_is_over() -> None:
+def test_cancelled_and_unknown_work_is_reported_as_over() -> None:
     async def play(workers: Workers) -> None:
         await ask(workers)
         end = workers.assign(only(workers), ITEM)
@@ -101,7 +101,7 @@ def test_what_is_cancelled_is_over() -> None:
     played(play)
 
 
-def test_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_of_a_worker_that_sends_no_requests_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play(workers: Workers) -> None:
         await ask(workers)
         end = workers.assign(only(workers), ITEM)
@@ -116,7 +116,7 @@ def test_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     played(play)
 
 
-def test_names_and_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_name_belongs_to_one_client_and_clients_have_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_WORKERS", 2)
 
     async def play(workers: Workers) -> None:
@@ -137,7 +137,7 @@ def test_names_and_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     {"worker": A, "done": [{"number": 1, "error": "x" * 1001}]},
     {"worker": A, "host_name": "x" * 256}, {"worker": A, "done": [{}]}, {"worker": A, "under_way": [1 << 54]}, {"worker": A, "ip": 5},
 ])  # fmt: skip
-def test_what_cannot_be_meant(fields: dict[str, Any]) -> None:
+def test_invalid_work_requests_are_rejected(fields: dict[str, Any]) -> None:
     with pytest.raises(ProtocolViolation):
         work_messages.decode_request(json.dumps(fields).encode())
 
@@ -145,10 +145,10 @@ def test_what_cannot_be_meant(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("body", [
     b"", b"5", b'{"work": [{}]}', b'{"work": [{"number": 1, "url": "u", "digest": "sha256:x"}]}', b'{"over": ["x"]}',
 ])  # fmt: skip
-def test_what_no_supernode_gives(body: bytes) -> None:
+def test_invalid_work_responses_are_rejected(body: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         work_messages.decode_response(body)
 
 
-def test_secrets_are_not_shown() -> None:
+def test_work_items_do_not_show_secrets() -> None:
     assert "secret" not in repr(ITEM)

@@ -1,4 +1,4 @@
-"""What the registrations of one client may keep, and that all of it is given back."""
+"""Tasks and bytes that one client's registrations may use, and their release."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALICE, BOB = "10.0.0.1", "10.0.0.2"
 
 
 class Place:
-    """A quota whose loop does at once what is posted."""
+    """A quota whose posted calls run at once."""
 
     def __init__(self) -> None:
         self.dropped: list[str] = []
@@ -37,10 +37,10 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     made = Place()
     yield made
     gc.collect()
-    assert not made.quota._bytes._amounts, "every byte is given back"
+    assert not made.quota._bytes._amounts, "every byte is released"
 
 
-def test_a_client_has_its_share_of_the_tasks_and_others_theirs(place: Place) -> None:
+def test_tasks_are_limited_per_client_and_in_total(place: Place) -> None:
     for n in range(4):
         place.admit(f"a{n}", ALICE)
     with pytest.raises(RemoteError, match=f"4 tasks of {ALICE}"):
@@ -58,7 +58,7 @@ def test_a_client_has_its_share_of_the_tasks_and_others_theirs(place: Place) -> 
     assert not place.dropped
 
 
-def test_what_failed_makes_way_for_what_its_client_wants_next(place: Place) -> None:
+def test_failed_tasks_of_a_client_are_dropped_for_its_next_tasks(place: Place) -> None:
     for n in range(4):
         place.admit(f"a{n}", ALICE)
     place.admit("b", BOB)
@@ -69,7 +69,7 @@ def test_what_failed_makes_way_for_what_its_client_wants_next(place: Place) -> N
     place.admit("a1", ALICE)
     place.admit("next", ALICE)
     place.admit("last", ALICE)
-    assert place.dropped == ["a2", "a3"], "those that failed first, of this client alone"
+    assert place.dropped == ["a2", "a3"], "the tasks of this client that failed first"
     with pytest.raises(RemoteError):
         place.admit("more", ALICE)
     for task in ("a0", "a1", "b", "next", "last"):
@@ -77,7 +77,7 @@ def test_what_failed_makes_way_for_what_its_client_wants_next(place: Place) -> N
     assert not place.quota._failed
 
 
-def test_bytes_have_a_share_whatever_they_are_of(place: Place) -> None:
+def test_bytes_of_urls_certificates_and_registrations_share_one_limit(place: Place) -> None:
     quota = place.quota
     place.admit("a", ALICE, "u" * 10_000)
     shared = quota.shared([b"c" * 20_000], ALICE)
@@ -93,7 +93,7 @@ def test_bytes_have_a_share_whatever_they_are_of(place: Place) -> None:
     assert list(shared) == [b"c" * 20_000]
 
 
-def test_certificates_are_kept_once_and_go_with_the_last_that_has_them(place: Place) -> None:
+def test_equal_certificates_are_stored_once_and_freed_with_their_last_user(place: Place) -> None:
     texts = [b"one", b"two" * 1000]
     first = place.quota.shared(list(texts), ALICE)
     assert place.quota.shared(list(texts), BOB) is first
@@ -101,7 +101,7 @@ def test_certificates_are_kept_once_and_go_with_the_last_that_has_them(place: Pl
     assert FetchRequest("https://o/f", cacerts=first) == FetchRequest("https://o/f", cacerts=place.quota.shared(texts, ALICE))
     other = place.quota.shared([b"onetwo" + b"two" * 999], ALICE)
     assert other is not first
-    assert place.quota.shared([b"one" + b"two" * 1000], ALICE) is not first, "cut elsewhere"
+    assert place.quota.shared([b"one" + b"two" * 1000], ALICE) is not first, "the same bytes, split differently"
     assert place.quota.shared((), ALICE) == ()
     del first, other
     gc.collect()

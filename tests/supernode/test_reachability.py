@@ -1,4 +1,4 @@
-"""Who is asked whether a peer server is there, when, and how many at once. No sockets: the test is the clock and what is found."""
+"""Probes of peer servers: targets, times and concurrency. No sockets: the test sets the clock and the results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dfengine.supernode.swarm.peers import Key
 
 
 class World:
-    """The loop of a Reachability whose threads are `asked`: those whose answer is out."""
+    """The loop and thread pool of a Reachability. asked: probes without a result yet."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.at = 100.0
@@ -55,7 +55,7 @@ class World:
         self.tested._record(key, found)
 
     def silence(self, until: float) -> None:
-        """Nobody answers, and time passes."""
+        """Let time pass while all probes fail."""
         while True:
             for key in list(self.asked):
                 self.answer(key, False)
@@ -77,30 +77,30 @@ def place(n: int, client: str = "10.0.0.1") -> Key:
     return f"10.1.{n >> 8}.{n & 255}", 15000, client
 
 
-def test_one_client_has_its_share_of_the_questions_and_others_their_turn(world: World) -> None:
+def test_one_client_cannot_use_all_probes(world: World) -> None:
     world.register(*(place(n) for n in range(500)))
     assert len(world.asked) == EACH
     world.register(place(1000, "10.0.0.2"))
-    assert place(1000, "10.0.0.2") in world.asked, "not behind those of somebody else"
+    assert place(1000, "10.0.0.2") in world.asked, "not queued behind another client's"
     for n in range(20):
         world.register(place(2000 + n, f"10.0.1.{n}"))
         assert len(world.asked) <= AT_ONCE
     assert len(world.asked) == AT_ONCE
 
 
-def test_a_client_has_few_a_second_asked_that_are_not_there(world: World) -> None:
+def test_failing_probes_of_one_client_are_rate_limited(world: World) -> None:
     world.register(*(place(n) for n in range(500)))
     world.silence(world.at + 20)
     assert len(world.log) <= EACH * (1 + 20 / reachability.REST)
 
 
-def test_what_does_not_answer_is_asked_less_and_less_often(world: World) -> None:
+def test_probes_of_an_unreachable_peer_back_off(world: World) -> None:
     world.register(place(1))
     world.silence(world.at + 600)
     assert 6 <= len(world.log) <= 8 + 600 / LONGEST
 
 
-def test_what_is_found_is_proved_and_known_for_a_while(world: World) -> None:
+def test_a_reachable_peer_is_proved_and_remembered_for_a_while(world: World) -> None:
     world.register(place(1))
     assert not world.tested.is_proved(*place(1))
     world.answer(place(1), True)
@@ -112,7 +112,7 @@ def test_what_is_found_is_proved_and_known_for_a_while(world: World) -> None:
     assert not world.tested.is_proved(*place(1))
 
 
-def test_who_has_left_is_asked_no_more(world: World) -> None:
+def test_a_peer_that_left_is_not_probed_again(world: World) -> None:
     world.register(place(1))
     world.unproved.clear()
     world.silence(world.at + 600)
@@ -120,12 +120,12 @@ def test_who_has_left_is_asked_no_more(world: World) -> None:
     assert len(world.tested) == 0
 
 
-def test_nobody_is_asked_twice_at_once(world: World) -> None:
+def test_a_peer_has_at_most_one_running_probe(world: World) -> None:
     world.register(*[place(1)] * 50)
     assert world.log == [place(1)]
 
 
-def test_what_waits_is_bounded_in_all_and_for_one_client(world: World) -> None:
+def test_waiting_probes_are_bounded_in_total_and_per_client(world: World) -> None:
     world.register(*(place(n) for n in range(MOST)))
     assert len(world.tested) == MOST * 75 // 100
     world.register(*(place(n, f"10.9.{n >> 8}.{n & 255}") for n in range(MOST)))
@@ -149,7 +149,7 @@ def test_what_waits_is_bounded_in_all_and_for_one_client(world: World) -> None:
         ("host", "10.0.0.1", False),
     ],
 )
-def test_one_address_has_many_forms(ip: str, address: str, same: bool) -> None:
+def test_addresses_are_compared_in_all_their_forms(ip: str, address: str, same: bool) -> None:
     assert same_host(ip, address) is same
 
 
@@ -159,10 +159,10 @@ def test_one_address_has_many_forms(ip: str, address: str, same: bool) -> None:
      "64:ff9b::7f00:1", "169.254.169.254", "fe80::1", "fd00:ec2::254", "10.9.0.1", "::ffff:10.9.0.1", "10.0.0.1:80",
      "010.0.0.1", "2130706433"],
 )  # fmt: skip
-def test_what_is_no_hosts_address_is_not_asked(ip: str) -> None:
+def test_special_denied_and_malformed_addresses_are_not_probed(ip: str) -> None:
     assert not may_be_probed(ip, "10.0.0.1", OriginAccess((), ["10.9.0.0/16"]))
 
 
 @pytest.mark.parametrize(("ip", "address"), [("10.0.0.2", "10.0.0.1"), ("2001:db8::1", "10.0.0.1"), ("127.0.0.2", "127.0.0.1")])
-def test_another_host_is_asked(ip: str, address: str) -> None:
+def test_addresses_of_other_hosts_are_probed(ip: str, address: str) -> None:
     assert may_be_probed(ip, address, OriginAccess())

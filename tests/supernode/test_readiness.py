@@ -1,4 +1,4 @@
-"""Whether a supernode should be given new downloads, and how long it waits for those that run."""
+"""Readiness of a supernode for new downloads, and draining of the running ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TASK, HERE = "7" * 64, "127.0.0.1"
 
 
 def disk(free: int = 1 << 40, exhausted: bool = False) -> Any:
-    """A state that has no more than a disk."""
+    """A state with only a disk."""
     return SimpleNamespace(
         draining=False, cache=SimpleNamespace(free_bytes=lambda: free), fetches=SimpleNamespace(room=SimpleNamespace(exhausted=exhausted)),
     )  # fmt: skip
@@ -34,14 +34,14 @@ def ready(state: Any) -> tuple[int, bytes]:
     return answer.status, answer.body
 
 
-def test_a_full_disk_counts_only_where_nothing_can_be_removed() -> None:
+def test_a_full_disk_is_not_ready_only_if_no_copy_can_be_evicted() -> None:
     assert ready(disk()) == ready(disk(free=0)) == ready(disk(exhausted=True)) == (200, b"ready\n")
     status, body = ready(disk(free=1000, exhausted=True))
     assert (status, b"1000 bytes are free" in body) == (503, True)
 
 
 class Clock(asyncio.SelectorEventLoop):
-    """A loop whose time is what the test says."""
+    """A loop whose time the test sets."""
 
     at = 1000.0
 
@@ -50,7 +50,7 @@ class Clock(asyncio.SelectorEventLoop):
 
 
 class Place:
-    """A supernode without its servers, and with a task of four pieces that it has."""
+    """A supernode without servers, with all four pieces of a task."""
 
     def __init__(self, loop: Clock, home: str) -> None:
         self.loop = loop
@@ -60,7 +60,7 @@ class Place:
             node.swarm.cached(TASK, n, loop.at)
 
     def join(self, cid: str, native: int = wire.NATIVE) -> ConnectionState:
-        """A download registers; its connection."""
+        """Register a download and return its connection."""
         node, peer, line = self.node, Peer(HERE, 15001, f"/peer/file/{cid}"), ConnectionState()
         node.swarm.join(TASK, cid, peer, self.loop.at, legacy=not native)
         member = RegisteredDownload(HERE, "", native, peer, HERE)
@@ -70,7 +70,7 @@ class Place:
         return line
 
     def pull(self, cid: str, line: ConnectionState) -> None:
-        """One that says and wants nothing: it only shows that the download is there."""
+        """Send a pull without reports that wants no pieces; it only shows that the download is alive."""
         body = json.dumps({"task": TASK, "cid": cid, "want": 0, "wait": 0}).encode()
         request = Request("POST", b"/swarm/pull", {}, body, HERE)
         request.connection = line
@@ -92,7 +92,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     loop.close()
 
 
-def test_who_lacks_a_piece_is_waited_for_with_what_is_under_way(place: Place) -> None:
+def test_unfinished_downloads_and_pieces_being_sent_count_as_busy(place: Place) -> None:
     assert place.busy() == 0
     place.join("a")
     place.join("b", native=0)
@@ -107,7 +107,7 @@ def test_who_lacks_a_piece_is_waited_for_with_what_is_under_way(place: Place) ->
 
 
 @pytest.mark.parametrize(("native", "lost", "patience"), [(wire.NATIVE, True, 5.0), (wire.NATIVE, False, 60.0), (0, False, 60.0)])
-def test_who_is_gone_is_not_waited_for(place: Place, native: int, lost: bool, patience: float) -> None:
+def test_a_silent_or_disconnected_download_stops_counting_as_busy(place: Place, native: int, lost: bool, patience: float) -> None:
     line = place.join("a", native)
     place.node.swarm.pull(TASK, "a", 1, place.loop.at)
     if lost:
@@ -118,7 +118,7 @@ def test_who_is_gone_is_not_waited_for(place: Place, native: int, lost: bool, pa
     assert place.busy() == 0
 
 
-def test_a_pull_that_says_nothing_is_a_sign_of_life(place: Place) -> None:
+def test_an_empty_pull_keeps_a_download_alive(place: Place) -> None:
     line = place.join("a")
     for _ in range(20):
         place.loop.at += 30.0
@@ -128,7 +128,7 @@ def test_a_pull_that_says_nothing_is_a_sign_of_life(place: Place) -> None:
     assert "a" in place.node.swarm.tasks[TASK].downloads
 
 
-def test_leave_is_taken_when_the_last_download_has_ended_or_time_is_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draining_ends_with_the_last_download_or_at_the_timeout(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "PERIOD", 0)
     place.join("a")
 

@@ -1,23 +1,23 @@
-"""Which hosts are sent on to another supernode, by a virtual clock."""
+"""Redirects of hosts to another supernode, on a virtual clock."""
 
 from __future__ import annotations
 
 from dfengine.supernode.redirected_hosts import MOST_DOWNLOADS, MOST_TASKS, SECONDS, RedirectedHosts
 
 
-def test_each_download_of_the_task_is_sent_on_once() -> None:
+def test_each_download_of_the_task_is_redirected_once() -> None:
     made = RedirectedHosts()
     assert not made.should_redirect("t", "a", 0.0)
     made.begin("t", 10.0)
     assert made.should_redirect("t", "a", 11.0)
-    assert not made.should_redirect("t", "a", 12.0), "it has found no other supernode"
+    assert not made.should_redirect("t", "a", 12.0), "it returned without finding another supernode"
     assert made.should_redirect("t", "b", 12.0)
     assert not made.should_redirect("u", "c", 12.0)
     made.begin("t", 20.0)
     assert not made.should_redirect("t", "a", 21.0)
 
 
-def test_it_ends_by_itself() -> None:
+def test_redirects_of_a_task_expire() -> None:
     made = RedirectedHosts()
     made.begin("t", 10.0)
     assert made.should_redirect("t", "a", 10.0 + SECONDS - 0.1)
@@ -26,7 +26,7 @@ def test_it_ends_by_itself() -> None:
     assert made.should_redirect("t", "a", 201.0)
 
 
-def test_it_is_bounded() -> None:
+def test_remembered_tasks_and_downloads_are_bounded() -> None:
     made = RedirectedHosts()
     for n in range(MOST_TASKS + 1):
         made.begin(f"t{n}", 0.0)

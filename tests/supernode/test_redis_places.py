@@ -1,4 +1,4 @@
-"""Redis by TLS, with a password, and behind Sentinels: the URLs that name it, with real servers."""
+"""Redis with TLS, with a password and behind Sentinels: URLs, tested with real servers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def by_tls(authority: Path) -> tuple[str, ...]:
             str(authority / "ca.pem"), "--tls-auth-clients", "no")  # fmt: skip
 
 
-def test_a_password_and_a_user(tmp_path: Path) -> None:
+def test_a_redis_with_a_password_needs_it_in_the_url(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "r", "--requirepass", "p@ss/word") as server:
         place = server.url.removeprefix("redis://")
         with closing(RedisScripts(f"redis://:{quote('p@ss/word', safe='')}@{place}", "p:")) as scripts:
@@ -67,7 +67,7 @@ def test_a_password_and_a_user(tmp_path: Path) -> None:
             assert "another" not in str(told.value)
 
 
-def test_a_redis_that_speaks_tls_alone_is_verified(tmp_path: Path, authority: Path) -> None:
+def test_a_tls_redis_is_verified_by_certificate_and_host_name(tmp_path: Path, authority: Path) -> None:
     with RedisServer(tmp_path / "r", *by_tls(authority), tls=True) as server:
         place = server.url.removeprefix("redis://")
         with closing(RedisScripts(f"rediss://{place}?ssl_ca_certs={authority / 'ca.pem'}", "p:")) as scripts:
@@ -78,7 +78,7 @@ def test_a_redis_that_speaks_tls_alone_is_verified(tmp_path: Path, authority: Pa
 
 
 class Sentinels:
-    """A master, a replica and a Sentinel that has one replace the other."""
+    """A master, a replica and a Sentinel that promotes the replica."""
 
     def __init__(self, path: Path, authority: Path | None = None) -> None:
         more = by_tls(authority) if authority is not None else ()
@@ -93,7 +93,7 @@ class Sentinels:
         )))  # fmt: skip
         self.sentinel = RedisServer(path / "sentinel", *more, *replicates, tls=authority is not None, config=config)
         tls = "s" if authority is not None else ""
-        self.url = f"sentinel{tls}://127.0.0.1:1,127.0.0.1:{self.sentinel.port}/main"  # the first Sentinel is gone
+        self.url = f"sentinel{tls}://127.0.0.1:1,127.0.0.1:{self.sentinel.port}/main"  # the first Sentinel does not exist
         self.url += f"?ssl_ca_certs={authority / 'ca.pem'}" if authority is not None else ""
 
     def __enter__(self) -> Sentinels:
@@ -112,11 +112,11 @@ def sentinels(request: pytest.FixtureRequest, tmp_path: Path, authority: Path) -
         yield made
 
 
-def test_a_master_that_is_lost_is_replaced_by_the_one_that_sentinels_name(sentinels: Sentinels) -> None:
+def test_after_a_failover_the_new_master_is_used(sentinels: Sentinels) -> None:
     with closing(RedisScripts(sentinels.url, "p:")) as scripts:
         until(lambda: answers(scripts))
         scripts.send_notices([("a:1", b"one", 600.0)])
-        # The replica has it, and the Sentinel knows the replica.
+        # The replica has the data, and the Sentinel knows the replica.
         until(lambda: sentinels.replica.says("DBSIZE") >= 5)
         until(lambda: sentinels.sentinel.says("SENTINEL", "REPLICAS", "main"))
         sentinels.master.kill()
@@ -125,6 +125,6 @@ def test_a_master_that_is_lost_is_replaced_by_the_one_that_sentinels_name(sentin
         assert scripts.acquire_lead("t", B, b"b") is None
 
 
-def test_sentinels_that_know_no_such_service_fail(sentinels: Sentinels) -> None:
+def test_a_service_that_the_sentinels_do_not_know_fails(sentinels: Sentinels) -> None:
     with closing(RedisScripts(sentinels.url.replace("/main", "/another"), "p:")) as scripts, pytest.raises(ClusterError, match="another"):
         scripts.heartbeat(A, b"a")

@@ -1,4 +1,4 @@
-"""The cluster's facts in a real Redis, one that is full, wrong, silent or gone, and the URLs by which it is named."""
+"""The cluster's state in a real Redis that may be full, corrupt, silent or gone, and the URLs of Redis."""
 
 from __future__ import annotations
 
@@ -54,23 +54,23 @@ def scripts(server: RedisServer) -> Iterator[RedisScripts]:
     made.close()
 
 
-def test_one_follower_at_a_time_probes_and_takes_the_lead_of_who_has_it(scripts: RedisScripts) -> None:
+def test_one_follower_at_a_time_probes_and_takes_the_lead_of_the_current_leader(scripts: RedisScripts) -> None:
     scripts.heartbeat(A, b"I am a")
     assert scripts.acquire_lead("t", A, b"I am a") is None
     assert scripts.reserve_probes("t", B, 60.0)
     assert not scripts.reserve_probes("t", A, 60.0)
-    assert not scripts.reserve_probes("t", B, 60.0), "its own wait is not over either"
+    assert not scripts.reserve_probes("t", B, 60.0), "its own reservation holds too"
     assert scripts.reserve_probes("u", A, 0.05)
     until(lambda: scripts.reserve_probes("u", B, 60.0))
     assert not scripts.take_lead("t", B, b"I am b", "cc" * 16, 60.0)
     assert scripts.acquire_lead("t", A, b"I am a") is None, "nothing has changed"
     assert scripts.take_lead("t", B, b"I am b", A, 60.0)
     assert scripts.acquire_lead("t", A, b"I am a") == b"I am b"
-    assert not scripts.take_lead("t", B, b"I am b", A, 60.0), "it is not a's any more"
-    assert not scripts.reserve_probes("t", A, 1.0), "nobody probes whoever took it lately"
+    assert not scripts.take_lead("t", B, b"I am b", A, 60.0), "A is no longer the leader"
+    assert not scripts.reserve_probes("t", A, 1.0), "a new leader is not probed"
 
 
-def test_members_come_and_go_and_one_leads_each_task(scripts: RedisScripts, server: RedisServer) -> None:
+def test_members_join_and_leave_and_each_task_has_one_leader(scripts: RedisScripts, server: RedisServer) -> None:
     assert scripts.heartbeat(A, b"I am a") == [b"I am a"]
     assert sorted(scripts.heartbeat(B, b"I am b")) == [b"I am a", b"I am b"]
     assert scripts.acquire_lead("t", A, b"I am a") is None
@@ -78,22 +78,22 @@ def test_members_come_and_go_and_one_leads_each_task(scripts: RedisScripts, serv
     assert scripts.acquire_lead("t", A, b"I am a again") is None
     assert scripts.acquire_lead("t", B, b"I am b") == b"I am a again"
     scripts.release("t", B)
-    assert scripts.acquire_lead("t", B, b"I am b") == b"I am a again", "it is not B's to release"
+    assert scripts.acquire_lead("t", B, b"I am b") == b"I am a again", "only the leader can release the lead"
     scripts.release("t", A)
     assert scripts.acquire_lead("t", B, b"I am b") is None
     scripts.leave(B)
-    assert scripts.acquire_lead("t", A, b"I am a") is None, "whoever is no member leads nothing"
+    assert scripts.acquire_lead("t", A, b"I am a") is None, "a member that left leads nothing"
     assert scripts.heartbeat(A, b"I am a") == [b"I am a"]
     raw = redis.Redis(port=server.port)
     ttl = raw.pttl(f"p:member:{A}")
     assert 0 < ttl <= 6000
     assert 0 < raw.ttl("p:lead:t") <= LEASE
-    raw.delete(f"p:member:{A}")  # as its time is over
+    raw.delete(f"p:member:{A}")  # as if it had expired
     assert scripts.acquire_lead("t", B, b"I am b") is None
     raw.close()
 
 
-def test_notices_are_numbered_and_the_oldest_leave_first(
+def test_notices_are_numbered_and_the_oldest_are_evicted_first(
     scripts: RedisScripts, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert scripts.receive_notices(0) == NoticeBatch(b"", 0, [])
@@ -123,7 +123,7 @@ def test_notices_are_numbered_and_the_oldest_leave_first(
     raw.close()
 
 
-def test_what_one_says_the_other_hears_also_after_redis_was_lost(server: RedisServer, scripts: RedisScripts) -> None:
+def test_notices_reach_other_members_also_after_redis_lost_its_data(server: RedisServer, scripts: RedisScripts) -> None:
     prefix = member_records.key_prefix(KEY)
     one, two = (Cluster(RedisScripts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
     heard: list[Notice] = []
@@ -142,7 +142,7 @@ def test_what_one_says_the_other_hears_also_after_redis_was_lost(server: RedisSe
         assert [each.fields["n"] for each in heard] == list(range(200))
         assert {each.by for each in heard} == {one.own.id}
         assert all(55 < each.seconds <= 60 for each in heard)
-        # Whoever writes in Redis and has not the key says nothing.
+        # Records written to Redis without the key are refused.
         raw.zadd(f"{prefix}notices", {"a:lie": 10_000})
         raw.set(f"{prefix}notice:a:lie", b"0" * 64 + b"\n{}")
         raw.set(f"{prefix}number", 10_000)
@@ -156,7 +156,7 @@ def test_what_one_says_the_other_hears_also_after_redis_was_lost(server: RedisSe
         raw.close()
 
 
-def test_a_redis_that_is_full_or_holds_something_else_fails_and_hurts_nobody(scripts: RedisScripts, server: RedisServer) -> None:
+def test_a_redis_that_is_full_or_has_wrong_types_fails_and_recovers(scripts: RedisScripts, server: RedisServer) -> None:
     raw = redis.Redis(port=server.port)
     raw.lpush("p:members", "x")
     with pytest.raises(ClusterError, match="WRONGTYPE"):
@@ -170,7 +170,7 @@ def test_a_redis_that_is_full_or_holds_something_else_fails_and_hurts_nobody(scr
     assert scripts.acquire_lead("t", A, b"a") is None
 
 
-def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, scripts: RedisScripts, tmp_path: Path) -> None:
+def test_a_cluster_of_two_keeps_its_leaders_while_redis_is_silent(server: RedisServer, scripts: RedisScripts, tmp_path: Path) -> None:
     prefix = member_records.key_prefix(KEY)
     one, two = (Cluster(RedisScripts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
     one.start()
@@ -179,7 +179,7 @@ def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, scripts: Re
         until(lambda: [each.address for each in one.others] == ["10.0.0.2:8002"] and two.others)
         assert one.leader("t") is None
         assert two.leader("t") == "10.0.0.1:8002"
-        # Whoever writes in Redis and has not the key names nobody.
+        # Members written to Redis without the key are refused.
         raw = redis.Redis(port=server.port)
         stranger = ClusterMember("cc" * 16, "10.9.9.9:1")
         raw.set(f"{prefix}member:{stranger.id}", member_records.encode(stranger, time.time(), b"another key"), ex=60)
@@ -189,7 +189,7 @@ def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, scripts: Re
         until(lambda: two.reached)
         assert [each.address for each in two.others] == ["10.0.0.1:8002"]
         raw.close()
-        # Silent: the last answer is used, and nobody waits for longer than its time; then it is not asked for a while.
+        # Redis is silent: the last response is used after the timeout; then no requests are sent for a while.
         server.signal(signal.SIGSTOP)
         try:
             assert two.leader("t") == "10.0.0.1:8002"
@@ -197,7 +197,7 @@ def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, scripts: Re
             while not two._view.reached and time.monotonic() - began < 1:
                 assert two.leader("new") is None
             assert one.leader("t") is None
-            # Without an answer both name the same one of them, which has it granted when Redis answers again.
+            # Without a response both choose the same member, whose lead is granted when Redis responds again.
             led = {each.fallback_leader("new", ()) or each.own.address for each in (one, two)}
             assert len(led) == 1
             assert two.fallback_leader("new", {"10.0.0.1:8002"}) is None
@@ -217,7 +217,7 @@ def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, scripts: Re
         two.close()
 
 
-def test_questions_that_are_not_answered_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_without_a_response_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     go, asked = threading.Event(), []
 
     class Silent:
@@ -251,12 +251,12 @@ def test_questions_that_are_not_answered_do_not_pile_up(monkeypatch: pytest.Monk
         ("unix://run/redis.sock", "PATH"), ("unix://", "PATH"),
     ],
 )  # fmt: skip
-def test_urls_that_cannot_be_meant(url: str, said: str) -> None:
+def test_invalid_urls_of_redis_are_rejected(url: str, said: str) -> None:
     with pytest.raises(BadValue, match=said):
         RedisScripts(url, "p:")
 
 
-def test_no_message_shows_a_password_and_a_sentinels_url_is_read() -> None:
+def test_errors_show_no_password_and_valid_urls_are_parsed() -> None:
     for url in ("http://me:hidden@h/0", "redis://:hid/hidden@h/0", "redis://:hidden@h/x", "redis://h/x?password=hidden",
                 "sentinel://:hid/hidden@h/s", "redis://:hidden/x@h", "redis://:hidden\u2100@h"):  # fmt: skip
         with pytest.raises(BadValue) as told:
@@ -277,7 +277,7 @@ def test_a_cluster_needs_a_key(tmp_path: Path) -> None:
     assert Cluster.of(SupernodeSettings(), "h:1", SILENT, None) is None  # type: ignore[arg-type]
 
 
-def test_a_member_that_is_refused_is_named_once_until_that_changes(server: RedisServer, scripts: RedisScripts) -> None:
+def test_a_refused_member_is_logged_once_until_the_reason_changes(server: RedisServer, scripts: RedisScripts) -> None:
     prefix, said = member_records.key_prefix(KEY), []
     events = SimpleNamespace(info=lambda *_, **__: None, warning=lambda name, **given: said.append((name, given)))
     cluster = Cluster(RedisScripts(server.url, prefix), [KEY], "10.0.0.1:8002", events, None)  # type: ignore[arg-type]
@@ -310,33 +310,33 @@ def test_a_member_that_is_refused_is_named_once_until_that_changes(server: Redis
     raw.delete(f"{prefix}member:{A}")
     assert beats() == []
     write(A, old(8))
-    assert [address for address, _ in beats()] == ["10.0.0.8:8002"], "it is there again"
+    assert [address for address, _ in beats()] == ["10.0.0.8:8002"], "its record returned"
     assert cluster.refused == 4
     raw.close()
     cluster.close()
 
 
-def test_seats_at_an_origin_are_counted_for_all(scripts: RedisScripts, server: RedisServer) -> None:
+def test_seats_at_an_origin_are_shared_by_all_members(scripts: RedisScripts, server: RedisServer) -> None:
     def say(id: str, held: int, wanted: int, term: float = 60.0, hungry: float = 60.0) -> int:
         return scripts.seats(id, 4, {"o": (held, wanted)}, term, hungry)[0]
 
     assert say(A, 0, 3) == 3
     assert say(B, 0, 3) == 1
-    assert say(B, 1, 2) == 1, "all are out"
-    assert scripts.seats(A, 4, {"o": (3, 5), "p": (0, 9), "q": (0, 0)}, 60.0, 60.0) == [3, 4, 0], "each origin for itself"
-    # A gives one back and wants more: it is the turn of who has fewer.
+    assert say(B, 1, 2) == 1, "no seat is free"
+    assert scripts.seats(A, 4, {"o": (3, 5), "p": (0, 9), "q": (0, 0)}, 60.0, 60.0) == [3, 4, 0], "each origin is counted separately"
+    # A returns one and wants more: the member with fewer seats is next.
     assert say(A, 2, 5) == 2
     assert say(B, 1, 2) == 2
-    # With the same number: who waits longer.
+    # With equal numbers the member that waits longer is next.
     c, d = "cc" * 16, "dd" * 16
     assert say(c, 0, 2) == 0
     time.sleep(0.01)
     assert say(d, 0, 2) == 0
     assert say(A, 1, 5) == 1
-    assert say(d, 0, 2) == 0, "another one waits for longer"
+    assert say(d, 0, 2) == 0, "another member waits longer"
     assert say(c, 0, 2) == 1
     assert (say(c, 0, 0), say(d, 0, 0), say(A, 1, 5)) == (0, 0, 2)
-    # One that said nothing for a while has no turn, and after its term no seats.
+    # A member that is silent for a while loses its turn, and after its term its seats.
     assert say(c, 0, 2) == 0
     time.sleep(0.05)
     assert say(A, 1, 5) == 1
@@ -344,11 +344,11 @@ def test_seats_at_an_origin_are_counted_for_all(scripts: RedisScripts, server: R
     assert say(c, 0, 4) == 0
     time.sleep(0.05)
     assert say(c, 0, 4, term=0.02) == 4
-    # What nobody has leaves nothing.
+    # Without seats no key remains.
     raw = redis.Redis(port=server.port)
     assert say(c, 0, 0) == 0
     assert not raw.exists("p:origin:o")
-    # What others write there is no seat, or none for long; another kind of key is an error.
+    # Foreign entries count as no seat or expire; a key of another type is an error.
     raw.hset("p:origin:o", mapping={"x": "nonsense", "y": f"4 9 0 {10**15}", "z": "-1 0 0 0"})
     assert say(A, 0, 4) == 4
     raw.delete("p:origin:o")
@@ -358,7 +358,7 @@ def test_seats_at_an_origin_are_counted_for_all(scripts: RedisScripts, server: R
     raw.close()
 
 
-def test_the_script_counts_seats_as_the_law_says(scripts: RedisScripts) -> None:
+def test_the_script_counts_seats_like_the_python_model(scripts: RedisScripts) -> None:
     chance, law, ids = random.Random(3), Count(5), [f"{n:032x}" for n in range(4)]
     held, wants, clock = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0), 0.0
     for _ in range(500):
@@ -374,7 +374,7 @@ def test_the_script_counts_seats_as_the_law_says(scripts: RedisScripts) -> None:
         time.sleep(0.002)  # the script's clock has milliseconds
 
 
-def test_the_loop_asks_redis_and_goes_on_while_that_is_silent(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_to_a_silent_redis_does_not_block_the_loop(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
         cluster = Cluster(RedisScripts(server.url, "p:"), [KEY], "10.0.0.1:8002", SILENT, None)  # type: ignore[arg-type]
         assert await cluster.request(lambda scripts: scripts.seats(A, 4, {"silent": (0, 1)}, 60.0, 5.0), 5.0) == [1]

@@ -1,4 +1,4 @@
-"""Registered downloads end by themselves, with their task, or with their connection; their parked pulls are answered then."""
+"""Registered downloads end themselves, with their task or their connection; then their parked pulls are answered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HERE = "10.0.0.1"
 
 
 class Place:
-    """A task of four pieces of which none is here."""
+    """A task of four pieces, none of which the supernode has."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -36,7 +36,7 @@ class Place:
         self.swarm.add_task(TASK, 4, loop.time())
 
     def join(self, cid: str, expects: int = 0) -> tuple[Key, asyncio.Future[Response]]:
-        """A native download registers, and its pull is parked."""
+        """Register a native download and park its pull."""
         peer = Peer(HERE, 15001, f"/peer/file/{cid}")
         self.swarm.join(TASK, cid, peer, self.loop.time(), address=HERE)
         self.registry.members.add((TASK, cid), RegisteredDownload(HERE, "", wire.NATIVE, peer, HERE, expects))
@@ -58,16 +58,16 @@ def code(pull: asyncio.Future[Response]) -> int:
     return int(json.loads(pull.result().body)["code"])
 
 
-def test_a_download_that_leaves_is_in_no_place_any_more(place: Place) -> None:
+def test_a_download_that_leaves_is_removed_everywhere(place: Place) -> None:
     key, pull = place.join("a")
     place.registry.leave(key)
     assert code(pull) == wire.WAIT
     assert key not in place.registry.members
     assert not place.swarm.tasks[TASK].downloads
-    place.registry.leave(key)  # twice: nothing happens
+    place.registry.leave(key)  # a second time has no effect
 
 
-def test_a_lost_connection_answers_the_pull_and_keeps_the_download(place: Place) -> None:
+def test_a_lost_connection_ends_the_parked_pull_and_keeps_the_download(place: Place) -> None:
     key, pull = place.join("a")
     line, later = ConnectionState(), ConnectionState()
     member = place.registry.members[key]
@@ -79,10 +79,10 @@ def test_a_lost_connection_answers_the_pull_and_keeps_the_download(place: Place)
     member.connection, line.party = later, member
     again = place.parked.park(key, 4, 60)
     place.registry.connection_lost(line)
-    assert not again.done(), "it pulls by a newer connection"
+    assert not again.done(), "it pulls on a newer connection"
 
 
-def test_who_registers_again_keeps_the_connection(place: Place) -> None:
+def test_a_download_that_registers_again_keeps_its_connection(place: Place) -> None:
     key, _ = place.join("a")
     line, later = ConnectionState(), ConnectionState()
     member = place.registry.members[key]
@@ -90,11 +90,11 @@ def test_who_registers_again_keeps_the_connection(place: Place) -> None:
     place.registry.members.add(key, RegisteredDownload(HERE, "", wire.NATIVE, member.peer, HERE))
     again = place.registry.members[key]
     assert again is not member
-    assert again.connection is line, "nobody else may take the name"
+    assert again.connection is line, "no other client may take the name"
     again.connection, later.party = later, again
     pull = place.parked.park(key, 4, 60)
     place.registry.connection_lost(line)
-    assert not pull.done(), "it pulls by a newer connection"
+    assert not pull.done(), "it pulls on a newer connection"
     place.registry.connection_lost(later)
     assert code(pull) == wire.WAIT
     assert again.connection is None
@@ -122,7 +122,7 @@ def test_downloads_that_expect_another_length_end(place: Place) -> None:
     assert not waits_too.done()
 
 
-def test_a_pull_that_its_client_gave_up_is_forgotten(place: Place) -> None:
+def test_a_cancelled_parked_pull_is_removed(place: Place) -> None:
     key, pull = place.join("a")
     pull.cancel()
     place.loop.run_until_complete(asyncio.sleep(0))
@@ -130,7 +130,7 @@ def test_a_pull_that_its_client_gave_up_is_forgotten(place: Place) -> None:
     assert key in place.registry.members
 
 
-def test_a_task_with_many_downloads_ends_in_turns_and_spares_who_came_again(place: Place) -> None:
+def test_a_task_with_many_downloads_ends_in_slices_and_spares_new_registrations(place: Place) -> None:
     cids = [str(n) for n in range(3000)]
     pulls = [place.join(cid)[1] for cid in cids]
     ticks = iter(range(1 << 20))
@@ -139,7 +139,7 @@ def test_a_task_with_many_downloads_ends_in_turns_and_spares_who_came_again(plac
     get = place.parked.get
     place.parked.get = lambda key: looked.append(key) or get(key)  # type: ignore[assignment,method-assign,func-returns-value]
     assert place.registry.end_task(TASK, "gone")
-    assert 0 < len(looked) <= 200, "the others are looked at in later turns"
+    assert 0 < len(looked) <= 200, "the others are handled in later slices"
     place.swarm.add_task(TASK, 4, place.loop.time())
     place.parked.release((TASK, "2999"))
     _, again = place.join("2999")

@@ -1,4 +1,4 @@
-"""Preheats of other supernodes: what was told of them, in what order, and what is said of those whose supernode is gone."""
+"""Preheats of other supernodes: the order of their notices, and preheats whose supernode is gone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dfengine.supernode.remote_preheats import SETTLE, SILENCE, RemoteJobs, noti
 A, B = "aa" * 16, "bb" * 16
 
 
-def test_a_reason_is_in_few_words_and_opens_nothing() -> None:
+def test_the_error_of_a_part_is_short_and_shows_no_secrets() -> None:
     part = Part("http://o/f")
     part.end("cache " + NegativeCache(1.0).remember("7" * 64, "http://u:p@o/f?sig=S", 404, "o answers 404 to http://o/f?sig=S", 0.0))
     assert part.error == "o answers 404 to http://o/f?..."
@@ -40,7 +40,7 @@ def message(given: Any) -> dict[str, Any]:
     return notice_of(given, "h:8002", Totals(len(given.parts), 0, 20, 5), lambda part: 3)
 
 
-def test_it_is_told_as_its_supernode_has_it_without_what_opens_it() -> None:
+def test_a_notice_carries_the_state_of_a_preheat_without_secrets() -> None:
     remote = RemoteJobs()
     body = message(job())
     assert "secret" not in str(body)
@@ -52,30 +52,30 @@ def test_it_is_told_as_its_supernode_has_it_without_what_opens_it() -> None:
     assert [(part.fetched, part.length, part.state) for part in found.parts] == [(3, 10, RUNNING)] * 2
 
 
-def test_one_whose_supernode_is_gone_or_silent_has_failed_in_bounded_time() -> None:
+def test_a_preheat_of_a_gone_or_silent_supernode_fails_in_bounded_time() -> None:
     remote = RemoteJobs()
     remote.received(message(job()), A, 1.0, 50.0)
     remote.received(message(job(SUCCESS, "cd" * 32)), A, 1.0, 50.0)
-    assert {each.state for each in remote.all((), 50.0 + SETTLE)} == {RUNNING, SUCCESS}, "its beat may come after its notice"
+    assert {each.state for each in remote.all((), 50.0 + SETTLE)} == {RUNNING, SUCCESS}, "its heartbeat may arrive after its notice"
     assert {each.state for each in remote.all({A}, 50.0 + SILENCE)} == {RUNNING, SUCCESS}
     gone, ended = remote.all((), 51.0 + SETTLE)
     assert (gone.state, ended.state) == (FAILED, SUCCESS)
     assert "h:8002 is gone" in gone.error
     assert all(part.ended for part in gone.parts)
     remote.received(message(job()), A, 2.0, 60.0)
-    assert remote.all({A}, 60.0)[-1].state == RUNNING, "it is back"
+    assert remote.all({A}, 60.0)[-1].state == RUNNING, "its supernode is back"
     assert "sent nothing" in remote.all({A}, 61.0 + SILENCE)[-1].error
 
 
 @given(st.permutations([(1.0, WAITING), (2.0, RUNNING), (3.0, SUCCESS)]))
-def test_an_older_notice_says_nothing_any_more(order: list[tuple[float, str]]) -> None:
+def test_an_older_notice_is_ignored(order: list[tuple[float, str]]) -> None:
     remote = RemoteJobs()
     for at, state in order:
         remote.received(message(job(state)), A, at, 0.0)
     assert [each.state for each in remote.all({A}, 0.0)] == [SUCCESS]
 
 
-def test_what_is_forgotten_leaves_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removed_preheats_disappear_and_their_number_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_preheats, "MOST", 10)
     remote = RemoteJobs()
     for n in range(30):
@@ -100,15 +100,15 @@ def test_a_notice_of_many_long_parts_fits() -> None:
     {}, {"id": 5, "state": RUNNING}, {"id": "a", "state": "x"}, {"id": "a/b", "state": RUNNING}, {"id": "", "state": RUNNING},
     {"id": "a", "state": RUNNING, "parts": [["u", "", 1, 1, "", "", "", "odd", ""]]}, {"id": "a", "state": RUNNING, "totals": [1]},
 ])  # fmt: skip
-def test_what_is_no_preheat_is_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_notices_are_rejected(wrong: dict[str, Any]) -> None:
     remote = RemoteJobs()
     with pytest.raises(BadValue):
         remote.received(wrong, A, 1.0, 0.0)
     assert remote.all((), 0.0) == []
 
 
-def test_several_supernodes_on_a_virtual_clock() -> None:
-    """Each tells now and then, some notices are lost, some die: whoever asks hears of an end SILENCE seconds later at the latest."""
+def test_a_running_preheat_is_not_shown_longer_than_the_silence_limit() -> None:
+    """On a virtual clock supernodes send notices at random and die: a preheat is shown as ended at most SILENCE seconds later."""
     chance = random.Random(5)
     remote, now, alive = RemoteJobs(), 0.0, {A, B}
     running = {A: True, B: True}

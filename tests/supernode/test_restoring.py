@@ -1,4 +1,4 @@
-"""Copies behind the object store, one in a directory: what is written there, and what is read from it whatever becomes of it there."""
+"""Copies in the object store (a directory): their upload, and restoring them when the stored files are damaged, silent or gone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ VERSION = Version('"v1"', length=LENGTH)
 
 
 class Origin:
-    """Stands for the origin of a fetch: it has CONTENT, and knows which bytes were asked of it."""
+    """Replaces the origin of a fetch: it has CONTENT and records which pieces were requested."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.version: Version | None = VERSION
@@ -83,7 +83,7 @@ def store_at(path: Path, *keys: bytes) -> Store:
 
 
 def fetched(home: Path, at: Store | None, **wanted: Any) -> Fetch:
-    """By a supernode whose disk is `home`, to its end."""
+    """Run a fetch of a supernode whose disk is `home` to its end."""
     cache, events = Cache(str(home)), SimpleNamespace(**dict.fromkeys(("fetch_head", "fetch_pieces", "fetch_piece", "fetch_ended",
                                                                         "fetch_failed", "fetch_damaged")))  # fmt: skip
     room = DiskSpace(cache, None, None, 0, 0)  # type: ignore[arg-type]
@@ -114,7 +114,7 @@ def right(fetch: Fetch) -> bool:
     return Path(fetch.file.path).read_bytes() == CONTENT and fetch.file.available.count() == Geometry(LENGTH).count
 
 
-def test_a_supernode_that_lost_its_disk_reads_the_store_and_no_byte_of_the_origin(tmp_path: Path, origin: Origin) -> None:
+def test_a_supernode_that_lost_its_disk_restores_from_the_store_without_the_origin(tmp_path: Path, origin: Origin) -> None:
     at = store_at(tmp_path / "store")
     first = fetched(tmp_path / "one", at)
     assert (right(first), origin.whole) == (True, 1)
@@ -130,7 +130,7 @@ def test_a_supernode_that_lost_its_disk_reads_the_store_and_no_byte_of_the_origi
     assert [*second.file.record.digests] == [*first.file.record.digests]  # type: ignore[union-attr]
 
 
-def test_the_origin_says_whether_the_version_holds(tmp_path: Path, origin: Origin) -> None:
+def test_a_stored_copy_is_used_only_if_the_origin_has_its_version_or_is_down(tmp_path: Path, origin: Origin) -> None:
     at = store_at(tmp_path / "store")
     written(fetched(tmp_path / "one", at), at)
     origin.version = Version('"v2"', length=LENGTH)
@@ -143,7 +143,7 @@ def test_the_origin_says_whether_the_version_holds(tmp_path: Path, origin: Origi
     assert fetched(tmp_path / "four", at).state == FAILED
 
 
-def test_what_not_everybody_may_have_is_neither_written_nor_read(tmp_path: Path, origin: Origin) -> None:
+def test_private_led_and_unversioned_copies_are_not_stored(tmp_path: Path, origin: Origin) -> None:
     at = store_at(tmp_path / "store")
     wishes: tuple[dict[str, Any], ...] = ({"headers": (("Authorization", "x"),)}, {"insecure": True}, {"signed": "http://u"})
     for n, wanted in enumerate(wishes):
@@ -152,11 +152,11 @@ def test_what_not_everybody_may_have_is_neither_written_nor_read(tmp_path: Path,
         behind.enqueue(fetch)
         assert (len(behind), behind._thread) == (0, None)
     fetch = fetched(tmp_path / "led", at)
-    fetch.leader = "10.0.0.1:8002"  # who writes it
+    fetch.leader = "10.0.0.1:8002"  # the leader stores it
     behind = WriteBehind(at)
     behind.enqueue(fetch)
     assert len(behind) == 0
-    origin.version = Version(length=LENGTH)  # nothing would say later whether it holds
+    origin.version = Version(length=LENGTH)  # without a validator its validity cannot be checked later
     fetch = fetched(tmp_path / "unbound", at)
     behind = WriteBehind(at)
     behind.enqueue(fetch)
@@ -168,7 +168,7 @@ DAMAGES = ("flip", "cut", "longer", "empty", "gone", "directory", "head", "no he
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from(DAMAGES), st.integers(0, LENGTH - 1))
-def test_a_store_that_lies_costs_no_wrong_byte(tmp_path_factory: pytest.TempPathFactory, damage: str, at: int) -> None:
+def test_a_damaged_store_gives_no_wrong_bytes_and_is_repaired(tmp_path_factory: pytest.TempPathFactory, damage: str, at: int) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         origin, tmp_path = Origin(monkeypatch), tmp_path_factory.mktemp("lies")
         kept = store_at(tmp_path / "store")
@@ -202,13 +202,13 @@ def test_a_store_that_lies_costs_no_wrong_byte(tmp_path_factory: pytest.TempPath
         if damage != "longer":
             assert origin.pieces or origin.whole == 2
             assert fresh.failures or damage == "no head"
-            if damage != "directory":  # what is wrong there is made right
+            if damage != "directory":  # the damaged files are replaced
                 written(second, fresh)
                 third = fetched(tmp_path / "three", store_at(tmp_path / "store"))
                 assert (right(third), origin.whole) == (True, 1 + (damage in ("head", "no head", "old head")))
 
 
-def test_a_silent_store_is_left_after_its_time_and_not_asked_for_a_while(tmp_path: Path, origin: Origin, monkeypatch: Any) -> None:
+def test_a_silent_store_is_given_up_and_not_requested_for_a_while(tmp_path: Path, origin: Origin, monkeypatch: Any) -> None:
     at, go, asked = store_at(tmp_path / "store"), threading.Event(), []
 
     def silent(*_: Any) -> bytes:
@@ -227,7 +227,7 @@ def test_a_silent_store_is_left_after_its_time_and_not_asked_for_a_while(tmp_pat
         go.set()
 
 
-def test_pieces_that_do_not_come_are_left_and_take_their_turns_until_they_end(tmp_path: Path, origin: Origin, monkeypatch: Any) -> None:
+def test_reads_that_time_out_keep_their_turns_until_they_end(tmp_path: Path, origin: Origin, monkeypatch: Any) -> None:
     at = store_at(tmp_path / "store")
     written(fetched(tmp_path / "one", at), at)
     go, read = threading.Event(), at._read
@@ -242,14 +242,14 @@ def test_pieces_that_do_not_come_are_left_and_take_their_turns_until_they_end(tm
     monkeypatch.setattr(at, "failed", lambda *_: None)
     for n in range(2, 6):
         assert right(fetched(tmp_path / str(n), at))
-    assert not at._turns.acquire(blocking=False), "so much memory may still be taken"
+    assert not at._turns.acquire(blocking=False), "the reads may still use their memory"
     go.set()
     for _ in range(store.READS):
         assert at._turns.acquire(timeout=60)
     assert not at._turns.acquire(blocking=False)
 
 
-def test_a_fetch_that_is_stopped_leaves_the_store(tmp_path: Path, origin: Origin, monkeypatch: Any) -> None:
+def test_a_stopped_fetch_does_not_wait_for_the_store(tmp_path: Path, origin: Origin, monkeypatch: Any) -> None:
     at, go = store_at(tmp_path / "store"), threading.Event()
     monkeypatch.setattr(at, "_read", lambda *_: go.wait(60))
     found: list[Fetch] = []
@@ -277,7 +277,7 @@ def test_a_fetch_that_is_stopped_leaves_the_store(tmp_path: Path, origin: Origin
         ({"store": "file:///nowhere/at/all", "key": True}, "no directory"), ({"store": "s3://bucket/p?versionId=1"}, "is not s3"),
     ],
 )  # fmt: skip
-def test_stores_that_cannot_be_meant(tmp_path: Path, given: dict[str, Any], said: str) -> None:
+def test_invalid_store_options_are_rejected(tmp_path: Path, given: dict[str, Any], said: str) -> None:
     key = tmp_path / "key"
     key.write_text("0123456789abcdef")
     key.chmod(0o600)

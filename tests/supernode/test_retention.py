@@ -1,4 +1,4 @@
-"""Which copies are to stay."""
+"""Copies that are kept for a time or pinned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from dfengine.supernode.copies.retention import Retention
 
 
-def test_a_time_ends_and_a_pin_does_not(tmp_path: Path) -> None:
+def test_kept_copies_expire_and_pinned_copies_do_not(tmp_path: Path) -> None:
     kept = Retention(str(tmp_path))
     kept.keep("a", "df:a", 100.0)
     kept.keep("b", "df:b", 100.0)
@@ -25,7 +25,7 @@ def test_a_time_ends_and_a_pin_does_not(tmp_path: Path) -> None:
     assert sorted(kept.expired(100.0)) == ["a", "b"]
 
 
-def test_the_next_process_knows_it(tmp_path: Path) -> None:
+def test_kept_and_pinned_copies_survive_a_restart(tmp_path: Path) -> None:
     kept = Retention(str(tmp_path))
     kept.keep("a", "df:a", 100.0)
     kept.pin("b", "u", True)
@@ -35,13 +35,13 @@ def test_the_next_process_knows_it(tmp_path: Path) -> None:
     assert again.is_pinned("b")
 
 
-def test_a_damaged_list_is_none(tmp_path: Path) -> None:
+def test_a_damaged_file_counts_as_empty(tmp_path: Path) -> None:
     for text in (b"", b"[]", b"{", b'{"a": 1}', b"\xff"):
         (tmp_path / "kept.json").write_bytes(text)
         assert Retention(str(tmp_path)).expired(1e18) == []
 
 
-def test_of_two_words_about_a_pin_the_later_one_counts_in_whatever_order_they_are_heard(tmp_path: Path) -> None:
+def test_of_two_changes_of_a_pin_the_later_counts_in_any_order_of_arrival(tmp_path: Path) -> None:
     told: list[tuple[str, bool]] = []
     kept = Retention(str(tmp_path))
     kept.on_changed = lambda task, url, pinned, changed: told.append((task, pinned))
@@ -51,25 +51,25 @@ def test_of_two_words_about_a_pin_the_later_one_counts_in_whatever_order_they_ar
             kept.apply_remote(f"b{order}", "u", changed == 1.0, changed)
         assert kept.is_pinned(f"a{order}")
         assert not kept.is_pinned(f"b{order}")
-    assert not told, "what was heard is not told on"
+    assert not told, "changes of others are not forwarded"
     kept.pin("private", "u", True, open=False)
     kept.pin("public", "u", True)
     kept.pin("private2", "u", True, open=False)
     kept.pin("private2", "u", False, open=False)
-    assert told == [("public", True)], "whoever knows a private file's id reads it"
+    assert told == [("public", True)], "the id of a private file grants access to it"
     assert {"private", "public"} & {task for task, _ in Retention(str(tmp_path)).pins()} == {"public"}
     assert Retention(str(tmp_path)).is_pinned("private")
     told.clear()
     far = 1e11
     kept.apply_remote("ahead", "u", True, far)
     kept.pin("ahead", "u", False)
-    assert not kept.is_pinned("ahead"), "whoever unpins it here has the last word, whatever the other's clock says"
+    assert not kept.is_pinned("ahead"), "a local change counts even against a later remote clock"
     kept.apply_remote("ahead", "u", True, far)
     assert not kept.is_pinned("ahead")
     assert told == [("ahead", False)]
 
 
-def test_pins_of_others_are_bounded_and_known_to_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remote_pins_are_bounded_and_survive_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dfengine.supernode.copies.retention.MOST_REMOTE", 5)
     kept = Retention(str(tmp_path))
     for n in range(20):

@@ -1,4 +1,4 @@
-"""Complaints of pieces of the supernode's own copies: what is wrong is found, and no client keeps the others' from being looked at."""
+"""Complaints about pieces of the supernode's own copies: damaged pieces are found, and one client cannot crowd out others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def settled(scrubber: Scrubber) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_one_client_leaves_room_for_the_complaints_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_client_cannot_use_all_room_for_complaints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", 4)
 
     async def play() -> None:
@@ -56,14 +56,14 @@ def test_one_client_leaves_room_for_the_complaints_of_others(tmp_path: Path, mon
         scrubber._known = {key: (0.0, address) for key, (_, address) in scrubber._known.items()}
         scrubber._full_until = 0.0
         scrubber.scrub(fetch, 0, ALICE)
-        assert scrubber._shares.amount_of(ALICE) == 1, "what was found right a while ago is counted no more"
+        assert scrubber._shares.amount_of(ALICE) == 1, "expired results are not counted"
         await settled(scrubber)
         scrubber.close()
 
     asyncio.run(play())
 
 
-def test_a_piece_that_was_found_right_is_not_read_again_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verified_piece_is_not_read_again_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
         file, proved = copy_in(tmp_path), list[int]()
 

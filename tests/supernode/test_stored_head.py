@@ -1,4 +1,4 @@
-"""What a store says of a copy counts only as this supernode sealed it."""
+"""Heads of stored copies count only if they are sealed with the supernode's key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def made(length: int = 9 << 20, task: str = TASK, generation: str = "g1") -> Sto
 
 
 @given(st.integers(1, 1 << 40), TEXT, TEXT, st.booleans())
-def test_what_was_sealed_is_read_again(length: int, etag: str, generation: str, dated: bool) -> None:
+def test_a_sealed_head_is_unsealed_unchanged(length: int, etag: str, generation: str, dated: bool) -> None:
     if length > stored_head.LONGEST:
         length = 7
     known = StoredHead(task=TASK, length=length, generation=generation, etag=etag, dated=dated,
@@ -36,7 +36,7 @@ def test_what_was_sealed_is_read_again(length: int, etag: str, generation: str, 
 
 
 @given(st.integers(0, 10**6), st.integers(1, 255))
-def test_no_byte_of_a_head_can_be_changed(at: int, by: int) -> None:
+def test_a_head_with_any_byte_changed_is_rejected(at: int, by: int) -> None:
     head = bytearray(stored_head.seal(made(), KEY))
     head[at % len(head)] ^= by
     with pytest.raises(BadValue):
@@ -44,20 +44,20 @@ def test_no_byte_of_a_head_can_be_changed(at: int, by: int) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_whatever_lies_there_is_no_head(text: bytes) -> None:
+def test_arbitrary_bytes_are_no_head(text: bytes) -> None:
     with pytest.raises(BadValue):
         stored_head.unseal(text, [KEY], TASK)
 
 
 @pytest.mark.parametrize("odd", [b"", b"[]", b"{}", b"\xff", b'{"task":1}'])
-def test_what_is_sealed_and_no_head_is_refused(odd: bytes) -> None:
+def test_sealed_bodies_that_are_no_head_are_rejected(odd: bytes) -> None:
     import hmac
 
     with pytest.raises(BadValue):
         stored_head.unseal(hmac.digest(KEY, odd, "sha256").hex().encode() + b"\n" + odd, [KEY], TASK)
 
 
-def test_a_head_counts_for_its_own_task_and_key_alone() -> None:
+def test_a_head_is_valid_only_for_its_own_task_and_key() -> None:
     head = stored_head.seal(made(), KEY)
     for keys, task in (([], TASK), ([stored_head.seal_key(b"another secret")], TASK), ([KEY], "cd" * 32)):
         with pytest.raises(BadValue):
@@ -67,13 +67,13 @@ def test_a_head_counts_for_its_own_task_and_key_alone() -> None:
         stored_head.unseal(stored_head.seal(few, KEY), [KEY], TASK)
 
 
-def test_names_tell_versions_apart() -> None:
+def test_different_versions_have_different_names() -> None:
     names = {made().name, made(generation="g2").name, made(length=5).name, made(task="cd" * 32).name, stored_head.head_name(TASK)}
     assert len(names) == 5
     assert all(name.startswith("df1/") for name in names)
 
 
-def test_what_is_worth_storing() -> None:
+def test_copies_that_are_stored() -> None:
     bound, unbound = Version('"e"', length=5), Version()
     assert stored_head.is_worth_storing(5, bound, False)
     assert stored_head.is_worth_storing(5, unbound, True)

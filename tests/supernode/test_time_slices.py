@@ -1,4 +1,4 @@
-"""Long work on the loop's thread, one work after another."""
+"""Long jobs on the loop's thread run in slices, one after another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from dfengine.supernode.time_slices import SLICE, SlicedWork
 
 
-def test_a_work_that_raises_ends_and_the_others_go_on() -> None:
+def test_a_job_that_raises_ends_and_the_others_continue() -> None:
     loop = asyncio.new_event_loop()
     told: list[BaseException | None] = []
     loop.set_exception_handler(lambda _, context: told.append(context.get("exception")))

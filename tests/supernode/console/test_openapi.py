@@ -1,4 +1,4 @@
-"""The API's description is a valid document, and says what the routes do."""
+"""The OpenAPI document is valid and describes the console's routes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def references(found: Any) -> set[str]:
     return set().union(*map(references, found)) if isinstance(found, list) else set()
 
 
-def test_each_operation_is_described_and_done_by_a_method_of_its_name() -> None:
+def test_each_operation_is_documented_and_has_a_handler_method() -> None:
     described = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods}
     assert described == {(operation.method, API + operation.path) for operation in TABLE}
     names = [operation.name for operation in TABLE]
@@ -40,7 +40,7 @@ def test_each_operation_is_described_and_done_by_a_method_of_its_name() -> None:
     assert not [path for path in ROUTES if path.startswith(API)]
 
 
-def test_its_schemas_are_valid_and_all_there() -> None:
+def test_schemas_are_valid_and_all_references_resolve() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     for schema in schemas.values():
         jsonschema.Draft202012Validator.check_schema(schema)
@@ -53,7 +53,7 @@ def test_its_schemas_are_valid_and_all_there() -> None:
                 assert parameter["in"] in ("path", "query", "header")
 
 
-def test_paths_have_the_parameters_that_they_name() -> None:
+def test_path_parameters_match_the_path_templates() -> None:
     for path, methods in DOCUMENT["paths"].items():
         named = set(re.findall(r"\{(\w+)\}", path))
         assert named <= set(SEGMENTS)
@@ -61,7 +61,7 @@ def test_paths_have_the_parameters_that_they_name() -> None:
             assert {each["name"] for each in operation["parameters"] if each["in"] == "path"} == named
 
 
-def test_what_changes_something_is_all_that_is_no_get_and_needs_a_token() -> None:
+def test_exactly_the_changing_operations_are_not_get_and_need_a_token() -> None:
     for operation in TABLE:
         assert operation.changes == (operation.method != "GET")
         told = DOCUMENT["paths"][API + operation.path][operation.method.lower()]
@@ -73,7 +73,7 @@ def asked(path: str, method: str = "GET", shown: str = "") -> Request:
     return Request(method, path.encode(), {"authorization": f"Bearer {shown}"} if shown else {}, b"", "127.0.0.1")
 
 
-def test_who_needs_no_signature(tmp_path: Any) -> None:
+def test_requests_that_a_console_token_or_page_path_exempts_from_signatures(tmp_path: Any) -> None:
     file = tmp_path / "token"
     file.write_text("0123456789abcdef\n")
     file.chmod(0o600)
@@ -101,7 +101,7 @@ def test_who_needs_no_signature(tmp_path: Any) -> None:
     ("ftp://h/f", False), (" http://h/f", False), ("s3:///key", False), ("file://h/x", False), ("httpx://h/f", False),
     (f"df:sha256:{'0' * 64}", False), ("x" * 16384, False),
 ])  # fmt: skip
-def test_a_url_to_fetch_ahead_is_described_as_it_is_checked(url: str, taken: bool) -> None:
+def test_the_schema_of_a_preheat_url_accepts_the_urls_that_the_parsers_accept(url: str, taken: bool) -> None:
     schema = {"$ref": "#/components/schemas/NewPreheat", "components": DOCUMENT["components"]}
     assert jsonschema.Draft202012Validator(schema).is_valid({"url": url}) is taken
     body = json.dumps({"url": url}).encode()

@@ -1,4 +1,4 @@
-"""The files of the console: all there, in the package, and nothing in them that the page's policy would forbid."""
+"""The console's static files: packaged, complete, and free of content that the Content-Security-Policy forbids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILES = sorted(STATIC.iterdir())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_each_is_served_by_its_type_and_under_the_policy(path: Path) -> None:
+def test_each_file_is_served_with_its_type_and_the_security_headers(path: Path) -> None:
     answer = Pages().find(f"{PAGES}/{path.name}")
     assert answer is not None
     assert (answer.status, answer.body, answer.content_type) == (200, path.read_bytes(), TYPES[path.suffix[1:]])
@@ -27,7 +27,7 @@ def test_each_is_served_by_its_type_and_under_the_policy(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_no_markup_is_made_of_text_and_nothing_comes_from_elsewhere(path: Path) -> None:
+def test_files_build_no_markup_from_text_and_load_nothing_external(path: Path) -> None:
     text = path.read_text()
     named = re.findall(r"https?://[^\s\"'`…]+", text.replace("http://www.w3.org/2000/svg", ""))
     assert not named
@@ -36,13 +36,13 @@ def test_no_markup_is_made_of_text_and_nothing_comes_from_elsewhere(path: Path) 
         assert not re.findall(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", text)
 
 
-def test_what_they_name_is_there() -> None:
+def test_files_that_imports_and_links_name_exist() -> None:
     for path in FILES:
         named = re.findall(r"from \"\./([\w.]+)\"|(?:href|src)=\"([\w.]+)\"", path.read_text())
         assert {one or other for one, other in named} <= {each.name for each in FILES}, path.name
 
 
-def test_nothing_else_is_a_page() -> None:
+def test_other_paths_are_not_served_and_the_bare_path_redirects() -> None:
     pages = Pages()
     for name in ("x.js", "../router.py", "/main.js", "static/main.js", "__init__.py", "main.js/"):
         assert pages.find(f"/console/{name}") is None, name
@@ -51,6 +51,6 @@ def test_nothing_else_is_a_page() -> None:
     assert (redirect.status, redirect.headers[0]) == (308, ("Location", "/console/"))
 
 
-def test_the_package_has_them() -> None:
+def test_the_package_data_includes_the_static_files() -> None:
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert setuptools["package-data"]["dfengine.supernode.console"] == ["static/*"]

@@ -1,4 +1,4 @@
-"""Rates of counters, and the share of the time that figures may take."""
+"""Rates of counters, and the share of CPU time that figures may use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dfengine.supernode.console.rates import Rates
 
 
 @given(st.floats(0, 1e12), st.lists(st.floats(0.21, 34.9), min_size=2, max_size=20))
-def test_a_steady_counter_has_its_rate_at_any_distance_of_looks(rate: float, steps: list[float]) -> None:
+def test_a_steady_counter_has_its_rate_at_any_sampling_interval(rate: float, steps: list[float]) -> None:
     rates, now = Rates(), 1000.0
     assert rates.rate("a", 0.0, now) is None
     rates.end()
@@ -25,7 +25,7 @@ def test_a_steady_counter_has_its_rate_at_any_distance_of_looks(rate: float, ste
         rates.end()
 
 
-def test_a_look_of_long_ago_makes_no_rate() -> None:
+def test_a_sample_that_is_too_old_gives_no_rate() -> None:
     rates = Rates()
     rates.rate("a", 0.0, 0.0)
     rates.end()
@@ -34,7 +34,7 @@ def test_a_look_of_long_ago_makes_no_rate() -> None:
     assert rates.rate("a", 6000.0, 601.0) == 0
 
 
-def test_what_fell_or_was_not_looked_at_begins_anew() -> None:
+def test_a_counter_that_decreased_or_missed_a_sample_starts_again() -> None:
     rates = Rates()
     rates.rate("a", 10, 0.0)
     rates.end()
@@ -48,7 +48,7 @@ def test_what_fell_or_was_not_looked_at_begins_anew() -> None:
 
 
 class Clock:
-    """Seconds that pass, of which a process has used some."""
+    """A virtual clock with wall time and CPU time used."""
 
     def __init__(self, share: float, burst: float) -> None:
         self.now = self.used = 0.0
@@ -59,7 +59,7 @@ class Clock:
             self.used += seconds
 
 
-def test_work_beyond_the_share_has_to_wait() -> None:
+def test_work_beyond_the_share_is_delayed() -> None:
     clock = Clock(0.1, 1.0)
     clock.spend(1.0)
     assert clock.budget.delay() == 0
@@ -73,7 +73,7 @@ def test_work_beyond_the_share_has_to_wait() -> None:
     assert clock.budget.delay() == pytest.approx(5)
 
 
-def test_work_is_cut_and_others_run_between() -> None:
+def test_work_is_sliced_and_other_callbacks_run_between_slices() -> None:
     clock = Clock(0.5, 0.0)
     order: list[int] = []
 
@@ -85,14 +85,14 @@ def test_work_is_cut_and_others_run_between() -> None:
     async def scene() -> None:
         asyncio.get_running_loop().call_soon(order.append, -1)
         await clock.budget.spread(act, range(3))
-        assert clock.budget.delay() == 0  # half of the time is its own, and it took half
+        assert clock.budget.delay() == 0  # the share is half of the time, and half was used
         await clock.budget.spread(act, ())
 
     asyncio.run(scene())
     assert order == [0, -1, 1, 2]
 
 
-def test_too_many_who_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiters_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 1)
 
     async def scene() -> None:

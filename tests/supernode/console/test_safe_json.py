@@ -1,4 +1,4 @@
-"""Any answer is one line of JSON."""
+"""Every response is encoded as one line of JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEXT = st.text(st.characters(codec=None))
 
 
 @given(TEXT, TEXT)
-def test_any_text_is_encoded(name: str, value: str) -> None:
+def test_text_with_surrogates_is_encoded_with_replacements(name: str, value: str) -> None:
     data = encode(EventRow(id=1, time="", level="info", event=value, fields={name: value}))
     assert b"\n" not in data
     told = json.loads(data)
@@ -22,5 +22,5 @@ def test_any_text_is_encoded(name: str, value: str) -> None:
     assert list(told["fields"]) == [name.encode("utf-8", "replace").decode()]
 
 
-def test_what_is_a_text_stays() -> None:
+def test_valid_text_is_encoded_unchanged() -> None:
     assert encode(Problem("a", 400, "\u00e4\n")) == b'{"title":"a","status":400,"detail":"\xc3\xa4\\n"}'

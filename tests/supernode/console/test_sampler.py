@@ -1,4 +1,4 @@
-"""Figures of tasks and hosts, as they are gathered from the swarm, and lists of them."""
+"""Figures of tasks and hosts gathered from the swarm, and lists of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TASK, SIZE = "7" * 64, 1000
 
 
 def place() -> Any:
-    """A state with a task of four pieces, all of them at the supernode."""
+    """A state with a task of four pieces, all of which the supernode has."""
     swarm = Swarm(seed=1)
     swarm.add_task(TASK, 4, 0.0)
     for n in range(4):
@@ -52,7 +52,7 @@ def rows(state: Any, rates: Rates, now: float) -> dict[str, HostRow]:
     return found
 
 
-def test_a_host_is_the_sum_of_its_downloads() -> None:
+def test_figures_of_a_host_are_sums_over_its_downloads() -> None:
     state, rates = place(), Rates()
     join(state, "a", "one", "10.0.0.1")
     join(state, "b", "one", "10.0.0.1")
@@ -75,7 +75,7 @@ def test_a_host_is_the_sum_of_its_downloads() -> None:
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 9))), st.sampled_from(("asc", "desc")), st.integers(0, 5), st.integers(1, 5))
-def test_a_list_is_sorted_and_cut_and_what_is_not_known_comes_last(values: list[Any], order: str, offset: int, limit: int) -> None:
+def test_a_list_is_sorted_and_paged_with_unknown_values_last(values: list[Any], order: str, offset: int, limit: int) -> None:
     items: list[Any] = [SimpleNamespace(rate=value) for value in values]
     query = SimpleNamespace(sort="rate", order=order, offset=offset, limit=limit)
     found, total = asyncio.run(select_page(Budget(), items, lambda item: item.rate != 1.0, query))
@@ -85,7 +85,7 @@ def test_a_list_is_sorted_and_cut_and_what_is_not_known_comes_last(values: list[
     assert [item.rate for item in found] == (known + [None] * (len(wanted) - len(known)))[offset : offset + limit]
 
 
-def test_a_search_looks_at_all_names() -> None:
+def test_a_search_matches_host_name_address_and_version() -> None:
     state = place()
     join(state, "a", "Node-<b>7</b>", "10.0.0.1")
     [row] = rows(state, Rates(), 1.0).values()
@@ -94,7 +94,7 @@ def test_a_search_looks_at_all_names() -> None:
     assert not matches(HostQuery(trust="isolated"), row)
 
 
-def test_origins_are_named_without_what_opens_them_and_are_not_any_number() -> None:
+def test_origin_names_show_no_secrets_and_their_number_is_bounded() -> None:
     assert origin_name("https://user:secret@host:8443/a?sign=x") == "https://***@host:8443"
     assert origin_name("s3://bucket/key") == "s3://bucket"
     assert origin_name("df:sha256:00") == "df:sha256:00"

@@ -1,4 +1,4 @@
-"""Which download is furthest behind, and why."""
+"""Choice of the download that is furthest behind, and the reason shown for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def progress(n: int = 0, got: int = 5, **others: object) -> Progress:
 
 @given(st.lists(st.builds(Progress, st.integers(0, 99), st.integers(0, 9), st.integers(0, 4), st.booleans(), st.booleans(), st.floats(0, 9),
                           st.floats(0, 99), st.integers(0, 3))), st.floats(0, 9), st.sampled_from(("", "503")), st.booleans())  # fmt: skip
-def test_it_is_one_that_has_least(all: list[Progress], median: float, origin: str, copied: bool) -> None:
+def test_the_slowest_download_is_one_of_those_with_the_fewest_pieces(all: list[Progress], median: float, origin: str, copied: bool) -> None:
     found = slowest(all, median, origin, copied)
     if not all:
         assert found is None
@@ -36,7 +36,7 @@ def test_it_is_one_that_has_least(all: list[Progress], median: float, origin: st
     ({"waits": True, "receiving": 0}, 1.0, "", True, "no_source"),
     ({}, 1.0, "", True, "behind"),
 ])  # fmt: skip
-def test_the_reason(others: dict[str, object], median: float, origin: str, copied: bool, reason: str) -> None:
+def test_the_reason_for_the_slowest_download(others: dict[str, object], median: float, origin: str, copied: bool, reason: str) -> None:
     found = slowest([progress(1, 9), progress(7, 2, **others)], median, origin, copied)
     assert found is not None
     assert found[:2] == (7, reason)

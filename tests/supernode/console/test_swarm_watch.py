@@ -1,4 +1,4 @@
-"""What a reader has of a swarm, by a snapshot and the changes after it, is the swarm."""
+"""A reader that applies changes to a snapshot has the state of the swarm."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def bits(have: str) -> set[int]:
 
 
 class Reader:
-    """As the page does it."""
+    """Applies changes as the console's page does."""
 
     def __init__(self, snapshot: Told) -> None:
         told = msgspec.json.decode(msgspec.json.encode(snapshot))
@@ -85,7 +85,7 @@ EVENTS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(EVENTS)
-def test_changes_lead_to_the_next_snapshot(events: list[tuple[str, int]]) -> None:
+def test_a_snapshot_with_changes_applied_equals_the_next_snapshot(events: list[tuple[str, int]]) -> None:
     asyncio.run(watched(events))
 
 
@@ -124,7 +124,7 @@ async def watched(events: list[tuple[str, int]]) -> None:
             assert await watch.refresh() is None
 
 
-def test_a_swarm_that_begins_anew_needs_a_snapshot() -> None:
+def test_a_task_that_is_dropped_and_added_again_needs_a_new_snapshot() -> None:
     async def scene() -> None:
         state = place()
         join(state, "a")
@@ -143,7 +143,7 @@ def test_a_swarm_that_begins_anew_needs_a_snapshot() -> None:
     asyncio.run(scene())
 
 
-def test_of_very_many_pieces_fewer_downloads_are_told(monkeypatch: Any) -> None:
+def test_a_snapshot_with_very_many_pieces_shows_fewer_downloads(monkeypatch: Any) -> None:
     async def scene() -> None:
         state = place()
         for n in range(5):
@@ -158,6 +158,6 @@ def test_of_very_many_pieces_fewer_downloads_are_told(monkeypatch: Any) -> None:
     asyncio.run(scene())
 
 
-def test_many_pieces_are_told_as_a_bitset(monkeypatch: Any) -> None:
+def test_few_changed_pieces_are_listed_and_many_are_sent_as_a_bitset(monkeypatch: Any) -> None:
     assert swarm_hosts._toggled(b"\x05", b"\x84\x01") == [0, 7, 8]
     assert swarm_hosts._toggled(b"", b"\xff" * 9) is None

@@ -1,4 +1,4 @@
-"""A swarm with one task, spoken to in few words; every event is followed by the invariants."""
+"""A swarm with one task and short methods for tests; the invariants are checked after every event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUPERNODE_CID = "cdnnode:10.9.9.9~task"
 
 
 class Cluster:
-    """`pieces` of which the first `cached` (all) are in the supernode; time stands still unless `now` is moved."""
+    """A task of `pieces`, of which the supernode has the first `cached` (default: all). Time passes only by `now` and `wait`."""
 
     def __init__(self, pieces: int, cached: int | None = None, *, seed: int = 1, **limits: Any) -> None:
         self.swarm = Swarm(Limits(**{"few": 64, **limits}), seed)
@@ -42,13 +42,13 @@ class Cluster:
         return pull
 
     def request(self, cid: str, pull: Pull) -> None:
-        """What the supernode sends is requested at once, and its bytes flow."""
+        """Request the pieces that the supernode sends at once; their bytes flow."""
         for n, sources in pull.pieces:
             if self.requests and sources[0] is CDN:
                 self.swarm.requested(TASK, n, self.swarm.tasks[TASK].downloads[cid].peer.address, lambda: -1, self.now)
 
     def take(self, cid: str, k: int = 100, selected: Any = None) -> dict[int, str | None]:
-        """Pull, and say which piece comes from whom first; None is the supernode."""
+        """Pull and return the first source's CID of each piece; None is the supernode."""
         return {piece.n: piece.sources[0].cid for piece in self.pull(cid, k, selected).pieces}
 
     def done(self, cid: str, n: int, source: str | None = SUPERNODE_CID) -> None:
@@ -56,7 +56,7 @@ class Cluster:
         self.check()
 
     def all_done(self, cid: str, k: int = 100) -> list[int]:
-        """Pull and finish what is given; the pieces."""
+        """Pull, finish the assigned pieces and return them."""
         taken = self.take(cid, k)
         for n, source in taken.items():
             self.done(cid, n, source)
@@ -73,7 +73,7 @@ class Cluster:
         return expired
 
     def park(self, cid: str, k: int = 4, selected: Any = None) -> str:
-        """Pull; when nothing comes, park. The kind of answer."""
+        """Pull, and park when no piece is assigned. Returns the kind of answer."""
         pull = self.pull(cid, k, selected)
         if not pull.pieces and pull.kind != "finished":
             self.swarm.park(TASK, cid, k)
@@ -81,7 +81,7 @@ class Cluster:
         return pull.kind
 
     def woken(self) -> dict[str, list[int]]:
-        """What the last events made answerable: CID -> pieces."""
+        """Answer the parked pulls that the last events allow: CID -> pieces."""
         answers: dict[str, list[int]] = {}
         while self.swarm.wakeable:
             for cid, pull in self.swarm.answer_parked(next(iter(self.swarm.wakeable)), self.now):

@@ -1,4 +1,4 @@
-"""The virtual swarm with links as TCP shares them: what one transfer cannot use of a link its others have (max-min fairness)."""
+"""The virtual swarm with links shared as by TCP (max-min fairness): other transfers use the bandwidth that one transfer cannot use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.swarm.virtual import SUPERNODE, Simulation, Transfer
 
 
 class FairSimulation(Simulation):
-    """Slower than `Simulation`, and right where rates differ. rate: pieces per second of links that `up` and `down` do not name."""
+    """Slower than `Simulation`, but correct for different rates. rate: pieces per second of links that `up` and `down` do not name."""
 
     rate = 1.0
 
@@ -32,12 +32,12 @@ class FairSimulation(Simulation):
                 self.run_at(other, max(rate, 1e-9))
 
     def links(self, transfer: Transfer) -> tuple[tuple[str, str], tuple[str, str]]:
-        """Those that a transfer uses: of its source, and of its receiver."""
+        """Links that a transfer uses: its source's upstream and its receiver's downstream."""
         source = transfer.source
         return ("up", source if source == SUPERNODE else self.clients[source].host), ("down", transfer.client.host)
 
     def run_at(self, transfer: Transfer, rate: float) -> None:
-        """From now on, pieces per second."""
+        """Set the rate of a transfer, in pieces per second."""
         if transfer.rate == rate and transfer.version and transfer.left < transfer.size:
             return
         transfer.rate = rate

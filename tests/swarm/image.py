@@ -1,7 +1,7 @@
-"""An image's layers to hosts that pull all of them at once: one task for each layer, links that all tasks of a host share.
+"""Simulation of an image's layers sent to hosts that pull all of them at once: a task per layer, and links that a host's tasks share.
 
 Each host reads its layers as the proxy does for a client that opens some of them at a time, in the order of the image: a layer's first
-pieces in order, the others in an order of the host's own. Time is in seconds, size in pieces.
+pieces in order, the others in a random order that differs per host. Time is in seconds, size in pieces.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from tests.swarm.fair import FairSimulation
 from tests.swarm.virtual import SUPERNODE, Client, Delays, Transfer
 
 PIECE_SECONDS = 0.175
-"""Of 4 MiB on a link of 200 Mbit/s."""
+"""Seconds for 4 MiB on a link of 200 Mbit/s."""
 
 LINK_DELAYS = Delays(0.09, 0.06, 0.15, 0.375)
-"""Of the real programs on shaped links, in seconds, see docs/scale.md."""
+"""Delays of the real programs on shaped links, in seconds, see docs/scale.md."""
 
 FIRST = 2
-"""Pieces that `proxy.blob` asks for in order."""
+"""Pieces that `proxy.blob` requests in order."""
 
 
 def sizes_of(mib: float, layers: int = 12) -> list[float]:
-    """Pieces of the layers of `bench.image_pull`, each a little smaller than the one before."""
+    """Sizes in pieces of the layers of `bench.image_pull`, each a little smaller than the previous."""
     weights = [layers - n for n in range(layers)]
     return [mib / 4 * weight / sum(weights) for weight in weights]
 
@@ -34,8 +34,8 @@ def sizes_of(mib: float, layers: int = 12) -> list[float]:
 class ImageSimulation(FairSimulation):
     """sizes: of the layers, in pieces. opened: layers that a host reads at a time. rate: pieces per second of every link.
 
-    connections: over which the supernode reads the requested layers from the registry, in turns of a piece (`origin.round_robin`),
-    through a link of the same rate; 0: it has all layers from the start.
+    connections: connections on which the supernode reads the requested layers from the registry, in turns of a piece
+    (`origin.round_robin`), through a link of the same rate; 0: it has all layers from the start.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ImageSimulation(FairSimulation):
         self.room = room
         self.dead: set[str] = set()
         self.begun: Counter[tuple[str, int]] = Counter()
-        """(task, piece) -> times that the supernode began to send it."""
+        """(task, piece) -> how many times the supernode began to send it."""
         self.served: dict[str, float] = {}
         self.left_of = {host: list(range(len(sizes))) for host in self.hosts}
         self.reading = Counter(dict.fromkeys(self.hosts, 0))
@@ -58,7 +58,7 @@ class ImageSimulation(FairSimulation):
         self.fetches: dict[int, list[int]] = {}
         """Layer -> its pieces that the supernode has not begun to read from the registry."""
         self.reads: dict[tuple[int, int], float] = {}
-        """(layer, piece) that is read from the registry -> pieces left of it."""
+        """(layer, piece) being read from the registry -> the fraction of the piece that is left."""
         self.reads_since, self.reads_version = 0.0, 0
         self.turn = dict.fromkeys(range(len(sizes)), 0)
         self.turns = 0
@@ -77,12 +77,12 @@ class ImageSimulation(FairSimulation):
 
     @property
     def copies(self) -> float:
-        """What the supernode sent, in times of the image."""
+        """Pieces that the supernode sent, in multiples of the image."""
         return sum(self.size_of(task, n) * times for (task, n), times in self.begun.items()) / self.whole
 
     @property
     def last(self) -> float:
-        """When the last host had all, in times of what the image takes on one link."""
+        """Time at which the last host had all layers, in multiples of the image's time on one link."""
         return max(self.served.values()) / (self.whole / self.rate)
 
     def size_of(self, task: str, n: int) -> float:
@@ -98,7 +98,7 @@ class ImageSimulation(FairSimulation):
         return tuple([n for n in client.reads[0] if n not in client.have and n not in client.running]) or client.reads[0]
 
     def open_next(self, host: str) -> None:
-        """The host opens its next layer; the last one ends it."""
+        """Open the host's next layer; after the last one the host is done."""
         if not self.left_of[host]:
             if not self.reading[host]:
                 self.served[host] = self.now
@@ -121,7 +121,7 @@ class ImageSimulation(FairSimulation):
         self.pull(client)
 
     def read(self) -> None:
-        """From the registry, each connection with an equal share of the link."""
+        """Read from the registry; each connection has an equal share of the link."""
         if self.reads:
             share = self.rate / len(self.reads) * (self.now - self.reads_since)
             self.reads = {piece: left - share for piece, left in self.reads.items()}
@@ -160,7 +160,7 @@ class ImageSimulation(FairSimulation):
             self.open_next(client.host)
 
     def kill(self, host: str) -> None:
-        """All of its downloads vanish without a word."""
+        """End all downloads of the host without notice."""
         self.dead.add(host)
         for client in list(self.clients.values()):
             if client.host == host:

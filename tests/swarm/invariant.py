@@ -1,4 +1,4 @@
-"""Every law of the swarm, recounted from the downloads."""
+"""Invariants of the swarm: every counter is recounted from the downloads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.swarm.structures import structures
 
 
 def check(swarm: Swarm) -> None:
-    """Raises AssertionError, naming the difference, unless every counter equals its recount. Visits everything."""
+    """Compare every counter with its recount. Visits everything. Raises AssertionError that names the difference."""
     downloads = [download for task in (*swarm.tasks.values(), *swarm.peers.dropped_tasks) for download in task.downloads.values()]
     alive = dict.fromkeys(downloads)
     leases = [lease for download in downloads for lease in _leases(download)]
@@ -32,32 +32,32 @@ def check(swarm: Swarm) -> None:
         assert peer.uploads == sends[peer], f"{peer}: sends {sends[peer]}"
         receiving = [lease for download in peer.downloads for lease in download.running.values() if not (lease.ending or download.legacy)]
         idle = [lease for lease in receiving if not lease.receives]
-        assert all(lease.freed or lease.source is None or lease.download.task.count == 1 for lease in idle), f"{peer}: silent, with a slot"
+        assert all(lease.freed or lease.source is None or lease.download.task.count == 1 for lease in idle), f"{peer}: idle with a slot"
         receiving = [lease for lease in receiving if lease.receives]
         assert peer.receiving == len(receiving), f"{peer}: receives {len(receiving)}"
-        assert peer.beside is None or peer.beside in peer.downloads, f"{peer}: {peer.beside} is gone"
-        assert peer.downloads or peer.isolated, f"{peer} has nothing left"
+        assert peer.beside is None or peer.beside in peer.downloads, f"{peer}: {peer.beside} does not exist"
+        assert peer.downloads or peer.isolated, f"{peer} has no downloads and is not isolated"
         waiting = swarm.peers.silence_deadlines._buckets.get(peer.silence, ())
         assert (peer in waiting) == (peer in with_deadline), f"{peer}: silence deadline"
         assert peer not in with_deadline or (peer.silence - 1) * GRAIN < peer.seen + swarm.limits.peer_gc, f"{peer}: deadline too late"
         for download in peer.downloads:
             assert download in alive, f"{peer} remembers {download}"
-            assert download.peer is peer, f"{download} is another's"
+            assert download.peer is peer, f"{download} has another peer"
         for client in peer.blocked_by or ():
             assert client in alive, f"{peer} remembers {client}"
-            assert client.source_failures is not None, f"{client} blocks nobody"
+            assert client.source_failures is not None, f"{client} blocks no source"
             assert peer in client.source_failures, f"{client} does not block {peer}"
     assert len(swarm.peers.silence_deadlines) == len(with_deadline), "silent peers"
     assert sum(len(same) for same in swarm.peers.cids.values()) == len(downloads), "CIDs"
     elsewhere = Counter(task for lease in leases if lease.source is None for task in lease.also_in or ())
     for task in swarm.tasks.values():
         assert task.used_elsewhere == elsewhere[task], f"{task.id}: used elsewhere"
-        assert task.refusal == ACCEPTED or task.used_elsewhere, f"{task.id}: refused for nothing"
+        assert task.refusal == ACCEPTED or task.used_elsewhere, f"{task.id}: refused without use elsewhere"
         waits = task in swarm.same_hosts._turns._buckets.get(task.turn, ())
         assert waits == (task.refusal == WAITS), f"{task.id}: its turn"
         _check_task(task, swarm)
     for task_id in swarm.wakeable:
-        assert task_id in swarm.tasks, f"{task_id} is gone"
+        assert task_id in swarm.tasks, f"{task_id} does not exist"
 
 
 def _leases(download: Download) -> list[Lease]:
@@ -102,7 +102,7 @@ def _check_task(task: Task, swarm: Swarm) -> None:
         assert (lease.n, lease.download.lease(n)) == (n, lease), f"claim of {n}"
         assert lease.download.holder_index != ABSENT, f"claim of {n} by a download that is no source"
     for download in [*task.parked, *task.recheck, *(source for source in task.freed_sources if source is not None)]:
-        assert task.downloads.get(download.cid) is download, f"{download} is gone"
+        assert task.downloads.get(download.cid) is download, f"{download} does not exist"
     structures.check_queue(task.parked)
     selecting: dict[int, list[Download]] = {}
     for download in task.parked:
@@ -110,7 +110,7 @@ def _check_task(task: Task, swarm: Swarm) -> None:
             selecting.setdefault(n, []).append(download)
     assert {n: set(parked) for n, parked in task.selected.items()} == {n: set(parked) for n, parked in selecting.items()}, "selected"
     for n in task.overdue:
-        assert n in task.selected, f"piece {n}: overdue for nobody"
+        assert n in task.selected, f"piece {n}: overdue, but not selected"
         assert n in task.cached, f"piece {n}: overdue, but not cached"
         assert task.in_flight_claims[n] is not None, f"piece {n}: overdue, but not claimed"
     assert task.parked or not task.freed_sources, "freed sources without a parked pull"
@@ -122,20 +122,20 @@ def _check_task(task: Task, swarm: Swarm) -> None:
 
 
 def _check_slots(slots: SupernodeSlots, leases: set[Lease]) -> None:
-    """The leases from the supernode are watched, and those whose piece nobody requested wait for their request."""
+    """The supernode's leases are watched, and those whose piece was not requested wait for the request."""
     assert leases == slots._watches.keys(), "watched leases"
     waiting = {watch.lease for watches in slots._unrequested.values() for watch in watches}
     assert waiting == {lease for lease, watch in slots._watches.items() if watch.bytes_read is None}, "waiting leases"
 
 
 def _check_parked(download: Download, swarm: Swarm) -> None:
-    """A parked pull cannot be answered now, in whatever order sources are tried."""
+    """A parked pull cannot be answered now, in any order of sources."""
     task, limits = download.task, swarm.limits
     assert not task.finished(download), f"{download} is parked and finished"
     if download.room() <= 0 or not structures.find_wanted(task, download):
         return
     wanted = list(task.want)
-    # Then stragglers may send it enough (`_choice`, has_enough_from_stragglers).
+    # Enough of its pieces may come from stragglers (`_choice`, has_enough_from_stragglers).
     sources = [lease.source for lease in download.running.values()]
     slow_too = not download.is_straggler and any(source is not None and source.is_straggler for source in sources)
     for source in task.downloads.values():
@@ -143,7 +143,7 @@ def _check_parked(download: Download, swarm: Swarm) -> None:
             continue
         if source is not download and source.holder_index != ABSENT and source.has_slot() and not blocks(download, source.peer, limits):
             assert not any(source.has(n) for n in wanted), f"{download} is parked, {source} could send"
-    if supernode_has_slot(download) and len(download.running) < limits.down:  # more than that is only asked of peers
+    if supernode_has_slot(download) and len(download.running) < limits.down:  # beyond that only peers send
         may_repeat = not task.used_elsewhere or task.refusal == TURN or download.holder_index == ABSENT
         offered = [n for n in wanted if may_repeat or not task.rarity.copies(n)]
         assert not any(n in task.seedable for n in offered), f"{download} is parked, the supernode could send"
@@ -152,7 +152,7 @@ def _check_parked(download: Download, swarm: Swarm) -> None:
 
 
 def _has_room_beside_others(download: Download) -> bool:
-    """A host receives as many pieces as one slow task may, and one more of a download that receives none."""
+    """Whether a host receives fewer pieces than one slow task may, plus one for a download that receives none."""
     peer, few = download.peer, download.task.few
     running = [lease for other in peer.downloads for lease in other.running.values() if lease.receives]
     own = [lease for lease in download.running.values() if not lease.ending]
@@ -168,18 +168,18 @@ def _check_download(download: Download, swarm: Swarm) -> None:
     assert (download.holder_index != ABSENT) == serves or download in swarm.peers.source_updates, f"{download}: source"
     assert not (download.running.keys() & download.arrived.keys()), f"{download}: running and arrived"
     for n in (*download.running, *download.arrived):
-        assert not download.has(n), f"{download}: {n} is here and on its way"
+        assert not download.has(n), f"{download}: {n} is stored and being received"
     for n, lease in (*download.running.items(), *download.arrived.items()):
         if lease is not None:
             assert (lease.n, lease.download) == (n, download), f"{download}: lease of {n}"
             source = lease.source
             if source is not None:
-                assert task.downloads.get(source.cid) is source, f"{download}: {n} is sent by {source}, which is gone"
-                assert lease in source.sending, f"{download}: {n} is sent by nobody"
+                assert task.downloads.get(source.cid) is source, f"{download}: {n} is sent by {source}, which does not exist"
+                assert lease in source.sending, f"{download}: its source does not send {n}"
     for lease in download.sending:
         assert (lease.source, lease.download.lease(lease.n)) == (download, lease), f"{download}: sends {lease.n}"
     live = sum(not lease.ending for lease in download.running.values())
-    assert download.legacy or live <= swarm.limits.native_down, f"{download}: pieces that do not end"
+    assert download.legacy or live <= swarm.limits.native_down, f"{download}: too many pieces that are not ending"
     receives = download.peer.receiving > live
     if not download.is_straggler:
         live -= any(not lease.ending and lease.source is not None and lease.source.is_straggler for lease in download.running.values())
@@ -193,7 +193,7 @@ def _check_download(download: Download, swarm: Swarm) -> None:
     else:
         got = window.una + sum(window.acked(n) for n in range(window.una, window.end))
         assert all(window.una <= n < window.end for n in download.running), f"{download}: outside its window"
-        assert all(window.acked(n) for n in download.have if n < window.end), f"{download}: here and not acknowledged"
+        assert all(window.acked(n) for n in download.have if n < window.end), f"{download}: stored and not acknowledged"
         assert all(window.acked(n) and not download.has(n) for n in download.early or ()), f"{download}: early"
     assert download.got == got, f"{download}: got {got}"
     assert task.count < 0 or all(n < task.count for n in download.have), f"{download}: beyond the end"

@@ -1,4 +1,4 @@
-"""Numbers of a swarm and of one task, as tests compare them."""
+"""Statistics of a swarm and of one task for comparison in tests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TaskStats:
 
 @dataclass(frozen=True, slots=True)
 class SwarmStats:
-    """What is there now. isolated: peers that are no source for anybody. leases: upload slots in use.
+    """Current counts. isolated: peers that are a source for no download. leases: upload slots in use.
 
     sent_by_supernode, sent_by_peers: pieces reported done since the start.
     """

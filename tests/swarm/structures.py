@@ -1,4 +1,4 @@
-"""The checks in `_structures.pyx`, which see the C fields of the engine's structures, compiled for the run."""
+"""Compiles the checks in `_structures.pyx`, which access the C fields of the engine's structures."""
 
 from __future__ import annotations
 

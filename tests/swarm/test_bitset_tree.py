@@ -1,4 +1,4 @@
-"""BitsetTree against a list of sets."""
+"""BitsetTree, compared with a list of sets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.swarm.structures import structures
 PIECES = 130
 some_pieces = st.sets(st.integers(0, PIECES - 1), max_size=4)
 indexes = st.one_of(st.integers(0, 3), st.integers(60, 68), st.integers(4090, 4100), st.integers(0, 4200))
-"""On both sides of where a node, and a node of nodes, ends."""
+"""Indexes around the ends of nodes and of nodes of nodes."""
 
 
 def bits(pieces: Any, size: int = PIECES) -> Bitset:
@@ -28,7 +28,7 @@ def bits(pieces: Any, size: int = PIECES) -> Bitset:
 
 
 class TreeMachine(RuleBasedStateMachine):
-    """The model: index -> the Bitset there, None: none."""
+    """The model is a list: index -> its Bitset or None."""
 
     endless = False
 
@@ -96,7 +96,7 @@ class TreeMachine(RuleBasedStateMachine):
 
 
 class EndlessMachine(TreeMachine):
-    """All have what lies beyond their end, some have nothing besides."""
+    """Every set counts as full beyond its end; some are empty before it."""
 
     endless = True
 
@@ -117,14 +117,14 @@ TestTree = TreeMachine.TestCase
 TestTree.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
 
 
-def test_sets_may_be_shorter_or_longer_than_what_is_wanted() -> None:
+def test_sets_may_be_shorter_or_longer_than_the_wanted_set() -> None:
     tree = BitsetTree(200)
     tree.put(0, bits([1], 3))
     tree.put(1, bits([190], 200))
     assert [tree.first(bits([n], size), 0, 9) for n, size in ((1, 2), (190, 400), (191, 400), (1, 400))] == [0, 1, -1, 0]
 
 
-def test_what_grew_is_found() -> None:
+def test_pieces_are_found_after_growth() -> None:
     tree = BitsetTree(1)
     have = bits([0], 1)
     for index in (0, 70):
@@ -139,7 +139,7 @@ def test_what_grew_is_found() -> None:
     assert tree.first(bits([999], 1000), 1, 71) == 70
 
 
-def test_what_cannot_be() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     with pytest.raises(BadValue):
         BitsetTree(-1)
     tree = BitsetTree(64)

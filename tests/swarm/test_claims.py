@@ -1,4 +1,4 @@
-"""What is merely announced or claimed costs little: tables grow with pieces that are there, sets are worked on by words."""
+"""Announced lengths and claimed pieces cost little memory: tables grow only with pieces that exist, and sets are processed in words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.invariant import check
 
 PIECES = 1_000_000
-"""About 15 TiB in pieces of 15 MiB."""
+"""Pieces of a file of about 15 TiB, each of 15 MiB."""
 
 
 def peer(cid: str) -> Peer:
@@ -26,7 +26,7 @@ def peer(cid: str) -> Peer:
 
 
 def cost(work: Callable[[], Any]) -> int:
-    """Bytes that are kept of it."""
+    """Bytes that `work` allocates and keeps."""
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -51,7 +51,7 @@ def test_an_announced_length_costs_no_memory() -> None:
     assert cost(join) < 50 * 3_000
 
 
-def test_a_claim_of_everything_costs_what_the_reach_does() -> None:
+def test_a_claim_of_all_pieces_costs_memory_only_up_to_the_reach() -> None:
     swarm = Swarm()
     swarm.add_task(TASK, PIECES, 0.0)
     swarm.join(TASK, "first", peer("first"), 0.0)
@@ -73,8 +73,8 @@ def test_a_claim_of_everything_costs_what_the_reach_does() -> None:
     check(swarm)
 
 
-def test_a_last_piece_alone_costs_bits_and_no_tables() -> None:
-    """The supernode has it, since a stream asked for it: whoever claims it, and everything before, may be right."""
+def test_the_last_piece_alone_costs_bits_and_no_tables() -> None:
+    """The supernode has it because a stream requested it; a claim of it and of all pieces before it may be true."""
     swarm = Swarm()
     swarm.add_task(TASK, PIECES, 0.0)
     assert cost(lambda: swarm.cached(TASK, PIECES - 1, 0.0)) < 16 * PIECES
@@ -82,7 +82,7 @@ def test_a_last_piece_alone_costs_bits_and_no_tables() -> None:
     assert cost(lambda: swarm.holds(TASK, "a", [PIECES - 1], 0.0)) < PIECES / 2
 
 
-def test_a_window_is_cut() -> None:
+def test_window_sizes_are_limited() -> None:
     swarm = Swarm()
     swarm.add_task(TASK, PIECES, 0.0)
 
@@ -94,7 +94,7 @@ def test_a_window_is_cut() -> None:
     assert cost(stream) < 20 * (MAX_WINDOW + 4_000)
 
 
-def test_what_lies_beyond_the_reach_is_forgotten_until_the_supernode_comes_there() -> None:
+def test_claims_beyond_the_reach_are_dropped_until_the_supernode_gets_there() -> None:
     swarm = Cluster(200, 0, ahead=10)
     swarm.join("a", holds=[(5, 200)])
     download = swarm.swarm.tasks[TASK].downloads["a"]
@@ -112,8 +112,8 @@ def test_what_lies_beyond_the_reach_is_forgotten_until_the_supernode_comes_there
     assert swarm.swarm.tasks[TASK].downloads["b"].got == 195
 
 
-def test_a_download_that_was_forgotten_finishes() -> None:
-    """It says again what it has whenever it is offered that."""
+def test_a_download_with_dropped_claims_finishes() -> None:
+    """It reports its pieces again whenever they are assigned to it."""
     swarm = Cluster(50, 0, ahead=10)
     swarm.join("a", holds=[(0, 50)])
     for n in range(50):
@@ -128,7 +128,7 @@ def test_a_download_that_was_forgotten_finishes() -> None:
     held=st.sets(st.integers(0, 199)),
 )
 @settings(max_examples=100, deadline=None)
-def test_many_pieces_come_at_once_as_one_by_one(count: int, parked: bool, batches: list[set[int]], held: set[int]) -> None:
+def test_pieces_cached_in_batches_equal_pieces_cached_one_by_one(count: int, parked: bool, batches: list[set[int]], held: set[int]) -> None:
     clusters = [Cluster(count, 0), Cluster(count, 0)]
     for number, cluster in enumerate(clusters):
         cluster.join("a", holds=sorted(n for n in held if n < count))
@@ -153,7 +153,7 @@ def test_many_pieces_come_at_once_as_one_by_one(count: int, parked: bool, batche
     assert sorted(one.downloads["b"].running) == sorted(other.downloads["b"].running)
 
 
-def test_a_piece_outside_the_task_is_not_the_supernodes() -> None:
+def test_a_cached_piece_beyond_the_end_of_the_task_is_rejected() -> None:
     bits = Bitset(20)
     bits.set(10)
     with pytest.raises(BadPiece):
@@ -165,7 +165,7 @@ def test_a_piece_outside_the_task_is_not_the_supernodes() -> None:
     moves=st.lists(st.integers(0, 150), max_size=4),
 )
 @settings(max_examples=200, deadline=None)
-def test_a_window_that_jumps_ends_like_one_that_walks(wnd: int, held: set[int], evicted: set[int], moves: list[int]) -> None:
+def test_a_window_that_jumps_equals_one_that_moves_step_by_step(wnd: int, held: set[int], evicted: set[int], moves: list[int]) -> None:
     jumps, walks = Cluster(150), Cluster(150)
     for cluster in (jumps, walks):
         cluster.join("s", wnd=wnd)
@@ -188,7 +188,7 @@ def test_a_window_that_jumps_ends_like_one_that_walks(wnd: int, held: set[int], 
 
 @given(wnd=st.sampled_from([1, 4, 30, 300]), runs=st.lists(st.tuples(st.integers(0, 149), st.integers(1, 60)), max_size=6))
 @settings(max_examples=200, deadline=None)
-def test_a_streams_claim_counts_like_its_pieces_one_by_one(wnd: int, runs: list[tuple[int, int]]) -> None:
+def test_a_streams_claim_of_ranges_equals_its_pieces_one_by_one(wnd: int, runs: list[tuple[int, int]]) -> None:
     at_once, singly = Cluster(150), Cluster(150)
     pieces = sorted({n for first, length in runs for n in range(first, min(first + length, 150))})
     for cluster in (at_once, singly):

@@ -1,4 +1,4 @@
-"""Deadlines against a sorted list."""
+"""Deadlines, compared with a dict of times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ times = st.floats(0, 100)
 
 @settings(deadline=None)
 @given(st.lists(times), st.sets(st.integers(0, 50)), st.lists(times))
-def test_everything_is_due_once_and_in_time(added: list[float], discarded: set[int], looks: list[float]) -> None:
+def test_every_item_is_due_once_and_on_time(added: list[float], discarded: set[int], looks: list[float]) -> None:
     deadlines: Deadlines[int] = Deadlines()
     buckets = [deadlines.add(item, when) for item, when in enumerate(added)]
     for item in discarded & set(range(len(added))):
@@ -36,7 +36,7 @@ def test_everything_is_due_once_and_in_time(added: list[float], discarded: set[i
             assert following == inf
 
 
-def test_a_time_that_was_looked_at_may_be_given_again() -> None:
+def test_an_item_may_be_added_at_a_time_that_was_already_due() -> None:
     deadlines: Deadlines[str] = Deadlines()
     deadlines.add("first", 5.0)
     assert deadlines.due(5.0, 1000) == ["first"]

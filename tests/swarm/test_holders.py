@@ -1,4 +1,4 @@
-"""Holders and open sources against sets."""
+"""Holders and open sources, compared with sets."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ TestHolders = HoldersMachine.TestCase
 TestHolders.settings = settings(deadline=None, max_examples=40, stateful_step_count=40)
 
 
-def test_growth_keeps_what_was() -> None:
+def test_growth_keeps_holders() -> None:
     holders: Any = Holders(0)
     have = bits([1, 2], 3)
     holders.grow(3)
@@ -123,7 +123,7 @@ def test_growth_keeps_what_was() -> None:
     structures.check_holders(holders)
 
 
-def test_what_cannot_be() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     holders: Any = Holders(5)
     for call in (holders.leave, holders.open, holders.close, holders.is_open):
         for index in (-1, 0, 9):
@@ -138,8 +138,8 @@ def test_what_cannot_be() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_useful_ones_of_many(seed: int) -> None:
-    """More open members than a node of `offers` has below it, against their list."""
+def test_useful_members_among_many_open_ones(seed: int) -> None:
+    """More open members than a node of `offers` covers, compared with a list."""
     random = Random(seed)
     holders: Any = Holders(PIECES, seed)
     haves = [bits(random.sample(range(PIECES), 2)) for _ in range(200)]

@@ -1,4 +1,4 @@
-"""Leases and their times against a dict: what expires, when, when claims end and when silence is looked for."""
+"""Times of leases, compared with a dict: expiry, end of claims and checks for silence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfengine.task import Peer
 from tests.swarm.invariant import check
 
 TASK, PIECES = "t", 40
-CIDS = ("a", "b", "nobody")  # the last serves nobody: what it gets is never claimed
+CIDS = ("a", "b", "nobody")  # the last serves no pieces: its pieces are never claimed
 
 steps = st.lists(
     st.tuples(
@@ -25,21 +25,21 @@ steps = st.lists(
 
 
 def due(when: float) -> float:
-    """Times are rounded up."""
+    """Round a time up to the grain."""
     return ceil(when / GRAIN) * GRAIN
 
 
 @settings(deadline=None)
 @given(steps, st.sampled_from([1.0, 2.0, 5.0, 20.0]))
-def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float) -> None:
+def test_expiry_and_claims_of_leases_equal_a_model(taken: list[tuple[str, str, float]], lease: float) -> None:
     limits = Limits(peer_gc=1e9, reseed_delay=2.0, fail_isolate=1 << 20, accusers=1 << 20)
     swarm, now = Swarm(limits), 100.0
-    swarm.leases.watch = None  # whose looks have deadlines of their own
+    swarm.leases.watch = None  # its checks have separate deadlines
     swarm.add_task(TASK, PIECES, now, lease=lease)
     for n in range(PIECES):
         swarm.cached(TASK, n, now)
     state = swarm.tasks[TASK]
-    live: dict[tuple[str, int], tuple[float, float]] = {}  # when the lease expires, when it is looked at
+    live: dict[tuple[str, int], tuple[float, float]] = {}  # when the lease expires, when it is checked
     started: dict[tuple[str, int], float] = {}
     claimed: set[tuple[str, int]] = set()
     for step, cid, later in taken:
@@ -53,7 +53,7 @@ def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float)
                 claimed |= {(cid, n)} if waited_for else set()
         elif step == "leave":
             swarm.leave(TASK, cid, now)
-            # What it was sending is over as well.
+            # The pieces that it was sending end as well.
             live = {key: times for key, times in live.items() if key[0] != cid and _running(swarm, *key)}
         else:
             for key in [key for key in live if key[0] == cid][:1]:
@@ -67,7 +67,7 @@ def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float)
         expired = [(one.cid, one.n) for one in swarm.tick(now)]
         assert sorted(expired) == sorted(key for key, (end, _) in live.items() if end <= now)
         live = {key: times for key, times in live.items() if key not in expired}
-        # A straggler's pieces are not claimed; the time of the claim's end is due nevertheless. Later looks end no claim.
+        # A straggler's pieces are not claimed, but the claim's end is still due. Later checks end no claim.
         claimed = {key for key in claimed & live.keys() if live[key][1] > now and not state.downloads[key[0]].is_straggler}
         for key, (end, look) in live.items():
             if 0.0 < look <= now:

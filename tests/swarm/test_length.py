@@ -1,4 +1,4 @@
-"""Tasks whose length is not known yet."""
+"""Tasks of unknown length."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.stats import TaskStats
 
 
-def test_growth_keeps_everything() -> None:
+def test_a_task_that_grows_piece_by_piece_finishes() -> None:
     swarm = Cluster(-1, cached=0, supernode=10)
     swarm.join("a", "b")
     for n in range(300):
@@ -26,7 +26,7 @@ def test_growth_keeps_everything() -> None:
         assert swarm.pull(cid).kind == "finished"
 
 
-def test_a_parked_pull_is_answered_with_a_piece_beyond_the_first_room() -> None:
+def test_a_parked_pull_is_answered_with_a_piece_beyond_the_initial_size() -> None:
     swarm = Cluster(-1, cached=60)
     swarm.join("a", holds=[(0, 60)])
     assert swarm.park("a") == "wait"
@@ -34,7 +34,7 @@ def test_a_parked_pull_is_answered_with_a_piece_beyond_the_first_room() -> None:
     assert swarm.woken() == {"a": [70]}
 
 
-def test_claims_far_beyond_what_is_known_are_refused() -> None:
+def test_claims_beyond_the_reach_are_rejected() -> None:
     swarm = Cluster(-1, cached=10, ahead=100)
     swarm.join("a")
     swarm.done("a", 109)
@@ -44,7 +44,7 @@ def test_claims_far_beyond_what_is_known_are_refused() -> None:
     assert swarm.swarm.tasks[TASK].size < 1000
 
 
-def test_the_end_takes_back_what_was_claimed_beyond_it() -> None:
+def test_the_end_of_the_file_drops_claims_beyond_it() -> None:
     swarm = Cluster(-1, cached=10)
     swarm.join("a", holds=[(0, 20)])
     swarm.join("b", holds=[9, 15])
@@ -58,7 +58,7 @@ def test_the_end_takes_back_what_was_claimed_beyond_it() -> None:
     assert sorted(swarm.take("stream")) == [8, 9]
 
 
-def test_the_end_wakes_whoever_only_waited_for_it() -> None:
+def test_the_end_of_the_file_answers_pulls_of_finished_downloads() -> None:
     swarm = Cluster(-1, cached=2)
     swarm.join("a", holds=[0, 1])
     assert swarm.park("a") == "wait"
@@ -66,7 +66,7 @@ def test_the_end_wakes_whoever_only_waited_for_it() -> None:
     assert swarm.woken() == {"a": []}
 
 
-def test_an_end_that_cannot_be() -> None:
+def test_invalid_piece_counts_are_rejected() -> None:
     swarm = Cluster(-1, cached=10)
     for count in (0, -1, 9, 3):
         with pytest.raises(IllegalEvent):

@@ -1,4 +1,4 @@
-"""Near sources before far ones, never a common piece before a rare one, nor nobody before a far one."""
+"""Near sources are preferred to far ones, but rare pieces come first, and a far source is better than none."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def model(ip: str, location: str, other_ip: str, other_location: str) -> int:
 
 
 @given(ips, labels, ips, labels)
-def test_nearness_is_what_is_shared_and_the_same_both_ways(ip: str, location: str, other_ip: str, other_location: str) -> None:
+def test_nearness_counts_shared_levels_and_is_symmetric(ip: str, location: str, other_ip: str, other_location: str) -> None:
     found = nearness(ip, location, other_ip, other_location)
     assert found == model(ip, location, other_ip, other_location)
     assert found == nearness(other_ip, other_location, ip, location)
 
 
-def test_levels_count_from_the_left() -> None:
+def test_levels_are_compared_from_the_left() -> None:
     assert nearness("h1", "x|rack", "h2", "y|rack") == 0
     assert nearness("h1", "x|y|1", "h2", "x|y|2") == 3
 
@@ -67,16 +67,16 @@ def swarm_of(**limits: int) -> Cluster:
     return swarm
 
 
-def test_the_nearest_is_asked_as_long_as_it_has_a_slot_and_what_is_rare_comes_from_afar() -> None:
+def test_the_nearest_source_is_used_while_it_has_slots_and_rare_pieces_come_from_afar() -> None:
     swarm = swarm_of(up=2)
     taken = swarm.take("me")
     assert taken[3] == "far"
     assert sorted(str(source) for n, source in taken.items() if n != 3) == ["far", "near", "near"]
 
 
-def test_one_that_registers_again_has_moved() -> None:
+def test_a_source_that_registers_again_has_its_new_location() -> None:
     swarm = swarm_of(up=5)
-    assert swarm.take("me", 2)  # the rare one, and one from the same rack
+    assert swarm.take("me", 2)  # the rare piece, and one from the same rack
     swarm.swarm.leave(TASK, "near", swarm.now)
     swarm.join("moved", host="10.9.0.1", location="x|1", holds=[(0, 3)])
     swarm.join("second", host="10.5.0.1", location="x|2", holds=[(0, 3)])
@@ -84,7 +84,7 @@ def test_one_that_registers_again_has_moved() -> None:
 
 
 def two_sites(label: bool, seed: int) -> tuple[float, int, int]:
-    """When the last was finished, pieces that crossed between the sites, pieces in all."""
+    """Time of the last finish, pieces sent between the sites, and all pieces sent."""
     swarm = Simulation(64, seed=seed, limits=Limits(up=5, supernode=5, few=5))
     site = {SUPERNODE: 0}
     for i in range(24):
@@ -96,8 +96,8 @@ def two_sites(label: bool, seed: int) -> tuple[float, int, int]:
     return max(swarm.times), crossed, sum(swarm.carried.values())
 
 
-def test_labels_keep_pieces_inside_a_site_and_cost_no_time() -> None:
-    """Where there are slots to choose from; where all are taken the first that comes free is the only one."""
+def test_location_labels_keep_pieces_within_a_site_at_no_cost_in_time() -> None:
+    """This needs free slots to choose from; when all are taken, the first that becomes free is the only choice."""
     for seed in range(3):
         blind, crossed, total = two_sites(False, seed)
         seeing, fewer, _ = two_sites(True, seed)

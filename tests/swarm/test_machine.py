@@ -1,4 +1,4 @@
-"""Random events against every law: two swarms with one seed get the same events and must answer alike; each answer must be allowed."""
+"""Random events checked by all invariants: two swarms with one seed get the same events and must give equal, allowed answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ whys = st.sampled_from(["gone", "digest", "slow", "other"])
 
 
 def peer(cid: str) -> Peer:
-    """Nine CIDs on five peers; the last two serve nobody."""
+    """The peer of a CID: nine CIDs on five peers; the last two serve no pieces."""
     number = CIDS.index(cid)
     return Peer(f"10.0.0.{number % 5}", 0 if number > 6 else 20000, f"/peer/file/{cid}")
 
@@ -52,7 +52,7 @@ class SwarmMachine(RuleBasedStateMachine):
         self.assigned: dict[tuple[str, str], dict[int, str | None]] = {}
 
     def both(self, call: Callable[Concatenate[Swarm, P], Any], *given: P.args, **named: P.kwargs) -> Any:
-        """The same on both; errors are answers too."""
+        """Make the same call on both swarms and compare the answers; errors count as answers."""
         answers: list[tuple[Any, str | None]] = []
         for swarm in self.swarms:
             try:
@@ -79,7 +79,7 @@ class SwarmMachine(RuleBasedStateMachine):
         check(self.swarm)
 
     def look_at(self, task: str, cid: str, pull: Pull) -> None:
-        """Every piece was wanted and could be offered; every source has it."""
+        """Check that every piece was wanted and could be offered, and that every source has it."""
         state = self.swarm.tasks[task]
         download = state.downloads[cid]
         assert (pull.kind == "pieces") == bool(pull.pieces)
@@ -103,7 +103,7 @@ class SwarmMachine(RuleBasedStateMachine):
             self.assigned.setdefault((task, cid), {})[n] = first
 
     def source_of(self, data: st.DataObject, task: str, cid: str, n: int) -> str | None:
-        """Who is said to have sent it: whoever was assigned, or anybody."""
+        """The source to report for a piece: mostly the assigned one, else any."""
         assigned = self.assigned.get((task, cid), {}).get(n)
         return data.draw(st.sampled_from([assigned, assigned, assigned, "", "cdnnode:1~x", *CIDS[:4]]))
 
@@ -121,7 +121,7 @@ class SwarmMachine(RuleBasedStateMachine):
         for task, cid, wnd, legacy in joins:
             self.join(task, cid, wnd, legacy, True)
 
-    # WHAT THE SUPERNODE HAS
+    # PIECES OF THE SUPERNODE
 
     @rule(task=tasks, n=pieces)
     def cached(self, task: str, n: int) -> None:
@@ -146,7 +146,7 @@ class SwarmMachine(RuleBasedStateMachine):
             for n in range(8):
                 self.cached(task, n)
 
-    # WHO IS THERE
+    # MEMBERSHIP
 
     @rule(task=tasks, cid=cids, wnd=windows, legacy=st.booleans(), serves=st.sampled_from([True, True, False]), proved=st.booleans())
     def join(self, task: str, cid: str, wnd: int, legacy: bool, serves: bool, proved: bool = True) -> None:
@@ -184,7 +184,7 @@ class SwarmMachine(RuleBasedStateMachine):
         deadline = self.both(lambda swarm: swarm.next_due())
         assert deadline is None or deadline > self.now
 
-    # WHAT BECOMES OF PIECES
+    # PULLS AND REPORTS
 
     def pullers(self) -> list[tuple[str, str]]:
         return [(task, cid) for task, state in self.swarm.tasks.items() for cid in state.downloads]
@@ -205,7 +205,7 @@ class SwarmMachine(RuleBasedStateMachine):
         before = dict(self.swarm.tasks[task].downloads[cid].running)
         self.both(lambda swarm: swarm.unpark(task, cid))
         pull = self.both(lambda swarm: swarm.pull(task, cid, k, self.now, selected))
-        if pull is None:  # it selects what is not there
+        if pull is None:  # it selects pieces beyond the end
             self.settle()
             return
         assert selected is None or {piece.n for piece in pull.pieces} <= set(selected)
@@ -218,7 +218,7 @@ class SwarmMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.pullers())
     @rule(data=st.data(), flows=st.booleans())
     def requested(self, data: st.DataObject, flows: bool) -> None:
-        """A piece that the supernode may have leased; its bytes flow always, or with `more_bytes` alone."""
+        """Request a piece that the supernode may have leased; its bytes flow always, or only with `more_bytes`."""
         task, cid = data.draw(st.sampled_from(self.pullers()))
         n = self.some_piece(data, task, cid)
         self.event(lambda swarm: swarm.requested(task, n, peer(cid).ip, (lambda: -1) if flows else (lambda: self.bytes), self.now))
@@ -319,7 +319,7 @@ class SwarmMachine(RuleBasedStateMachine):
         self.event(lambda swarm: swarm.evicted(task, cid, n, self.now))
 
     def teardown(self) -> None:
-        """Everything goes, and nothing is left."""
+        """All downloads leave, and no state remains."""
         for task, cid in self.pullers():
             self.event(Swarm.leave, task, cid, self.now)
         self.now += 1000.0

@@ -1,4 +1,4 @@
-"""What a task and a CID cost, counted by the allocator."""
+"""Memory of a task and of a CID, as counted by the allocator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CIDS = 10
 
 
 def fill(swarm: Swarm, first: int, past: int, cids: int) -> None:
-    """Tasks with every piece cached; half of their CIDs have everything, half are in the middle of it with pulls running."""
+    """Add tasks with every piece cached; half of their CIDs have all pieces, half have some and running pulls."""
     for number in range(first, past):
         task = f"{number:064x}"
         swarm.add_task(task, PIECES, 0.0)
@@ -32,14 +32,14 @@ def join(swarm: Swarm, task: str, number: int, cids: int) -> None:
             swarm.pull(task, cid, 4, 0.0)
 
 
-def test_a_thousand_tasks_and_ten_thousand_downloads() -> None:
-    """A tenth is filled and counted: memory is the sum of its parts."""
+def test_memory_of_a_thousand_tasks_and_ten_thousand_downloads_is_bounded() -> None:
+    """A tenth is filled and measured; memory grows linearly."""
     swarm = Swarm(Limits(few=4))
     fill(swarm, 0, 3, CIDS)
     tracemalloc.start()
     try:
         fill(swarm, 3, 103, 0)
-        for number in range(3, 103):  # what is kept of a piece once somebody has it is its task's
+        for number in range(3, 103):  # tables per piece that the first holder causes belong to the task
             swarm.join(f"{number:064x}", "first", Peer("10.9.9.9", 15000, "/peer/file/first"), 0.0)
             swarm.holds(f"{number:064x}", "first", [(0, PIECES)], 0.0)
         tasks = tracemalloc.get_traced_memory()[0]
@@ -54,5 +54,5 @@ def test_a_thousand_tasks_and_ten_thousand_downloads() -> None:
     assert 10 * (tasks + cids) < 150_000_000
     assert tasks / 100 < 60 * PIECES
     assert cids / (100 * CIDS) < 2048 + PIECES / 8
-    # What is left are tables that keep the room of their fullest moment.
+    # Only tables that keep their largest size remain.
     assert left < (tasks + cids) / 10

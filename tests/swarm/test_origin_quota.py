@@ -1,4 +1,4 @@
-"""Permissions to go to an origin, counted for a cluster: the law of one supernode, and of several on a virtual clock."""
+"""Leases for an origin, counted for a whole cluster: one supernode, and several on a virtual clock."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ def shared(limit: int, share: int = 100) -> tuple[OriginLeases, OriginSeats]:
     return leases, leases.seats
 
 
-def test_without_a_seat_there_is_no_lease_and_one_that_is_given_back_is_nobodys() -> None:
+def test_a_lease_needs_a_seat_and_a_returned_seat_is_not_reused() -> None:
     leases, seats = shared(4)
     assert not leases.acquire("o", "10.0.0.1", "x", 0.0)
     seats.set_counts({"o": 2})
     assert [leases.acquire("o", "10.0.0.1", holder, 0.0) for holder in "xyxz"] == [True, True, True, False]
     leases.release("o", "10.0.0.1", "x")
     seats.return_unused("o", leases.held_at("o", 0.0))
-    assert not leases.acquire("o", "10.0.0.1", "z", 0.0), "another supernode's download may wait for longer"
+    assert not leases.acquire("o", "10.0.0.1", "z", 0.0), "a download of another supernode may wait longer"
     assert seats.counted("o") == 1
     seats.set_counts({"o": 0})
     assert seats.counted("o") is None
 
 
 @pytest.mark.parametrize(("members", "share"), [(0, 16), (1, 16), (3, 5), (16, 1), (40, 1)])
-def test_without_redis_each_has_its_share_and_one_at_least(members: int, share: int) -> None:
+def test_without_redis_each_supernode_has_its_share_and_at_least_one(members: int, share: int) -> None:
     leases, seats = shared(16)
     seats.set_counts({"o": 3})
     seats.use_shares(members)
     assert [leases.acquire("o", "10.0.0.1", str(n), 0.0) for n in range(17)].count(True) == share
     seats.set_counts({"o": 3})
     assert seats.of("o") == 3
-    assert leases.acquire("o", "10.0.0.1", "0", 30.0), "one that is out is renewed, whoever may have none now"
+    assert leases.acquire("o", "10.0.0.1", "0", 30.0), "an existing lease is renewed beyond the share"
 
 
-def test_a_lease_that_is_out_stays_when_the_share_is_less() -> None:
+def test_existing_leases_are_renewed_when_the_share_shrinks() -> None:
     leases, seats = shared(8)
     seats.set_counts({"o": 8})
     assert all(leases.acquire("o", "10.0.0.1", str(n), 0.0) for n in range(8))
@@ -51,7 +51,7 @@ def test_a_lease_that_is_out_stays_when_the_share_is_less() -> None:
     assert leases.held_at("o", 80.0) == 0, "none was renewed"
 
 
-def test_a_client_has_its_part_of_the_limit_and_without_redis_of_the_share() -> None:
+def test_a_client_is_limited_by_the_limit_and_without_redis_by_the_share() -> None:
     leases, seats = shared(16, 75)
     seats.set_counts({"o": 16})
     assert [leases.acquire("o", "10.0.0.1", str(n), 0.0) for n in range(16)].count(True) == 12
@@ -65,7 +65,7 @@ def test_a_client_has_its_part_of_the_limit_and_without_redis_of_the_share() -> 
 
 @dataclass
 class Count:
-    """The law of the cluster's count in a few lines; `tests/supernode/test_redis_scripts.py` compares the script with it."""
+    """Model of the cluster's count; `tests/supernode/test_redis_scripts.py` compares the script with it."""
 
     limit: int
     rows: dict[str, tuple[int, int, float, float]] = field(default_factory=dict)
@@ -80,8 +80,8 @@ class Count:
         return held + more
 
 
-def test_supernodes_together_keep_the_limit_and_none_is_forgotten_whoever_dies_and_whatever_redis_loses() -> None:
-    """A thousand downloads at five supernodes, two hundred of which wait at one; clients and a supernode die without a word."""
+def test_supernodes_together_keep_the_limit_and_all_get_leases_despite_deaths() -> None:
+    """Downloads at five supernodes, two hundred of which wait at one and twenty at each other; clients and a supernode die unnoticed."""
     chance, limit, count = random.Random(7), 6, Count(6)
     nodes = {f"n{n}": shared(limit) for n in range(5)}
     waiting = {id: [f"{id}-{n}" for n in range(200 if id == "n0" else 20)] for id in nodes}
@@ -100,7 +100,7 @@ def test_supernodes_together_keep_the_limit_and_none_is_forgotten_whoever_dies_a
                 nodes[id][1].return_unused("o", nodes[id][0].held_at("o", now))
         for id, (leases, seats) in chance.sample(sorted(nodes.items()), len(nodes)):
             if chance.random() < 0.1:
-                continue  # its word is late
+                continue  # its message is late
             for key in there:
                 if key[0] == id and now - there[key] > 20:
                     there[key] = now
@@ -116,4 +116,4 @@ def test_supernodes_together_keep_the_limit_and_none_is_forgotten_whoever_dies_a
         if left < 0 and not any(waiting[id] for id in ("n1", "n2", "n3")):
             left = len(waiting["n0"])
     assert set(first) == {"n0", "n1", "n2", "n3", "n4"}
-    assert left > 140, "those with few are served beside the one with many"
+    assert left > 140, "supernodes with few downloads are served beside the one with many"

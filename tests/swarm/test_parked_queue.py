@@ -1,4 +1,4 @@
-"""The queue of parked pulls against a dict that is looked through in its order."""
+"""The queue of parked pulls, compared with an ordered dict."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.swarm.test_bitset_tree import bits
 PIECES = 70
 some_pieces = st.sets(st.integers(0, PIECES - 1), max_size=5)
 names = st.integers(0, 80)
-"""More than a node has below it."""
+"""More downloads than a node covers."""
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Downloads are numbers; the model is what each lacks, in the order of parking."""
+    """Downloads are numbers; the model has the pieces that each lacks, in the order of parking."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(offer=some_pieces, part=some_pieces, skip=st.sets(names), after=names)
     def first_with_those_ahead(self, offer: set[int], part: set[int], skip: set[int], after: int) -> None:
-        """`after` is one of those that were skipped, as that of a search that goes on."""
+        """`after` is one of the skipped downloads, as in a search that continues."""
         lacking = [download for download, lack in self.lacks.items() if lack & offer and download not in skip]
         if after in self.lacks and after not in self.ahead:
             order = list(self.lacks)
@@ -105,7 +105,7 @@ def test_growth_keeps_the_queue() -> None:
     assert queue.first(bits([499], 500), {"b": None}) == "c"
 
 
-def test_one_that_is_not_parked_lacks_nothing() -> None:
+def test_a_dropped_download_is_not_in_the_queue() -> None:
     queue: Any = ParkedQueue(3)
     queue.put("a", bits([1], 3))
     queue.drop("a")

@@ -1,4 +1,4 @@
-"""Plain pulls are answered from their bytes as the router answers them: the same bytes, and the same swarm afterwards."""
+"""The fast path for plain pulls gives the same bytes as the router and leaves the swarm in the same state."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HERE = "127.0.0.1"
 
 
 class Clock(asyncio.SelectorEventLoop):
-    """A loop whose time is what the test says."""
+    """A loop whose time the test sets."""
 
     at = 1000.0
 
@@ -40,7 +40,7 @@ class Clock(asyncio.SelectorEventLoop):
 
 
 class Place:
-    """A supernode without its servers. quickly: plain pulls are answered from their bytes."""
+    """A supernode without servers. quickly: plain pulls take the fast path."""
 
     def __init__(self, loop: Clock, home: str, quickly: bool, count: int) -> None:
         self.node = node = SupernodeState(SupernodeSettings(home_dir=home, advertise_ip="127.0.0.1", download_port=8001), home, loop)
@@ -71,7 +71,7 @@ class Place:
         self.wanted.append((una, end))
 
     def send(self, data: bytes, line: ConnectionState) -> bytes | asyncio.Future[Response]:
-        """The answer's bytes, or the parked one."""
+        """The response's bytes, or the future of a parked pull."""
         if self.quickly:
             answer = self.router.quick(data, line, HERE)
             if answer is not None:
@@ -84,7 +84,7 @@ class Place:
         return slow.encode() if isinstance(slow, Response) else slow
 
     def state(self) -> object:
-        """All that a later answer depends on."""
+        """All state that later answers depend on."""
         swarm, node = self.node.swarm, self.node
         check(swarm)
         downloads = [
@@ -146,7 +146,7 @@ def clock() -> Iterator[Clock]:
 
 @settings(deadline=None, max_examples=150)
 @given(steps, st.sampled_from([PIECES, PIECES, -1]), st.booleans())
-def test_plain_pulls_are_answered_as_the_router_does(
+def test_plain_pulls_get_the_same_responses_as_from_the_router(
     clock: Clock, tmp_path_factory: pytest.TempPathFactory, taken: list[tuple[dict[str, Any], int, float, bool]], count: int, follow: bool
 ) -> None:
     home = str(tmp_path_factory.getbasetemp())
@@ -156,7 +156,7 @@ def test_plain_pulls_are_answered_as_the_router_does(
     for fields, number, later, lost in taken:
         key = fields["task"], fields["cid"]
         if follow and key in said and "failed" not in fields:
-            fields = {**fields, "done": said.pop(key)}  # what a client does: it reports what it was given
+            fields = {**fields, "done": said.pop(key)}  # as a client does: it reports the pieces that it was assigned
         data = request(json.dumps(fields, separators=(",", ":")).encode())
         answers = [place.send(data, place.lines[number]) for place in both]
         if isinstance(answers[0], bytes):
@@ -182,7 +182,7 @@ def test_plain_pulls_are_answered_as_the_router_does(
         place.node.close()
 
 
-def test_a_stream_that_waits_says_which_piece_is_next(clock: Clock, tmp_path: Path) -> None:
+def test_a_parked_stream_tells_the_fetch_its_next_piece(clock: Clock, tmp_path: Path) -> None:
     place = Place(clock, str(tmp_path), True, PIECES)
     body = {"task": TASK, "cid": CIDS[4], "una": 20, "want": 4, "wait": 20.0, "end": 20}
     parked = place.send(request(json.dumps(body, separators=(",", ":")).encode()), place.lines[0])
@@ -192,7 +192,7 @@ def test_a_stream_that_waits_says_which_piece_is_next(clock: Clock, tmp_path: Pa
     place.node.close()
 
 
-def test_usual_pulls_are_plain(clock: Clock, tmp_path: Path) -> None:
+def test_usual_pulls_take_the_fast_path(clock: Clock, tmp_path: Path) -> None:
     place = Place(clock, str(tmp_path), True, PIECES)
     for fields in (
         {"want": 4},
@@ -206,7 +206,7 @@ def test_usual_pulls_are_plain(clock: Clock, tmp_path: Path) -> None:
     place.node.close()
 
 
-def test_what_is_not_plain_changes_nothing(clock: Clock, tmp_path: Path) -> None:
+def test_pulls_that_are_not_plain_are_left_to_the_router_without_a_change(clock: Clock, tmp_path: Path) -> None:
     place = Place(clock, str(tmp_path), True, PIECES)
     good = json.dumps({"task": TASK, "cid": CIDS[1], "done": [[1, ""]], "want": 1}, separators=(",", ":")).encode()
     before = place.state()
@@ -221,13 +221,13 @@ def test_what_is_not_plain_changes_nothing(clock: Clock, tmp_path: Path) -> None
     ):  # fmt: skip
         assert place.router.quick(data, place.lines[0], HERE) is None
         assert place.state() == before
-    assert place.router.quick(request(good), place.lines[0], "127.0.0.9") is None, "in another's name"
+    assert place.router.quick(request(good), place.lines[0], "127.0.0.9") is None, "the address belongs to another client"
     assert place.state() == before
     assert place.router.quick(request(good), place.lines[0], HERE) is not None
     place.node.close()
 
 
-def test_what_follows_a_selection_is_left_to_the_router_until_it_is_replaced(clock: Clock, tmp_path: Path) -> None:
+def test_a_pull_after_a_selection_is_left_to_the_router(clock: Clock, tmp_path: Path) -> None:
     place = Place(clock, str(tmp_path), True, PIECES)
 
     def pull(**fields: Any) -> list[int]:
@@ -248,7 +248,7 @@ def test_what_follows_a_selection_is_left_to_the_router_until_it_is_replaced(clo
 @pytest.mark.parametrize("selected", [
     [], [-1], [1 << 31], [1 << 70], [PIECES], [4, 4], list(range(65)), ["4"], [4.5], [True], [None], [[4]], "4", 4, {"4": 1}, False,
 ])  # fmt: skip
-def test_a_selection_that_cannot_be_is_refused(clock: Clock, tmp_path: Path, selected: object) -> None:
+def test_an_invalid_selection_is_refused(clock: Clock, tmp_path: Path, selected: object) -> None:
     place = Place(clock, str(tmp_path), True, PIECES)
     body = {"task": TASK, "cid": CIDS[2], "want": 2, "wait": 5, "pieces": selected}
     answer = place.send(request(json.dumps(body, separators=(",", ":")).encode()), place.lines[2])
@@ -262,7 +262,7 @@ def test_a_selection_that_cannot_be_is_refused(clock: Clock, tmp_path: Path, sel
     place.node.close()
 
 
-def test_a_selecting_pull_that_waits_says_which_piece_is_next(clock: Clock, tmp_path: Path) -> None:
+def test_a_parked_selecting_pull_tells_the_fetch_its_next_piece(clock: Clock, tmp_path: Path) -> None:
     place = Place(clock, str(tmp_path), True, -1)
     body = {"task": TASK, "cid": CIDS[2], "want": 2, "wait": 5, "pieces": [PIECES + 9, PIECES + 8]}
     parked = place.send(request(json.dumps(body).encode()), place.lines[2])
@@ -282,7 +282,7 @@ keys = st.sampled_from(["task", "cid", "done", "failed", "ending", "held", "evic
     st.lists(st.tuples(keys, values | entries), max_size=6), st.sampled_from([(",", ":"), (", ", ":")]), st.binary(max_size=2),
     st.integers(0, 80),
 )  # fmt: skip
-def test_a_body_that_is_read_as_plain_means_the_same_to_the_full_parser(
+def test_a_body_parsed_as_plain_is_parsed_equally_by_the_full_parser(
     fields: list[tuple[str, Any]], separators: tuple[str, str], extra: bytes, where: int
 ) -> None:
     parts = [f"{json.dumps(key)}{separators[1]}{json.dumps(value, separators=separators)}" for key, value in fields]
@@ -301,5 +301,5 @@ def test_a_body_that_is_read_as_plain_means_the_same_to_the_full_parser(
         b'"done":[' + b",".join([b'[1,"a"]'] * 64) + b"]", b'"done":[' + b",".join([b'[1,"a"]'] * 65) + b"]",
     ],
 )  # fmt: skip
-def test_numbers_and_lists_at_their_edges(more: bytes) -> None:
+def test_plain_bodies_with_numbers_and_lists_at_their_limits(more: bytes) -> None:
     plain_body(b'{"task":"t","cid":"c",' + more + b"}")

@@ -1,4 +1,4 @@
-"""What a pull is answered with."""
+"""Answers to pulls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.swarm.cluster import CDN, SUPERNODE_CID, TASK, Cluster
 from tests.swarm.stats import TaskStats
 
 
-def test_a_legacy_client_alone_gets_its_limit_from_the_supernode_then_nothing_then_the_next() -> None:
+def test_a_lone_legacy_client_gets_pieces_from_the_supernode_up_to_its_limit() -> None:
     swarm = Cluster(5)
     swarm.join("z", legacy=True)
     first = swarm.take("z")
@@ -18,12 +18,12 @@ def test_a_legacy_client_alone_gets_its_limit_from_the_supernode_then_nothing_th
     assert swarm.pull("z").kind == "busy"
     n = next(iter(first))
     swarm.swarm.arrived(TASK, "z", n, swarm.now)
-    assert swarm.pull("z").kind == "nosource"  # the supernode's four slots for 1.x are taken until a piece is written
+    assert swarm.pull("z").kind == "nosource"  # the supernode's four slots for 1.x are occupied until a piece is written
     swarm.done("z", n)
     assert list(swarm.take("z").values()) == [None]
 
 
-def test_a_newcomer_is_fed_by_whoever_has_a_piece_and_waits_for_what_is_on_its_way() -> None:
+def test_a_new_download_gets_a_finished_piece_from_its_holder() -> None:
     swarm = Cluster(5)
     swarm.join("z", legacy=True)
     taken = swarm.take("z")
@@ -33,18 +33,18 @@ def test_a_newcomer_is_fed_by_whoever_has_a_piece_and_waits_for_what_is_on_its_w
     assert swarm.take("y")[n] == "z"
 
 
-def test_whoever_hashes_the_whole_file_gets_it_from_its_beginning_but_never_what_is_on_its_way() -> None:
+def test_an_in_order_download_gets_the_first_pieces_that_are_not_in_flight() -> None:
     swarm = Cluster(40, supernode=40)
     swarm.join("a", in_order=True)
     assert list(swarm.take("a", 4)) == [0, 1, 2, 3]
     swarm.join("b", in_order=True)
-    assert list(swarm.take("b", 4)) == [4, 5, 6, 7]  # rarer than what a is being sent
+    assert list(swarm.take("b", 4)) == [4, 5, 6, 7]  # rarer than the pieces in flight to a
     others = [f"c{k}" for k in range(8)]
     swarm.join(*others)
     assert len({next(iter(swarm.take(cid, 1))) for cid in others}) == 8
 
 
-def test_finished_when_everything_is_done_or_arrived_and_only_with_a_known_count() -> None:
+def test_a_pull_is_finished_when_all_pieces_are_done_or_arrived_and_the_count_is_known() -> None:
     swarm = Cluster(-1, cached=0)
     swarm.cache(0, 1)
     swarm.join("a", legacy=True)
@@ -59,7 +59,7 @@ def test_finished_when_everything_is_done_or_arrived_and_only_with_a_known_count
     assert TaskStats.of(swarm.swarm, TASK).finished == 1
 
 
-def test_wait_when_nothing_is_offered_nosource_when_nobody_has_a_slot() -> None:
+def test_a_pull_waits_without_pieces_and_has_no_source_without_slots() -> None:
     swarm = Cluster(3, cached=0, supernode=1)
     swarm.join("a", "b")
     assert swarm.pull("a").kind == "wait"
@@ -68,13 +68,13 @@ def test_wait_when_nothing_is_offered_nosource_when_nobody_has_a_slot() -> None:
     assert swarm.pull("b").kind == "nosource"
 
 
-def test_digests_decide_what_is_offered_to_whom() -> None:
+def test_only_pieces_with_known_digests_are_offered() -> None:
     swarm = Cluster(2, cached=0)
     swarm.swarm.cached(TASK, 0, swarm.now)
     swarm.join("holder", holds=[0, 1])
     swarm.join("native")
     swarm.join("legacy", legacy=True)
-    assert list(swarm.take("native")) == [0]  # nobody vouches for the other piece yet
+    assert list(swarm.take("native")) == [0]  # the other piece has no digest yet
     assert swarm.pull("legacy").kind == "wait"
     swarm.swarm.legacy_ready(TASK, 1, swarm.now)
     assert swarm.take("legacy") == {1: "holder"}
@@ -83,13 +83,13 @@ def test_digests_decide_what_is_offered_to_whom() -> None:
     assert swarm.take("late") == {0: "holder"}
 
 
-def test_alternates_are_named_without_a_slot() -> None:
+def test_alternate_sources_are_named_without_reserving_slots() -> None:
     swarm = Cluster(1)
     swarm.join("a", "b", "c", "d", holds=[0])
     swarm.join("x", "old", legacy=False)
     (piece,) = swarm.pull("x").pieces
     assert len(piece.sources) == 3
-    assert piece.sources[2] is CDN, "peers may all be mute"
+    assert piece.sources[2] is CDN, "all peers may be silent"
     assert sorted(swarm.used(cid) for cid in "abcd") == [0, 0, 0, 1]
     for cid in "bcd":
         swarm.swarm.leave(TASK, cid, swarm.now)
@@ -101,14 +101,14 @@ def test_alternates_are_named_without_a_slot() -> None:
     assert len(piece.sources) == 1
 
 
-def test_the_least_loaded_holder_is_asked() -> None:
+def test_the_least_loaded_holder_is_assigned() -> None:
     swarm = Cluster(6)
     swarm.join("a", "b", "c", holds=range(6))
     swarm.join("x")
     assert sorted(swarm.take("x").values()) == ["a", "a", "b", "b", "c", "c"]  # type: ignore[type-var]
 
 
-def test_slots_belong_to_the_peer_not_to_the_cid() -> None:
+def test_slots_are_counted_per_peer_not_per_cid() -> None:
     swarm = Cluster(8, up=3, supernode=0)
     swarm.join("a", "b", host="one", holds=range(8))
     swarm.join("x")
@@ -119,7 +119,7 @@ def test_slots_belong_to_the_peer_not_to_the_cid() -> None:
     assert swarm.used("b") < 3 or swarm.pull("x").kind == "nosource"
 
 
-def test_whoever_serves_nobody_is_never_a_source() -> None:
+def test_a_download_that_serves_no_pieces_is_never_a_source() -> None:
     swarm = Cluster(1, supernode=0)
     swarm.join("port0", port=0, holds=[0])
     swarm.join("cdn", serves=False, holds=[0])
@@ -127,7 +127,7 @@ def test_whoever_serves_nobody_is_never_a_source() -> None:
     assert swarm.pull("x").kind == "nosource"
 
 
-def test_whose_address_is_not_proved_is_no_source_until_it_is() -> None:
+def test_a_peer_is_no_source_until_its_address_is_proved() -> None:
     swarm = Cluster(2, supernode=0)
     swarm.join("far", port=20000, holds=[0, 1], proved=False)
     swarm.join("x")
@@ -138,11 +138,11 @@ def test_whose_address_is_not_proved_is_no_source_until_it_is() -> None:
     swarm.check()
     assert not swarm.swarm.unproved(("host-far", 20000, ""))
     swarm.join("again", host="host-far", holds=[0], proved=False)
-    assert not swarm.swarm.unproved(("host-far", 20000, "")), "once proved, for as long as somebody is there"
+    assert not swarm.swarm.unproved(("host-far", 20000, "")), "the proof holds while the peer has downloads"
     swarm.swarm.prove(("nobody", 20000, ""))
 
 
-def test_one_that_is_proved_elsewhere_proves_those_before_it() -> None:
+def test_a_proved_registration_proves_earlier_ones_of_the_same_peer() -> None:
     swarm = Cluster(1, supernode=0)
     swarm.join("far", host="one", holds=[0], proved=False)
     swarm.join("x")
@@ -151,7 +151,7 @@ def test_one_that_is_proved_elsewhere_proves_those_before_it() -> None:
     assert swarm.take("x") == {0: "far"}
 
 
-def test_complaints_of_whom_nobody_may_be_sent_to_ask_nobody() -> None:
+def test_failures_of_an_unproved_peer_make_no_complaints() -> None:
     swarm = Cluster(2)
     swarm.join("far", holds=[0, 1], proved=False)
     swarm.join(*(f"liar-{n}" for n in range(8)))
@@ -161,14 +161,14 @@ def test_complaints_of_whom_nobody_may_be_sent_to_ask_nobody() -> None:
     assert swarm.swarm.complaints == []
 
 
-def test_one_that_serves_nobody_asks_its_peers_before_the_supernode() -> None:
+def test_a_download_that_serves_no_pieces_gets_them_from_peers_first() -> None:
     swarm = Cluster(2)
     swarm.join("a", holds=[0])
     swarm.join("leaf", serves=False)
     assert swarm.take("leaf", 1) == {0: "a"}
 
 
-def test_arrived_frees_the_sources_slot_only_for_one_that_will_not_report_again() -> None:
+def test_arrived_frees_the_slot_only_for_downloads_that_serve_no_pieces() -> None:
     swarm = Cluster(2)
     swarm.join("a", legacy=True)
     swarm.join("leaf", legacy=True, serves=False)
@@ -187,12 +187,12 @@ def test_the_exact_search_finds_the_one_open_source_behind_many_full_ones() -> N
     swarm.join("second", holds=range(30))
     swarm.join("busy", "bees")
     assert len(swarm.take("busy", 1)) == len(swarm.take("bees", 1)) == 1
-    swarm.join("crowd1", "crowd2", "crowd3", "open", holds=[35])  # 35 is more common than 0..29, so it is tried last
+    swarm.join("crowd1", "crowd2", "crowd3", "open", holds=[35])  # 35 has more copies than 0..29, so it is tried last
     swarm.join("x")
     assert list(swarm.take("x", 1)) == [35]
 
 
-def test_shunned_sources_do_not_hide_those_behind_them() -> None:
+def test_blocked_sources_do_not_hide_other_sources() -> None:
     swarm = Cluster(9, up=1, supernode=0, blacklist=1)
     bad = ["bad0", "bad1", "bad2", "bad3"]
     swarm.join(*bad, "good", holds=range(9))
@@ -204,10 +204,10 @@ def test_shunned_sources_do_not_hide_those_behind_them() -> None:
             else:
                 assert source == "good"
                 return
-    pytest.fail("the good source was never asked")
+    pytest.fail("the good source was never assigned")
 
 
-def test_reports_are_idempotent_and_welcome_at_any_time() -> None:
+def test_reports_are_idempotent_and_accepted_at_any_time() -> None:
     swarm = Cluster(4)
     swarm.join("a")
     (n,) = swarm.take("a", 1)
@@ -235,7 +235,7 @@ def test_a_piece_from_an_alternate_frees_the_reserved_slot() -> None:
     assert swarm.swarm.leases.sent_by_peers == 1
 
 
-def test_a_failed_piece_is_wanted_again_at_once() -> None:
+def test_a_failed_piece_is_offered_again_at_once() -> None:
     swarm = Cluster(3)
     swarm.join("c", legacy=True)
     assert len(swarm.take("c")) == 3
@@ -243,7 +243,7 @@ def test_a_failed_piece_is_wanted_again_at_once() -> None:
     assert swarm.take("c") == {0: None}
 
 
-def test_a_claim_after_a_restart_brings_everything_back() -> None:
+def test_a_claim_of_held_pieces_restores_them() -> None:
     swarm = Cluster(10, cached=10)
     swarm.join("a", holds=[0, (2, 5), 9])
     swarm.swarm.holds(TASK, "a", [(2, 5)], swarm.now)
@@ -255,7 +255,7 @@ def test_a_claim_after_a_restart_brings_everything_back() -> None:
 
 
 @pytest.mark.parametrize("runs", [[-1], [10], [(3, 3)], [(5, 2)], [(0, 11)], [(-1, 2)], [1 << 60]])
-def test_claims_that_cannot_be_change_nothing(runs: list[object]) -> None:
+def test_invalid_claims_are_rejected_and_change_nothing(runs: list[object]) -> None:
     swarm = Cluster(10)
     swarm.join("a")
     with pytest.raises((BadPiece, BadRange)):
@@ -264,7 +264,7 @@ def test_claims_that_cannot_be_change_nothing(runs: list[object]) -> None:
     assert swarm.swarm.tasks[TASK].downloads["a"].got == 0
 
 
-def test_what_is_not_known_is_refused() -> None:
+def test_unknown_tasks_downloads_and_invalid_values_are_rejected() -> None:
     swarm = Cluster(3)
     with pytest.raises(UnknownTask):
         swarm.swarm.pull("other", "a", 1, 0.0)
@@ -291,7 +291,7 @@ def test_what_is_not_known_is_refused() -> None:
     swarm.check()
 
 
-def test_the_same_cid_again_replaces_nothing() -> None:
+def test_joining_again_with_the_same_cid_keeps_the_peer() -> None:
     swarm = Cluster(3)
     swarm.join("a", holds=[1])
     swarm.swarm.join(TASK, "a", Peer("elsewhere", 30000, "/x"), swarm.now)
@@ -302,23 +302,23 @@ def test_the_same_cid_again_replaces_nothing() -> None:
     assert piece.source.source.ip == "host-a"
 
 
-def test_only_who_has_the_piece_is_named_beside_the_supernode() -> None:
+def test_only_holders_are_named_beside_the_supernode() -> None:
     swarm = Cluster(3, up=1)
     swarm.join("holder", holds=[0])
     swarm.join("idle", holds=[1])
     swarm.join("getting", port=0, holds=[1, 2])
     assert swarm.take("getting") == {0: "holder"}
     swarm.join("asker", port=0, holds=[1])
-    # The holder of piece 0 was asked first, and has no slot; of piece 2 there is no holder.
+    # Piece 0's holder has no slot; piece 2 has no holder.
     first, *_ = swarm.pull("asker").pieces
     assert (first.n, [source.cid for source in first.sources]) == (2, [None])
 
 
-def test_pieces_whose_digests_are_known_come_from_those_who_have_them_without_a_copy() -> None:
+def test_pieces_with_known_digests_are_sent_by_holders_without_a_copy_at_the_supernode() -> None:
     swarm = Cluster(5, 0)
     swarm.join("sharer", holds=[(0, 5)])
     swarm.join("a")
-    assert not swarm.pull("a").pieces, "what has no digest is offered to nobody"
+    assert not swarm.pull("a").pieces, "pieces without a digest are not offered"
     swarm = Cluster(300, 0)
     swarm.swarm.digests_known(TASK)
     swarm.join("sharer", holds=[(0, 300)])

@@ -1,4 +1,4 @@
-"""Piece order against a model that sorts."""
+"""Order of pieces by rarity, compared with a model that sorts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def bits(size: int, pieces: object) -> Bitset:
 
 
 def level(copies: int) -> int:
-    """Exact below 16; above, two levels to an octave."""
+    """The level of a number of copies: exact below 16, then two levels per octave."""
     if copies < 16:
         return copies
     octave = copies.bit_length() - 1
@@ -37,7 +37,7 @@ sizes = st.integers(1, 200)
 
 @settings(deadline=None)
 @given(st.data(), sizes)
-def test_picks_are_those_of_the_model(data: st.DataObject, size: int) -> None:
+def test_the_rarest_pieces_equal_the_models(data: st.DataObject, size: int) -> None:
     pieces = st.integers(0, size - 1)
     rarity = Rarity(size)
     copies = [0] * size
@@ -63,7 +63,7 @@ def test_picks_are_those_of_the_model(data: st.DataObject, size: int) -> None:
 
 @settings(deadline=None)
 @given(st.data(), sizes, st.integers(0, 200))
-def test_all_at_once_is_one_by_one_and_growth_keeps_what_was(data: st.DataObject, size: int, more: int) -> None:
+def test_changing_sets_equals_changing_pieces_and_growth_keeps_counts(data: st.DataObject, size: int, more: int) -> None:
     pieces = data.draw(st.sets(st.integers(0, size - 1)))
     rarity = Rarity(size)
     rarity.change_all(bits(size, pieces), 1)
@@ -79,7 +79,7 @@ def test_all_at_once_is_one_by_one_and_growth_keeps_what_was(data: st.DataObject
 
 @settings(deadline=None)
 @given(st.data(), sizes, sizes, sizes)
-def test_lacking(data: st.DataObject, into: int, offered: int, have: int) -> None:
+def test_lacking_is_the_set_difference_within_bounds(data: st.DataObject, into: int, offered: int, have: int) -> None:
     some = [data.draw(st.sets(st.integers(0, size - 1))) for size in (offered, have)]
     lo, hi = data.draw(st.integers(0, 210)), data.draw(st.integers(0, 210))
     target = bits(into, range(into))
@@ -90,7 +90,7 @@ def test_lacking(data: st.DataObject, into: int, offered: int, have: int) -> Non
     assert list(target) == [n for n in range(into) if lo <= n < hi and n not in some[1]]
 
 
-def test_what_cannot_be() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     rarity = Rarity(10)
     for n in (-1, 10, 1 << 40):
         with pytest.raises(BadPiece):

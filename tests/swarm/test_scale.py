@@ -1,4 +1,4 @@
-"""Larger swarms on the fluid clock of `bench.fluid`, in times of the bound (Mundinger, Weber, Weiss; Kumar, Ross): counts, not timings."""
+"""Larger swarms on the virtual clock of `bench.fluid`, in multiples of the bound (Mundinger, Weber, Weiss; Kumar, Ross)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_crowd_is_near_the_bound(seed: int) -> None:
     assert result.moved == 100 * 128
 
 
-def test_arrivals_classes_churn_and_streams_starve_nobody() -> None:
+def test_no_host_starves_with_arrivals_rate_classes_churn_and_streams() -> None:
     random = Random(3)
     unit = 1 / PIECE_SECONDS
     hosts, when = [], 0.0
@@ -52,7 +52,7 @@ def test_poisoners_cost_little() -> None:
     assert result.times.max() <= 3 * bound(200, 128)
 
 
-def test_events_of_one_time_come_in_the_order_in_which_they_were_planned() -> None:
+def test_events_at_one_time_run_in_the_order_of_scheduling() -> None:
     fluid = Fluid(crowd(3), 2)
     came = []
     for number in (2, 1, 0, 1, 2):
@@ -62,8 +62,8 @@ def test_events_of_one_time_come_in_the_order_in_which_they_were_planned() -> No
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_supernodes_that_follow_have_the_file_before_most_hosts_and_cost_these_little(seed: int) -> None:
-    """Each has as many hosts of its own that wait for it as the leader has."""
+def test_following_supernodes_have_the_file_before_most_hosts_at_little_cost(seed: int) -> None:
+    """Each follower has as many waiting hosts as the leader."""
     unit = 1 / PIECE_SECONDS
 
     def cell(followers: int) -> tuple[np.ndarray, float]:
@@ -75,4 +75,4 @@ def test_supernodes_that_follow_have_the_file_before_most_hosts_and_cost_these_l
     alone, _ = cell(0)
     times, whole = cell(9)
     assert whole < np.quantile(times, 0.05)
-    assert times.max() <= 1.1 * alone.max(), "209 get the file over the links of 201"
+    assert times.max() <= 1.1 * alone.max(), "209 receivers share the upstreams of 201"

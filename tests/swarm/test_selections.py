@@ -1,4 +1,4 @@
-"""Pulls that select their pieces: only these are offered, in their order, and an interactive read waits for no slow copy."""
+"""Pulls that select pieces: only these are offered, in their order, and an interactive read does not wait for a slow copy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOLDERS = ["a", "b", "c"]
     st.lists(some, min_size=3, max_size=3), some, some, some, st.integers(1, 3), st.integers(1, 4), st.integers(1, 8),
     st.lists(numbers, min_size=1, unique=True), st.sampled_from([0.0, 0.2, 5.0]),
 )  # fmt: skip
-def test_each_piece_is_the_first_of_the_list_that_has_a_source(
+def test_each_assigned_piece_is_the_first_selected_one_with_a_source(
     held: list[set[int]], cached: set[int], busy: set[int], own: set[int], up: int, supernode: int, k: int, selected: list[int], age: float
 ) -> None:
     swarm = Cluster(PIECES, up=up, supernode=supernode, native_down=8, down=4)
@@ -51,7 +51,7 @@ def test_each_piece_is_the_first_of_the_list_that_has_a_source(
         reseeds = may if running < 4 else set()
         again = {n for n in reseeds if n in selected[:URGENT] or n not in claimed}
         orders = []
-        # The first piece that is lacking, and the first of those that somebody could send when the pull came.
+        # The first missing piece, or the first that had a source when the pull arrived.
         for front in (missing[:1], [n for n in missing if n in cached or peers[n]][:1]):
             first = reseeds & set(front) if not from_supernode else set()
             orders.append([n for n in missing if peers[n] or n in new | first] or [n for n in missing if n in again])
@@ -67,7 +67,7 @@ def test_each_piece_is_the_first_of_the_list_that_has_a_source(
         slots[source] -= 1
 
 
-def test_only_what_is_selected_is_offered_and_the_next_pull_replaces_it() -> None:
+def test_only_selected_pieces_are_offered_and_the_next_pull_replaces_the_selection() -> None:
     swarm = Cluster(20)
     swarm.join("r")
     assert list(swarm.take("r", selected=[7, 3, 11])) == [7, 3, 11]
@@ -78,7 +78,7 @@ def test_only_what_is_selected_is_offered_and_the_next_pull_replaces_it() -> Non
     assert swarm.take("r", 1).keys() & {7, 3, 11, 19} == set()
 
 
-def test_a_parked_pull_is_answered_by_its_own_pieces_alone() -> None:
+def test_a_parked_pull_is_answered_with_its_selected_pieces_only() -> None:
     swarm = Cluster(20, cached=0)
     swarm.join("r", "x")
     assert swarm.park("r", selected=[5, 6]) == "wait"
@@ -94,7 +94,7 @@ def test_a_parked_pull_is_answered_by_its_own_pieces_alone() -> None:
     assert swarm.woken() == {}
 
 
-def test_a_piece_under_way_to_another_is_sent_again_when_it_is_overdue() -> None:
+def test_an_overdue_piece_in_flight_to_another_download_is_sent_again() -> None:
     swarm = Cluster(3, reseed_delay=2.0, select_delay=0.5)
     swarm.join("slow", "r", "patient")
     assert swarm.take("slow", selected=[1]) == {1: None}
@@ -107,12 +107,12 @@ def test_a_piece_under_way_to_another_is_sent_again_when_it_is_overdue() -> None
     swarm.wait(0.5)
     assert swarm.woken() == {"r": [1]}
     swarm.wait(1.0)
-    assert swarm.woken() == {}  # the second copy is a claim of its own
+    assert swarm.woken() == {}  # the second copy is a claim too
     swarm.wait(1.25)
     assert swarm.woken() == {"patient": [1]}
 
 
-def test_what_is_named_behind_the_first_pieces_is_never_overdue() -> None:
+def test_pieces_behind_the_first_of_a_selection_are_never_overdue() -> None:
     swarm = Cluster(9, supernode=9, reseed_delay=2.0, select_delay=0.5)
     swarm.join("a", "b", "c", "r")
     for cid, n in (("a", 6), ("b", 7), ("c", 8)):
@@ -123,10 +123,10 @@ def test_what_is_named_behind_the_first_pieces_is_never_overdue() -> None:
     woken = swarm.woken()["r"]
     assert woken
     assert set(woken) <= {6, 7}
-    assert 8 in swarm.take("r", selected=[n for n in (8, 6, 7) if n not in woken])  # now it is what the program waits for
+    assert 8 in swarm.take("r", selected=[n for n in (8, 6, 7) if n not in woken])  # now the program waits for it
 
 
-def test_a_piece_that_arrives_in_time_is_read_from_its_holder() -> None:
+def test_a_piece_that_arrives_in_time_is_sent_by_its_holder() -> None:
     swarm = Cluster(3, select_delay=0.5)
     swarm.join("first", "r")
     swarm.take("first", selected=[1])
@@ -139,21 +139,21 @@ def test_a_piece_that_arrives_in_time_is_read_from_its_holder() -> None:
     assert lease.source.cid == "first"
 
 
-def test_an_overdue_piece_waits_for_a_slot_and_then_goes_first() -> None:
+def test_an_overdue_piece_waits_for_a_slot_and_is_sent_first() -> None:
     swarm = Cluster(4, supernode=1, select_delay=0.5, reseed_delay=9.0)
     swarm.join("slow", "other", "patient", "r")
     assert swarm.take("slow", selected=[1]) == {1: None}
-    swarm.swarm.ending(TASK, "slow", 1, swarm.now)  # it frees the slot, and is never done
+    swarm.swarm.ending(TASK, "slow", 1, swarm.now)  # it frees the slot and never finishes
     assert swarm.take("other", 1, selected=[0]) == {0: None}
     assert swarm.park("patient") == "nosource"
     assert swarm.park("r", selected=[1]) == "nosource"
     swarm.wait(1.0)
     assert swarm.woken() == {}
     swarm.done("other", 0)
-    assert swarm.woken() == {"r": [1], "patient": [0]}  # of its own source: there is no slot left for a new piece
+    assert swarm.woken() == {"r": [1], "patient": [0]}  # from its holder: no slot is left for a new piece
 
 
-def test_many_that_wait_for_one_piece_get_one_more_copy_at_a_time() -> None:
+def test_many_readers_of_one_overdue_piece_get_one_copy_at_a_time() -> None:
     swarm = Cluster(2, select_delay=0.5, supernode=5)
     readers = [f"r{i}" for i in range(50)]
     swarm.join("dead", *readers)
@@ -168,7 +168,7 @@ def test_many_that_wait_for_one_piece_get_one_more_copy_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("selected", [[], [-1], [20], [3, 3], [1 << 40]])
-def test_a_selection_that_cannot_be_is_refused_and_changes_nothing(selected: list[int]) -> None:
+def test_an_invalid_selection_is_rejected_and_changes_nothing(selected: list[int]) -> None:
     swarm = Cluster(20)
     swarm.join("r")
     with pytest.raises(BadPiece):
@@ -177,7 +177,7 @@ def test_a_selection_that_cannot_be_is_refused_and_changes_nothing(selected: lis
     assert len(swarm.take("r", 2)) == 2
 
 
-def test_while_the_length_is_unknown_a_selection_reaches_as_far_as_reports() -> None:
+def test_while_the_length_is_unknown_selections_are_limited_to_the_reach() -> None:
     swarm = Cluster(-1, cached=2, ahead=10)
     swarm.join("r")
     assert swarm.park("r", selected=[11]) == "wait"
@@ -189,7 +189,7 @@ def test_while_the_length_is_unknown_a_selection_reaches_as_far_as_reports() -> 
     assert swarm.take("r", 1, selected=[1]) == {1: None}
 
 
-def test_a_selection_beyond_the_room_of_the_tables_is_found_when_they_grow() -> None:
+def test_a_selection_beyond_the_tables_size_is_answered_after_growth() -> None:
     swarm = Cluster(1000, cached=1)
     swarm.join("r")
     assert swarm.park("r", selected=[900]) == "wait"
@@ -199,13 +199,13 @@ def test_a_selection_beyond_the_room_of_the_tables_is_found_when_they_grow() -> 
     assert swarm.woken() == {"r": [900]}
 
 
-def test_a_stream_selects_within_its_window() -> None:
+def test_a_selection_of_a_stream_is_limited_to_its_window() -> None:
     swarm = Cluster(20)
     swarm.join("s", wnd=4)
     assert list(swarm.take("s", selected=[9, 3, 0])) == [3, 0]
 
 
-def test_an_idle_reader_is_no_straggler_and_stays_while_it_speaks() -> None:
+def test_an_idle_reader_is_no_straggler_and_stays_while_it_sends_pulls() -> None:
     swarm = Cluster(400, few=2, slow=0.01)
     swarm.join("r", *HOLDERS)
     swarm.take("r", 1, selected=[5])
@@ -228,7 +228,7 @@ def test_an_idle_reader_is_no_straggler_and_stays_while_it_speaks() -> None:
 
 
 def test_a_crowd_reads_the_first_pieces_from_each_other() -> None:
-    """100 programs read pieces 0..9 one after the other, all at the same time: 1000 pieces."""
+    """100 programs read pieces 0..9 in order at the same time: 1000 pieces."""
     swarm = Simulation(100, seed=3)
     swarm.up["supernode"] = 5.0
     for i in range(100):
@@ -238,7 +238,7 @@ def test_a_crowd_reads_the_first_pieces_from_each_other() -> None:
     assert max(swarm.times) < 60.0
 
 
-def test_downloads_that_select_everything_gain_little_and_cost_others_little() -> None:
+def test_downloads_that_select_all_pieces_in_order_cost_others_little() -> None:
     """Twenty of forty downloads select all pieces in order, 64 at a time; 192 pieces."""
     ends, sent = [], []
     for greedy in (False, True):
@@ -255,7 +255,7 @@ def test_downloads_that_select_everything_gain_little_and_cost_others_little() -
     assert sent[1] < 1.25 * sent[0]
 
 
-def test_a_read_beside_a_busy_swarm_waits_for_about_two_pieces() -> None:
+def test_reads_in_a_busy_swarm_wait_about_as_long_as_two_pieces() -> None:
     swarm = Simulation(200, seed=3, delays=Delays(report=0.01))
     swarm.up["supernode"] = 5.0
     for i in range(20):
@@ -267,8 +267,8 @@ def test_a_read_beside_a_busy_swarm_waits_for_about_two_pieces() -> None:
     assert waits[int(len(waits) * 0.95)] < 3.0
 
 
-def test_what_is_believed_to_be_there_is_offered_once_it_is_said_not_to_be() -> None:
-    """A client says so of what it wishes in vain (`client.unoffered`)."""
+def test_a_piece_reported_as_evicted_is_offered_again() -> None:
+    """A client reports it for selected pieces that it is not offered (`client.unoffered`)."""
     cluster = Cluster(4)
     cluster.join("a", holds=[(0, 4)])
     assert cluster.pull("a", selected=(3, 1)).kind == "finished"

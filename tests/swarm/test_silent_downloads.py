@@ -1,4 +1,4 @@
-"""A download that is stopped holds back neither the other downloads of its host nor others (`leases`, `supernode_slots`)."""
+"""A stopped download delays neither the other downloads of its host nor other hosts (`leases`, `supernode_slots`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PIECES, LEASE = 12, 64.0
 
 
 def stopped_beside() -> Cluster:
-    """Two downloads of one host on slow pieces, from peers: "stopped" has two, "next" got one piece and is parked."""
+    """Two downloads of one host with slow pieces from peers: "stopped" receives two, "next" received one and is parked."""
     swarm = Cluster(PIECES, few=2, lease=LEASE)
     swarm.join("a", "b", "c", holds=[(0, PIECES)])
     swarm.join("stopped", "next", host="shared")
@@ -24,7 +24,7 @@ def stopped_beside() -> Cluster:
 
 
 def wait(swarm: Cluster, seconds: float, *seen: str) -> dict[str, list[int]]:
-    """The downloads that are not stopped are seen all the time. What became answerable."""
+    """Let time pass while the downloads in `seen` send pulls. Returns the answered parked pulls."""
     woken: dict[str, list[int]] = {}
     for _ in range(int(seconds * 4)):
         for cid in seen:
@@ -34,18 +34,18 @@ def wait(swarm: Cluster, seconds: float, *seen: str) -> dict[str, list[int]]:
     return woken
 
 
-def test_a_silent_download_takes_no_room_of_its_host() -> None:
+def test_a_silent_download_uses_no_room_of_its_host() -> None:
     swarm = stopped_beside()
     assert len(wait(swarm, SILENCE, "next")["next"]) == 2
     stopped = swarm.swarm.tasks[TASK].downloads["stopped"]
-    assert len(stopped.running) == 2, "a late report is still taken"
+    assert len(stopped.running) == 2, "a late report is still accepted"
     for n in [*stopped.running]:
         swarm.done("stopped", n)
     assert stopped.peer.receiving == 2
 
 
-def test_a_download_that_takes_no_bytes_takes_no_room_of_its_host() -> None:
-    """Until its bytes flow again."""
+def test_a_download_that_reads_no_bytes_uses_no_room_until_bytes_flow_again() -> None:
+    """The supernode sees whether bytes are read from its connections."""
     swarm = Cluster(PIECES, few=2, lease=LEASE)
     swarm.requests = False
     swarm.join("stopped", "next", host="shared")
@@ -63,18 +63,18 @@ def test_a_download_that_takes_no_bytes_takes_no_room_of_its_host() -> None:
     assert swarm.swarm.tasks[TASK].downloads["stopped"].peer.receiving == 4
 
 
-def test_a_download_that_is_seen_keeps_its_room() -> None:
+def test_a_download_that_sends_pulls_keeps_its_room() -> None:
     swarm = stopped_beside()
     assert not wait(swarm, 2 * SILENCE, "next", "stopped")
 
 
-def test_a_download_that_falls_silent_late_is_noticed_as_well() -> None:
+def test_a_download_that_becomes_silent_late_is_noticed() -> None:
     swarm = stopped_beside()
     assert not wait(swarm, 15.0, "next", "stopped")
     assert len(wait(swarm, SILENCE + 0.5, "next")["next"]) == 2
 
 
-def test_a_silent_download_frees_the_slots_of_the_peers_that_send_to_it() -> None:
+def test_a_silent_download_frees_the_slots_of_its_sources() -> None:
     swarm = Cluster(2, cached=0, few=2, lease=LEASE)
     swarm.swarm.digests_known(TASK)
     swarm.join("holder", holds=[(0, 2)])

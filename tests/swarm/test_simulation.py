@@ -1,4 +1,4 @@
-"""Whole swarms on a virtual clock. Figures are in times of the bound M + floor(log2 N) for equal links (Mundinger, Weber, Weiss)."""
+"""Whole swarms on a virtual clock. Figures are multiples of the bound M + floor(log2 N) for equal links (Mundinger, Weber, Weiss)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bound(peers: int, pieces: int) -> float:
 
 @pytest.mark.parametrize("peers", [1, 2, 3, 16])
 @pytest.mark.parametrize("pieces", [1, 5, 64])
-def test_everybody_finishes(peers: int, pieces: int) -> None:
+def test_every_download_finishes(peers: int, pieces: int) -> None:
     swarm = Simulation(pieces, seed=peers)
     swarm.checked = peers < 16
     for i in range(peers):
@@ -51,7 +51,7 @@ def test_the_supernode_sends_each_piece_close_to_once(seed: int) -> None:
 
 
 def by_finished_copies(download: Download, k: int, leases: Leases, now: float) -> Pull:
-    """A pull by the rule of 1.x: the engine is offered one piece after the other, and neither copies in flight nor claims count."""
+    """A pull by the rule of 1.x: the engine is offered one piece at a time; copies in flight and claims do not count."""
     task, pieces, pull = download.task, list[Assignment](), WAIT
     share, known, cached = max(1, task.seed_slots // max(1, task.unfinished)), list(task.known), list(task.cached)
 
@@ -93,8 +93,8 @@ class FinishedOnly(Swarm):
         super().done(task_id, cid, n, source_cid, now)
 
 
-def test_counting_finished_copies_only_would_make_it_send_them_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tie-break of 1.x: rarity by finished copies, ties by distance to the pieces in flight. All newcomers then ask for the same."""
+def test_counting_only_finished_copies_makes_the_supernode_send_pieces_repeatedly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule of 1.x: rarity by finished copies, ties by distance to the pieces in flight. All new downloads then pull the same pieces."""
     monkeypatch.setattr("tests.swarm.virtual.Swarm", FinishedOnly)
     monkeypatch.setattr("dfengine.supernode.swarm.scheduler.pull", by_finished_copies)
     swarm = Simulation(64)
@@ -106,11 +106,11 @@ def test_counting_finished_copies_only_would_make_it_send_them_several_times(mon
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_word_before_a_piece_ends_makes_up_for_slow_words(seed: int) -> None:
-    """Where a word takes a good part of a piece's time: few pieces under way, and their slots given on before they end."""
+def test_reports_before_a_piece_ends_compensate_slow_messages(seed: int) -> None:
+    """When a message takes a good part of a piece's time, slots of few pieces in flight are reassigned before these end."""
 
     def last(limits: Limits, lead: float) -> float:
-        # Times are those of a piece, 0.18 s on such a link: the reseed delay of 2 s is 11 of them.
+        # The unit of time is a piece, 0.18 s on such a link: the reseed delay of 2 s is 11 units.
         swarm = Simulation(64, seed=seed, limits=replace(limits, reseed_delay=11.0), delays=Delays(0.5, 0.35, lead))
         for i in range(8):
             swarm.join(f"c{i}", room=5)
@@ -121,7 +121,7 @@ def test_a_word_before_a_piece_ends_makes_up_for_slow_words(seed: int) -> None:
     assert last(Limits(), 0.0) >= 1.3
 
 
-def test_newcomers_at_one_moment_get_disjoint_pieces() -> None:
+def test_downloads_that_join_together_get_disjoint_pieces() -> None:
     swarm = Simulation(64, limits=Limits(supernode=16, few=16))
     for i in range(4):
         swarm.join(f"c{i}", room=4)
@@ -129,7 +129,7 @@ def test_newcomers_at_one_moment_get_disjoint_pieces() -> None:
     assert len(pieces) == len(set(pieces)) == 16
 
 
-def test_newcomers_to_full_seeds_get_disjoint_pieces() -> None:
+def test_new_downloads_get_disjoint_pieces_from_seeds() -> None:
     swarm = Simulation(64, limits=Limits(up=50, supernode=0, few=50))
     for i in range(3):
         swarm.seed(f"seed{i}")
@@ -139,7 +139,7 @@ def test_newcomers_to_full_seeds_get_disjoint_pieces() -> None:
     assert len(pieces) == len(set(pieces)) == 64
 
 
-def test_an_origin_slower_than_the_uplink_is_not_made_up_for_by_copies() -> None:
+def test_a_slow_origin_does_not_make_the_supernode_send_extra_copies() -> None:
     swarm = Simulation(64, cached=0)
     for i in range(16):
         swarm.join(f"c{i}")
@@ -151,7 +151,7 @@ def test_an_origin_slower_than_the_uplink_is_not_made_up_for_by_copies() -> None
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_quarter_killed_at_random_times(seed: int) -> None:
+def test_the_rest_finishes_when_a_quarter_is_killed_at_random_times(seed: int) -> None:
     random = Random(seed)
     swarm = Simulation(64, seed=seed)
     for i in range(16):
@@ -165,8 +165,8 @@ def test_a_quarter_killed_at_random_times(seed: int) -> None:
     check(swarm.swarm)
 
 
-def test_churn() -> None:
-    """Arrivals and departures all the time, half of them without a word; whoever stays finishes."""
+def test_all_that_stay_finish_under_churn() -> None:
+    """Downloads arrive and depart continuously, half of the departures without notice."""
     random = Random(7)
     swarm = Simulation(40, seed=7, limits=Limits(peer_gc=60.0))
     swarm.checked = True
@@ -184,7 +184,7 @@ def test_churn() -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_nobody_starves_among_slow_and_fast_legacy_and_native_serving_and_not(seed: int) -> None:
+def test_no_download_starves_in_a_mix_of_rates_protocols_and_serving(seed: int) -> None:
     swarm = Simulation(48, seed=seed)
     rates = {}
     for i in range(18):
@@ -200,7 +200,7 @@ def test_nobody_starves_among_slow_and_fast_legacy_and_native_serving_and_not(se
         assert client.finished <= 3 * alone
 
 
-def test_unknown_length_from_a_slow_origin() -> None:
+def test_downloads_of_unknown_length_from_a_slow_origin_finish() -> None:
     swarm = Simulation(100, cached=0, length_known=False)
     swarm.checked = True
     for i in range(4):
@@ -214,7 +214,7 @@ def test_unknown_length_from_a_slow_origin() -> None:
 
 
 @pytest.mark.parametrize("wnd", [1, 5, 16])
-def test_streams_and_regular_peers_feed_each_other(wnd: int) -> None:
+def test_streams_and_regular_downloads_send_each_other_pieces(wnd: int) -> None:
     swarm = Simulation(120, seed=wnd)
     for i in range(3):
         swarm.join(f"stream{i}", wnd=wnd)
@@ -227,8 +227,8 @@ def test_streams_and_regular_peers_feed_each_other(wnd: int) -> None:
     assert swarm.sent[SUPERNODE] < 3 * 120
 
 
-def test_the_same_seed_decides_the_same_in_any_process() -> None:
-    """Nothing depends on the order of sets or on hashes of strings, which differ from process to process."""
+def test_a_seed_gives_the_same_decisions_in_every_process() -> None:
+    """Decisions do not depend on the order of sets or on hashes of strings, which differ between processes."""
     program = (
         "from tests.swarm.virtual import Simulation\n"
         "s = Simulation(30, seed=3)\n"

@@ -1,4 +1,4 @@
-"""How many pieces are under way at once: few while they take long, and not counting those that are about to end."""
+"""Number of pieces in flight at once: few while pieces are slow; pieces that are about to end do not count."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def finish(swarm: Cluster, cid: str, taken: dict[int, str | None], seconds: floa
         swarm.done(cid, n, source)
 
 
-def test_a_crowd_begins_with_few() -> None:
+def test_a_crowd_starts_with_few_pieces_in_flight() -> None:
     swarm = swarm_of()
     swarm.join("a", "b")
     assert len(swarm.take("a")) == 1, "its share of two"
@@ -24,19 +24,19 @@ def test_a_crowd_begins_with_few() -> None:
     assert swarm.pull("b").kind == "nosource"
 
 
-def test_quick_pieces_make_them_many_and_slow_ones_few_again() -> None:
+def test_fast_pieces_raise_the_slots_and_slow_ones_lower_them() -> None:
     swarm = swarm_of()
     swarm.join("a")
     finish(swarm, "a", swarm.take("a"), 0.05)
     taken = swarm.take("a")
     assert len(taken) == 5
     finish(swarm, "a", taken, 0.4)
-    # The mean of what came last is over 0.3 by now.
+    # The mean of the last pieces is above 0.3 s now.
     finish(swarm, "a", swarm.take("a"), 0.9)
     assert len(swarm.take("a")) == 2
 
 
-def test_a_middling_pace_changes_nothing() -> None:
+def test_a_medium_pace_keeps_the_slots() -> None:
     swarm = swarm_of()
     swarm.join("a")
     for _ in range(4):
@@ -45,7 +45,7 @@ def test_a_middling_pace_changes_nothing() -> None:
         finish(swarm, "a", taken, 0.2)
 
 
-def test_a_new_crowd_begins_anew() -> None:
+def test_a_new_crowd_starts_with_few_slots_again() -> None:
     swarm = swarm_of(3)
     swarm.join("a", port=0)
     while taken := swarm.take("a"):
@@ -54,7 +54,7 @@ def test_a_new_crowd_begins_anew() -> None:
     assert len(swarm.take("b")) == 2
 
 
-def test_a_1x_client_says_nothing_of_endings_and_makes_them_many() -> None:
+def test_a_1x_client_raises_the_slots_because_it_reports_no_endings() -> None:
     swarm = swarm_of()
     swarm.join("old", legacy=True)
     assert len(swarm.take("old")) == 4
@@ -75,15 +75,15 @@ def test_an_ending_piece_frees_its_source_and_its_download() -> None:
     swarm.swarm.ending(TASK, "a", ending, swarm.now)
     swarm.swarm.ending(TASK, "a", ending, swarm.now)
     assert swarm.used("seed") == used - 1
-    assert len(swarm.take("a")) == 1, "one piece more, and no second"
+    assert len(swarm.take("a")) == 1, "one more piece only"
     before = swarm.used("seed")
     swarm.now += 1.0
     swarm.done("a", ending, "seed")
-    assert swarm.used("seed") == before, "its slot came back before"
+    assert swarm.used("seed") == before, "its slot was already released"
     assert swarm.pull("a").kind == "busy"
 
 
-def test_who_waits_gets_what_an_ending_piece_frees() -> None:
+def test_a_parked_pull_gets_the_slot_of_an_ending_piece() -> None:
     swarm = swarm_of(supernode=1)
     swarm.join("a", "b")
     (n,) = swarm.take("a")
@@ -92,7 +92,7 @@ def test_who_waits_gets_what_an_ending_piece_frees() -> None:
     assert list(swarm.woken()) == ["b"]
 
 
-def test_what_does_not_end_after_all_is_nobody_s_slot_twice() -> None:
+def test_an_ending_piece_that_expires_does_not_free_its_slot_twice() -> None:
     swarm = swarm_of(lease=30.0, supernode=1)
     swarm.join("a")
     (n,) = swarm.take("a")
@@ -104,8 +104,8 @@ def test_what_does_not_end_after_all_is_nobody_s_slot_twice() -> None:
     assert TaskStats.of(swarm.swarm, TASK).supernode_used == 1
 
 
-def test_endings_that_are_no_more_than_said_have_a_bound() -> None:
-    """A client that calls every piece an ending one gets no more than it got from a fast swarm."""
+def test_reported_endings_that_do_not_end_are_bounded() -> None:
+    """A client that reports every piece as ending gets no more slots than in a fast swarm."""
     swarm = swarm_of(30, native_down=8, supernode=30)
     swarm.join("a")
     for _ in range(30):
@@ -115,7 +115,7 @@ def test_endings_that_are_no_more_than_said_have_a_bound() -> None:
     assert len(swarm.swarm.tasks[TASK].downloads["a"].running) == 8
 
 
-def test_an_ending_piece_of_a_1x_client_or_of_nobody_changes_nothing() -> None:
+def test_endings_of_1x_clients_or_of_unassigned_pieces_change_nothing() -> None:
     swarm = swarm_of()
     swarm.join("old", legacy=True)
     (n, *_) = swarm.take("old", 1)

@@ -1,4 +1,4 @@
-"""Hosts that lag behind, or are silent, hold back nobody. Clock and links are virtual; figures are in times of each host's own bound."""
+"""Stragglers and silent hosts do not delay others. Clock and links are virtual; figures are multiples of each host's own bound."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.swarm.stats import TaskStats
 from tests.swarm.virtual import SUPERNODE, Delays
 
 SLOW_LINKS = Delays(0.5, 0.35, 0.9, 0.375)
-"""Of links of 200 Mbit/s with queues of 30 ms, as docs/scale.md has it."""
+"""Delays of links of 200 Mbit/s with queues of 30 ms, see docs/scale.md."""
 
 
 def with_straggler() -> Cluster:
-    """Three quick hosts and one that lags. Each has had a piece; nothing is under way."""
+    """Three fast hosts and a straggler. Each has received a piece; none is in flight."""
     swarm = Cluster(40, seed=2, few=2, slow=0.1, supernode=4)
     swarm.join("a", "b", "c", "lame")
     for seconds, cids in ((0.4, "abc"), (1.6, ["lame"])):
@@ -44,7 +44,7 @@ def stragglers(swarm: Cluster) -> list[str]:
     return [cid for cid, download in swarm.swarm.tasks[TASK].downloads.items() if download.is_straggler]
 
 
-def test_who_takes_twice_as_long_lags_until_a_quick_piece_comes() -> None:
+def test_a_host_that_takes_twice_as_long_is_a_straggler_until_a_fast_piece() -> None:
     swarm = with_straggler()
     assert stragglers(swarm) == ["lame"]
     quick(swarm, "lame")
@@ -53,7 +53,7 @@ def test_who_takes_twice_as_long_lags_until_a_quick_piece_comes() -> None:
     assert stragglers(swarm) == []
 
 
-def test_the_first_word_tells_who_lags_until_a_piece_does() -> None:
+def test_reported_pace_marks_stragglers_until_a_piece_is_measured() -> None:
     swarm = Cluster(40, few=2, slow=0.1)
     swarm.join("a", "b", "c", "lame")
     n, source = swarm.take("lame", 1).popitem()
@@ -66,10 +66,10 @@ def test_the_first_word_tells_who_lags_until_a_piece_does() -> None:
         for cid in "abc":
             quick(swarm, cid)
     swarm.done("lame", n, source)
-    assert stragglers(swarm) == ["lame"], "b's pieces were as quick as others"
+    assert stragglers(swarm) == ["lame"], "b's pieces were as fast as others'"
 
 
-def test_of_a_crowd_several_must_have_told_something_before_all_are_looked_at() -> None:
+def test_in_a_crowd_several_reports_are_needed_before_stragglers_are_marked() -> None:
     swarm = Cluster(40, few=2, slow=0.1)
     hosts = [f"h{i}" for i in range(30)]
     swarm.join(*hosts, "lame", "lamer")
@@ -81,12 +81,12 @@ def test_of_a_crowd_several_must_have_told_something_before_all_are_looked_at() 
     assert stragglers(swarm) == ["lame"]
     for _ in range(3):
         swarm.swarm.paced(TASK, "lamer", 9.0, swarm.now)
-        assert stragglers(swarm) == ["lame"], "nor does one that says it again and again have all looked at each time"
+        assert stragglers(swarm) == ["lame"], "repeated reports of one host trigger no new check"
     swarm.swarm.paced(TASK, hosts[3], 1.0, swarm.now)
     assert stragglers(swarm) == ["lame", "lamer"]
 
 
-def test_the_first_word_tells_nothing_while_pieces_are_quick() -> None:
+def test_reported_pace_marks_no_stragglers_while_pieces_are_fast() -> None:
     swarm = Cluster(40, few=2, slow=0.3)
     swarm.join("a", "b")
     for _ in range(4):
@@ -96,7 +96,7 @@ def test_the_first_word_tells_nothing_while_pieces_are_quick() -> None:
     assert stragglers(swarm) == []
 
 
-def test_hosts_that_differ_by_less_keep_up() -> None:
+def test_hosts_that_differ_less_are_no_stragglers() -> None:
     swarm = Cluster(40, few=2, slow=0.1)
     swarm.join("a", "b", "c")
     for _ in range(8):
@@ -106,7 +106,7 @@ def test_hosts_that_differ_by_less_keep_up() -> None:
     assert stragglers(swarm) == []
 
 
-def test_nobody_lags_while_pieces_are_quick() -> None:
+def test_no_host_is_a_straggler_while_pieces_are_fast() -> None:
     swarm = Cluster(200, few=2, slow=0.3)
     swarm.join("a", "b", "c", "lame")
     quick(swarm, "lame", 0.09)
@@ -115,7 +115,7 @@ def test_nobody_lags_while_pieces_are_quick() -> None:
     assert stragglers(swarm) == []
 
 
-def test_a_short_last_piece_and_who_is_finished_are_no_measure() -> None:
+def test_a_short_last_piece_and_finished_downloads_do_not_count_as_reference() -> None:
     swarm = Cluster(8, few=2, slow=0.1)
     swarm.join("first")
     while swarm.pull("first", 0).kind != "finished":
@@ -130,17 +130,17 @@ def test_a_short_last_piece_and_who_is_finished_are_no_measure() -> None:
         assert stragglers(swarm) == []
 
 
-def test_the_supernode_sends_to_a_straggler_when_it_sends_nothing_else() -> None:
+def test_the_supernode_sends_to_a_straggler_only_when_it_is_idle() -> None:
     swarm = with_straggler()
     for n in range(40):
         for cid in "abc":
             swarm.swarm.evicted(TASK, cid, n, swarm.now)
     assert list(swarm.take("lame", 1).values()) == [None]
-    assert swarm.take("lame", 1) == {}, "it sends something now"
+    assert swarm.take("lame", 1) == {}, "it is no longer idle"
     assert list(swarm.take("a", 1).values()) == [None]
 
 
-def test_a_straggler_holds_no_slot_of_a_quick_source() -> None:
+def test_a_straggler_uses_no_slot_of_a_fast_source() -> None:
     swarm = with_straggler()
     swarm.take("a", 1)
     before = {cid: swarm.used(cid) for cid in "abc"}
@@ -149,7 +149,7 @@ def test_a_straggler_holds_no_slot_of_a_quick_source() -> None:
     assert {cid: swarm.used(cid) for cid in "abc"} == before
 
 
-def test_one_piece_from_a_straggler_takes_no_room() -> None:
+def test_one_piece_from_a_straggler_uses_no_room() -> None:
     swarm = with_straggler()
     swarm.join("d", "e")
     for n in range(20, 24):
@@ -157,11 +157,11 @@ def test_one_piece_from_a_straggler_takes_no_room() -> None:
     swarm.swarm.holds(TASK, "lame", [(20, 24)], swarm.now)
     for n in [n for n in range(40) if n not in range(20, 24)]:
         swarm.swarm.holds(TASK, "d", [n], swarm.now)
-    assert list(swarm.take("d").values()) == ["lame", "lame"], "two slots, and one of them counts"
+    assert list(swarm.take("d").values()) == ["lame", "lame"], "two pieces, of which only one counts"
     assert swarm.swarm.tasks[TASK].downloads["d"].room() > 0
 
 
-def test_from_stragglers_comes_one_piece_beside_others_and_four_where_nothing_else_does() -> None:
+def test_stragglers_send_one_piece_beside_other_sources_and_four_without() -> None:
     swarm = with_straggler()
     retune(swarm.swarm.tasks[TASK], False)  # room for eight, five slots each
     swarm.join("d")
@@ -179,17 +179,17 @@ def test_from_stragglers_comes_one_piece_beside_others_and_four_where_nothing_el
     assert swarm.take("e") == {}
 
 
-def test_a_quick_host_asks_a_supernode_with_nothing_else_to_do_before_stragglers() -> None:
+def test_a_fast_host_uses_an_idle_supernode_before_stragglers() -> None:
     swarm = with_straggler()
     swarm.join("d")
     for cid in "abc":
         for n in range(40):
             swarm.swarm.evicted(TASK, cid, n, swarm.now)
     swarm.swarm.holds(TASK, "lame", [(0, 40)], swarm.now)
-    assert list(swarm.take("d").values()) == [None, "lame"], "its share of the supernode is one"
+    assert list(swarm.take("d").values()) == [None, "lame"], "its share of the supernode's slots is one"
 
 
-def test_the_source_that_sends_least_is_asked_by_those_that_hold_no_slot_too() -> None:
+def test_pulls_without_a_slot_also_use_the_least_loaded_source() -> None:
     swarm = with_straggler()
     for n in range(40):
         swarm.swarm.uncached(TASK, n, swarm.now)
@@ -204,7 +204,7 @@ def test_the_source_that_sends_least_is_asked_by_those_that_hold_no_slot_too() -
     assert sorted(map(str, sources)) == ["a", "b", "c"]
 
 
-def test_who_is_silent_when_the_claim_ends_frees_its_slots_though_nobody_reports() -> None:
+def test_a_host_silent_at_the_end_of_its_claim_frees_its_slots() -> None:
     swarm = Cluster(40, few=2, slow=0.1, supernode=2, reseed_delay=2.0)
     swarm.join("a", "b", "dead")
     quick(swarm, "a")
@@ -223,7 +223,7 @@ def test_who_is_silent_when_the_claim_ends_frees_its_slots_though_nobody_reports
     assert TaskStats.of(swarm.swarm, TASK).supernode_used == 0
 
 
-def test_who_was_heard_of_meanwhile_is_waited_for() -> None:
+def test_a_host_that_sent_a_pull_meanwhile_is_no_straggler() -> None:
     swarm = Cluster(40, few=2, slow=0.1, supernode=2, reseed_delay=2.0)
     swarm.join("a", "b")
     swarm.take("b")
@@ -234,7 +234,7 @@ def test_who_was_heard_of_meanwhile_is_waited_for() -> None:
     assert stragglers(swarm) == []
 
 
-def test_a_silent_host_gives_back_what_it_holds() -> None:
+def test_a_silent_host_releases_its_slots() -> None:
     swarm = with_straggler()
     taken = swarm.take("b", 2)
     assert None in taken.values()
@@ -248,7 +248,7 @@ def test_a_silent_host_gives_back_what_it_holds() -> None:
     assert TaskStats.of(swarm.swarm, TASK).supernode_used == 0
 
 
-def test_what_a_straggler_is_getting_may_be_sent_again() -> None:
+def test_a_piece_in_flight_to_a_straggler_may_be_sent_again() -> None:
     swarm = with_straggler()
     n, _ = swarm.take("lame", 1).popitem()
     assert n in swarm.swarm.tasks[TASK].seedable
@@ -257,8 +257,8 @@ def test_what_a_straggler_is_getting_may_be_sent_again() -> None:
 
 
 def shaped(scene: str, hosts: int, pieces: int, seed: int) -> FairSimulation:
-    """Hosts on slow links, of one rate; mixed: every other one has a quarter; killed: every fourth vanishes."""
-    # Times are those of a piece, 0.18 s on such a link: the reseed delay of 2 s is 11 of them.
+    """Simulate hosts on slow links of one rate; mixed: every second host has a quarter of it; killed: a quarter of the hosts vanish."""
+    # The unit of time is a piece, 0.18 s on such a link: the reseed delay of 2 s is 11 units.
     swarm = FairSimulation(pieces, seed=seed, limits=Limits(slow=1.5, reseed_delay=11.0), delays=SLOW_LINKS)
     for i in range(hosts):
         if scene == "mixed" and i % 2:
@@ -280,7 +280,7 @@ def worst(swarm: FairSimulation, hosts: int) -> float:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_hosts_of_a_quarter_of_the_rate_hold_back_nobody(seed: int) -> None:
+def test_hosts_with_a_quarter_of_the_rate_do_not_delay_others(seed: int) -> None:
     swarm = shaped("mixed", 8, 64, seed)
     assert len(swarm.times) == 8
     assert worst(swarm, 8) <= 1.18

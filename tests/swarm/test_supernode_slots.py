@@ -1,4 +1,4 @@
-"""Slots of the supernode that nobody uses are others', and one client does not keep them all."""
+"""Unused slots of the supernode are given to others, and one client cannot occupy all of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FEW = Limits().few
 
 
 class Bytes:
-    """What a client has taken on its connection."""
+    """Counter of the bytes that a client has read on its connection."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -23,7 +23,7 @@ class Bytes:
 
 
 def swarm_of(pieces: int = 40, **limits: int) -> Cluster:
-    """A cluster that requests nothing by itself, with as few slots as a new task has."""
+    """A cluster that sends no requests by itself, with the slots of a new task."""
     swarm = Cluster(pieces, few=FEW, **limits)
     swarm.requests = False
     return swarm
@@ -48,8 +48,8 @@ def used(swarm: Cluster) -> int:
 
 
 @pytest.mark.parametrize("host", ["hog", "10.0.0.1"])
-def test_pieces_that_nobody_requests_hold_no_slot_for_long(host: str) -> None:
-    """An honest download beside an idle one, at the same address or another."""
+def test_pieces_that_are_not_requested_free_their_slots_soon(host: str) -> None:
+    """An honest download and an idle one have the same or different addresses."""
     swarm = swarm_of()
     swarm.join("hog", host=host, port=0)
     swarm.join("honest", host="10.0.0.1", port=0)
@@ -63,8 +63,8 @@ def test_pieces_that_nobody_requests_hold_no_slot_for_long(host: str) -> None:
 
 @pytest.mark.parametrize("hogs", [1, 2, 8, 400])
 @pytest.mark.parametrize("host", ["hog", "10.0.0.1"])
-def test_idle_downloads_cost_others_one_wait(hogs: int, host: str) -> None:
-    """All of them wait in the queue before the honest one, which then gets piece after piece."""
+def test_idle_downloads_delay_others_only_once(hogs: int, host: str) -> None:
+    """All of them are queued before the honest one, which then gets piece after piece."""
     swarm = swarm_of()
     for i in range(hogs):
         swarm.swarm.join(TASK, f"hog{i}", Peer(host, 0, "/peer/file/hog"), swarm.now)
@@ -89,8 +89,8 @@ def _parked(swarm: Cluster, cid: str) -> list[int]:
     return swarm.woken().get(cid, [])
 
 
-def test_a_frozen_source_holds_back_no_piece() -> None:
-    """Its pieces are on their way to a source, so others would be given others; after the lapse anybody may have them."""
+def test_a_frozen_source_does_not_block_its_pieces() -> None:
+    """Its pieces are in flight to a source, so others get other pieces; after the timeout any download may get them."""
     swarm = swarm_of(2, reseed_delay=100)
     swarm.join("frozen", "honest")
     take_all(swarm, "frozen")
@@ -112,7 +112,7 @@ def test_a_slow_piece_keeps_its_slot_while_its_bytes_flow() -> None:
     assert used(swarm) == FEW
 
 
-def test_bytes_that_are_not_taken_free_the_slot_and_flowing_again_they_take_it() -> None:
+def test_a_stalled_transfer_frees_its_slot_and_takes_it_again_when_bytes_flow() -> None:
     swarm = swarm_of()
     swarm.join("stalled", port=0)
     flow = Bytes()
@@ -124,7 +124,7 @@ def test_bytes_that_are_not_taken_free_the_slot_and_flowing_again_they_take_it()
     assert used(swarm) == FEW
 
 
-def test_bytes_that_the_supernode_holds_back_flow() -> None:
+def test_a_transfer_that_the_supernode_limits_keeps_its_slot() -> None:
     swarm = swarm_of()
     swarm.join("limited", port=0)
     flow = Bytes()
@@ -134,7 +134,7 @@ def test_bytes_that_the_supernode_holds_back_flow() -> None:
     assert used(swarm) == FEW
 
 
-def test_a_piece_asked_for_behind_another_waits_for_it() -> None:
+def test_a_piece_not_yet_requested_keeps_its_slot_while_another_flows() -> None:
     swarm = swarm_of()
     swarm.join("one", "other", port=0)
     first, _ = take_all(swarm, "one")
@@ -147,7 +147,7 @@ def test_a_piece_asked_for_behind_another_waits_for_it() -> None:
     assert swarm.pull("other").kind == "nosource"
 
 
-def test_a_late_request_takes_a_slot_once_bytes_flow() -> None:
+def test_a_late_request_takes_a_slot_when_bytes_flow() -> None:
     swarm = swarm_of()
     swarm.join("late", port=0)
     taken = take_all(swarm, "late")
@@ -163,7 +163,7 @@ def test_a_late_request_takes_a_slot_once_bytes_flow() -> None:
     assert used(swarm) == 0
 
 
-def test_a_client_that_was_idle_is_trusted_again_a_minute_later() -> None:
+def test_an_idle_client_gets_slots_again_after_a_minute() -> None:
     swarm = swarm_of()
     swarm.join("hog", port=0)
     taken = take_all(swarm, "hog")
@@ -177,8 +177,8 @@ def test_a_client_that_was_idle_is_trusted_again_a_minute_later() -> None:
     assert used(swarm) == FEW
 
 
-def test_a_byte_a_second_leaves_others_a_slot() -> None:
-    """However long its pieces take, and however often it comes again."""
+def test_a_client_that_reads_a_byte_per_second_leaves_others_a_slot() -> None:
+    """Other downloads of the same client get no slot."""
     swarm = swarm_of()
     swarm.join("drip", port=0, host="host-drip")
     flow = Bytes()
@@ -194,7 +194,7 @@ def test_a_byte_a_second_leaves_others_a_slot() -> None:
     assert swarm.pull("neighbour").kind == "nosource"
 
 
-def test_a_limit_of_one_slot_is_one_slot() -> None:
+def test_with_a_limit_of_one_slot_a_slow_transfer_keeps_it() -> None:
     swarm = swarm_of(supernode=1)
     swarm.join("a", "b", port=0)
     flow = Bytes()
@@ -205,7 +205,7 @@ def test_a_limit_of_one_slot_is_one_slot() -> None:
     assert swarm.pull("b").kind == "nosource"
 
 
-def test_a_request_of_nobody_s_lease_is_nothing() -> None:
+def test_a_request_without_a_lease_is_ignored() -> None:
     swarm = swarm_of()
     swarm.swarm.requested("unknown", 0, "10.0.0.9", Bytes(), swarm.now)
     swarm.join("a", port=0)
@@ -214,7 +214,7 @@ def test_a_request_of_nobody_s_lease_is_nothing() -> None:
     swarm.check()
 
 
-def test_a_host_that_fetches_from_another_address_is_found_by_the_piece() -> None:
+def test_a_request_from_another_address_is_matched_by_its_piece() -> None:
     swarm = swarm_of()
     swarm.join("a", port=0)
     flow = Bytes()

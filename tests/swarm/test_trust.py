@@ -1,4 +1,4 @@
-"""Failures: what they cost a source, and what a liar can and cannot do."""
+"""Trust in sources: effects of reported failures, and limits of false reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.swarm.stats import SwarmStats
 
 
 def sources(swarm: Cluster, cid: str) -> set[str | None]:
-    """Whom `cid` would be sent to for everything it lacks; what it was given is handed back."""
+    """Sources that `cid` would be assigned for all its missing pieces; the assigned pieces are returned."""
     found = set()
     for n, source in swarm.take(cid).items():
         found.add(source)
@@ -24,12 +24,12 @@ def sources(swarm: Cluster, cid: str) -> set[str | None]:
 
 
 def fail_once(swarm: Cluster, cid: str, why: str = "gone") -> None:
-    """One failure of whatever source `cid` is given for one piece."""
+    """Pull one piece for `cid` and report a failure of its source."""
     ((n, source),) = swarm.take(cid, 1).items()
     swarm.fail(cid, n, source, why)
 
 
-def test_three_failures_and_the_client_does_not_get_that_source() -> None:
+def test_after_three_failures_a_source_is_blocked_for_that_client() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", port=0)
@@ -42,7 +42,7 @@ def test_three_failures_and_the_client_does_not_get_that_source() -> None:
     assert sources(swarm, "x") == {"s"}
 
 
-def test_a_success_forgives() -> None:
+def test_a_success_clears_earlier_failures() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", port=0)
@@ -54,7 +54,7 @@ def test_a_success_forgives() -> None:
         swarm.done("x", n, source)
 
 
-def test_a_pull_that_waits_for_want_of_a_source_is_answered_when_a_repeated_report_forgives_that_source() -> None:
+def test_a_repeated_success_report_unblocks_a_source_and_answers_the_parked_pull() -> None:
     swarm = Cluster(3, supernode=1)
     swarm.join("busy")
     assert list(swarm.take("busy", 1).values()) == [None]  # the supernode's only slot
@@ -65,11 +65,11 @@ def test_a_pull_that_waits_for_want_of_a_source_is_answered_when_a_repeated_repo
     swarm.fail("client", n, source, "digest")
     assert swarm.park("client", 1) in ("wait", "nosource")
     assert swarm.woken() == {}
-    swarm.swarm.done(TASK, "client", 0, "source", swarm.now)  # it is here already
+    swarm.swarm.done(TASK, "client", 0, "source", swarm.now)  # a piece that it already has
     assert list(swarm.woken()) == ["client"]
 
 
-def test_consecutive_failures_of_several_clients_isolate_for_a_time() -> None:
+def test_consecutive_failures_of_several_clients_isolate_a_peer_for_a_time() -> None:
     swarm = Cluster(9, fail_isolate=5, blacklist=10)
     swarm.join("s", "t", host="one", holds=range(9))
     swarm.join("x", "y", "z", port=0)
@@ -85,7 +85,7 @@ def test_consecutive_failures_of_several_clients_isolate_for_a_time() -> None:
     assert sources(swarm, "z") <= {"s", "t"}
 
 
-def test_a_success_ends_the_row_and_the_isolation() -> None:
+def test_a_success_ends_the_series_of_failures_and_the_isolation() -> None:
     swarm = Cluster(9, fail_isolate=3, blacklist=100)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", "z", port=0)
@@ -106,7 +106,7 @@ def test_a_success_ends_the_row_and_the_isolation() -> None:
 
 
 @pytest.mark.parametrize("why", ["gone", "slow", "other", "digest"])
-def test_no_client_alone_gets_a_peer_isolated(why: str) -> None:
+def test_one_client_alone_cannot_isolate_a_peer(why: str) -> None:
     swarm = Cluster(50, blacklist=1000)
     swarm.join("honest", holds=range(50))
     for number in range(20):
@@ -121,13 +121,13 @@ def test_no_client_alone_gets_a_peer_isolated(why: str) -> None:
     assert sources(swarm, "x") == {"honest"}
 
 
-def test_two_clients_that_got_wrong_bytes_isolate_and_no_success_ends_that() -> None:
+def test_two_clients_with_wrong_bytes_isolate_a_peer_despite_successes() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", "z", port=0)
     ((kept, _),) = swarm.take("z", 1).items()
     fail_once(swarm, "x", "digest")
-    assert sources(swarm, "x") == {None}  # its own word is enough for itself
+    assert sources(swarm, "x") == {None}  # its own report suffices for itself
     assert sources(swarm, "y") == {"s"}
     fail_once(swarm, "y", "digest")
     assert SwarmStats.of(swarm.swarm).isolated == 1
@@ -138,7 +138,7 @@ def test_two_clients_that_got_wrong_bytes_isolate_and_no_success_ends_that() -> 
     assert SwarmStats.of(swarm.swarm).isolated == 0
 
 
-def test_only_what_was_assigned_counts_against_a_source() -> None:
+def test_only_failures_of_assigned_pieces_count_against_a_source() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     for number in range(20):
@@ -147,7 +147,7 @@ def test_only_what_was_assigned_counts_against_a_source() -> None:
     assert SwarmStats.of(swarm.swarm).isolated == 0
 
 
-def test_an_alternate_is_charged_too_and_the_slot_stays() -> None:
+def test_a_failed_alternate_is_charged_and_the_reserved_slot_stays() -> None:
     swarm = Cluster(1)
     swarm.join("a", "b", holds=[0])
     for cid in ("x", "y"):
@@ -163,7 +163,7 @@ def test_an_alternate_is_charged_too_and_the_slot_stays() -> None:
     assert SwarmStats.of(swarm.swarm).isolated == 1
 
 
-def test_leaving_and_coming_back_frees_nobody() -> None:
+def test_leaving_and_joining_again_does_not_end_an_isolation() -> None:
     swarm = Cluster(3, fail_isolate=2)
     swarm.join("s", holds=range(3))
     swarm.join("x", "y", "z", port=0)
@@ -185,7 +185,7 @@ def test_an_expired_lease_charges_the_source_if_the_client_lives() -> None:
     swarm.take("x", 1)
     swarm.take("y", 1)
     assert len(swarm.wait(31.0)) == 2
-    assert SwarmStats.of(swarm.swarm).isolated == 0  # both were silent: likely it is they who died
+    assert SwarmStats.of(swarm.swarm).isolated == 0  # both clients were silent: probably they died
     swarm.take("x", 1)
     swarm.take("y", 1)
     swarm.now += 1.0
@@ -196,7 +196,7 @@ def test_an_expired_lease_charges_the_source_if_the_client_lives() -> None:
     assert swarm.used("s") == 0
 
 
-def test_silent_peers_are_forgotten_but_not_those_whose_pull_is_parked_or_who_send() -> None:
+def test_silent_peers_expire_unless_they_are_parked_or_send_pieces() -> None:
     swarm = Cluster(3, cached=1, peer_gc=100.0)
     swarm.join("silent", "parked", "sender", holds=[0])
     assert swarm.park("parked") == "wait"
@@ -212,7 +212,7 @@ def test_silent_peers_are_forgotten_but_not_those_whose_pull_is_parked_or_who_se
     assert list(swarm.swarm.tasks[TASK].downloads) == ["parked"]
 
 
-def test_leaving_ends_what_the_peer_sends_and_charges_nobody() -> None:
+def test_a_source_that_leaves_ends_its_pieces_without_a_charge() -> None:
     swarm = Cluster(4, supernode=1)
     swarm.join("s", holds=range(4))
     swarm.join("x", port=0)
@@ -225,7 +225,7 @@ def test_leaving_ends_what_the_peer_sends_and_charges_nobody() -> None:
 
 
 def complain(swarm: Cluster, cid: str, why: str = "digest") -> Complaint:
-    """`cid` complains of the source it was given; the complaint that this brings."""
+    """Report a failure of the assigned source and return the resulting complaint."""
     fail_once(swarm, cid, why)
     (complaint,) = swarm.swarm.complaints
     swarm.swarm.complaints.clear()
@@ -233,13 +233,13 @@ def complain(swarm: Cluster, cid: str, why: str = "digest") -> Complaint:
 
 
 def judged(swarm: Cluster, complaint: Complaint, found: str) -> int:
-    """How many are isolated once the supernode has asked."""
+    """Number of isolated peers after the supernode's own check."""
     swarm.swarm.apply_verdict(complaint, found, swarm.now)
     swarm.check()
     return SwarmStats.of(swarm.swarm).isolated
 
 
-def test_one_complaint_and_what_the_supernode_sees_itself_are_proof() -> None:
+def test_a_complaint_that_the_supernode_verifies_isolates_the_source() -> None:
     swarm = Cluster(9)
     swarm.join("s", "t", holds=range(9))
     swarm.join("x", "y", port=0)
@@ -250,7 +250,7 @@ def test_one_complaint_and_what_the_supernode_sees_itself_are_proof() -> None:
     assert SwarmStats.of(swarm.swarm).isolated == 0
 
 
-def test_what_the_supernode_sees_itself_is_proof_whatever_it_saw_before() -> None:
+def test_a_verified_complaint_isolates_the_source_despite_an_earlier_refutation() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", port=0)
@@ -259,7 +259,7 @@ def test_what_the_supernode_sees_itself_is_proof_whatever_it_saw_before() -> Non
 
 
 @pytest.mark.parametrize("found", ["right", "", "gone"])
-def test_without_proof_a_complaint_counts_for_its_client_alone(found: str) -> None:
+def test_an_unverified_complaint_blocks_the_source_for_its_client_only(found: str) -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", port=0)
@@ -268,7 +268,7 @@ def test_without_proof_a_complaint_counts_for_its_client_alone(found: str) -> No
     assert sources(swarm, "y") == {"s"}
 
 
-def test_who_sent_the_supernode_the_right_bytes_is_isolated_by_four_clients_not_two() -> None:
+def test_a_source_that_passed_verification_needs_four_accusers() -> None:
     swarm = Cluster(9, fail_isolate=100)
     swarm.join("s", holds=range(9))
     swarm.join("a", "b", "c", "d", port=0)
@@ -278,17 +278,17 @@ def test_who_sent_the_supernode_the_right_bytes_is_isolated_by_four_clients_not_
     assert SwarmStats.of(swarm.swarm).isolated == 1
 
 
-def test_clients_that_come_from_one_address_are_one_accuser_whatever_they_call_themselves() -> None:
+def test_clients_with_one_address_count_as_one_accuser() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", "z", port=0, address="192.0.2.1")
     for cid in ("x", "y", "z"):
         fail_once(swarm, cid, "digest")
     assert SwarmStats.of(swarm.swarm).isolated == 0
-    assert len(swarm.swarm.complaints) == 1, "a source is asked once at a time"
+    assert len(swarm.swarm.complaints) == 1, "a source has one open complaint at a time"
 
 
-def test_what_is_claimed_in_anothers_name_costs_its_claimant() -> None:
+def test_failures_of_a_claimed_foreign_address_isolate_only_the_claimant() -> None:
     swarm = Cluster(9)
     swarm.join("honest", host="192.0.2.1", holds=range(9))
     swarm.join("claimant", host="192.0.2.1", holds=range(9), address="192.0.2.66")
@@ -301,7 +301,7 @@ def test_what_is_claimed_in_anothers_name_costs_its_claimant() -> None:
 
 
 @pytest.mark.parametrize(("other", "isolated"), [("2001:db8::2", False), ("2001:db8:0:1::1", True)])
-def test_addresses_of_one_ipv6_network_are_one_accuser(other: str, isolated: bool) -> None:
+def test_addresses_of_one_ipv6_network_count_as_one_accuser(other: str, isolated: bool) -> None:
     swarm = Cluster(9)
     swarm.join("s", host="192.0.2.1", holds=range(9))
     for cid, address in (("x", "2001:db8::1"), ("y", other)):
@@ -312,7 +312,7 @@ def test_addresses_of_one_ipv6_network_are_one_accuser(other: str, isolated: boo
 
 
 def almost_isolated() -> Cluster:
-    """One more piece that it has not, and the supernode asks "s" itself."""
+    """A cluster in which one more failure makes the supernode check "s" itself."""
     swarm = Cluster(50, blacklist=1000)
     swarm.join("s", holds=range(50))
     swarm.join("x", port=0)
@@ -326,7 +326,7 @@ def row_of_failures(swarm: Cluster) -> None:
         assert not swarm.swarm.complaints
 
 
-def test_a_peer_that_claims_what_it_has_not_is_isolated_after_the_supernode_found_so() -> None:
+def test_a_peer_without_its_claimed_pieces_is_isolated_after_verification() -> None:
     swarm = almost_isolated()
     assert judged(swarm, complain(swarm, "x", "gone"), "gone") == 1
 
@@ -335,8 +335,8 @@ def test_a_peer_that_claims_what_it_has_not_is_isolated_after_the_supernode_foun
     ("why", "found", "isolated"),
     [("gone", "gone", 1), ("gone", "silent", 1), ("other", "refused", 1), ("gone", "right", 0), ("gone", "", 0)],
 )
-def test_whom_a_client_gives_up_is_asked_by_the_supernode(why: str, found: str, isolated: int) -> None:
-    """The host may have vanished, and be the only one that has the file."""
+def test_a_source_that_a_client_gives_up_is_checked_by_the_supernode(why: str, found: str, isolated: int) -> None:
+    """The host may be gone, or be the only one that has the file."""
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", port=0)
@@ -344,17 +344,17 @@ def test_whom_a_client_gives_up_is_asked_by_the_supernode(why: str, found: str, 
         fail_once(swarm, "x", why)
         assert not swarm.swarm.complaints
     assert judged(swarm, complain(swarm, "x", why), found) == isolated
-    swarm.wait(16.0)  # a host that is started again may listen at the same port
+    swarm.wait(16.0)  # a restarted host may listen on the same port
     assert SwarmStats.of(swarm.swarm).isolated == (isolated and found != "refused")
 
 
-def test_one_that_has_it_after_all_begins_a_new_row() -> None:
+def test_a_refuted_complaint_starts_a_new_series_of_failures() -> None:
     swarm = almost_isolated()
     assert judged(swarm, complain(swarm, "x", "gone"), "right") == 0
     row_of_failures(swarm)
 
 
-def test_a_verdict_on_one_that_left_is_nothing() -> None:
+def test_a_verdict_on_a_source_that_left_is_ignored() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", port=0)
@@ -366,11 +366,11 @@ def test_a_verdict_on_one_that_left_is_nothing() -> None:
 
 
 def silenced(swarm: Cluster, cid: str = "x") -> Complaint:
-    """`cid` says that "s" did not send in time; the complaint that this brings."""
+    """Report that "s" did not send in time and return the resulting complaint."""
     return complain(swarm, cid, "slow")
 
 
-def test_who_is_silent_to_a_client_and_to_the_supernode_is_asked_by_nobody_for_a_time() -> None:
+def test_a_source_silent_to_a_client_and_the_supernode_is_isolated_for_a_time() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", port=0)
@@ -381,7 +381,7 @@ def test_who_is_silent_to_a_client_and_to_the_supernode_is_asked_by_nobody_for_a
 
 
 @pytest.mark.parametrize("found", ["right", ""])
-def test_a_false_report_of_silence_costs_nobody_a_source(found: str) -> None:
+def test_a_false_report_of_silence_does_not_block_the_source_for_others(found: str) -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", port=0)
@@ -390,7 +390,7 @@ def test_a_false_report_of_silence_costs_nobody_a_source(found: str) -> None:
     assert sources(swarm, "y") == {"s"}
 
 
-def test_who_sent_somebody_a_piece_meanwhile_is_not_silent() -> None:
+def test_a_source_that_sent_a_piece_meanwhile_is_not_silent() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", port=0)
@@ -401,7 +401,7 @@ def test_who_sent_somebody_a_piece_meanwhile_is_not_silent() -> None:
     assert judged(swarm, complaint, "silent") == 0
 
 
-def test_one_that_is_silent_to_clients_alone_takes_five_of_them() -> None:
+def test_a_source_silent_only_to_clients_is_isolated_by_five_of_them() -> None:
     swarm = Cluster(50)
     swarm.join("s", holds=range(50))
     for number in range(5):
@@ -415,12 +415,12 @@ def test_one_that_is_silent_to_clients_alone_takes_five_of_them() -> None:
 
 
 @pytest.mark.parametrize("why", ["slow", "digest"])
-def test_a_client_whose_complaints_are_refuted_makes_the_supernode_ask_no_more_for_a_while(why: str) -> None:
+def test_refuted_complaints_suspend_verification_for_that_client(why: str) -> None:
     swarm = Cluster(9)
     swarm.join(*(f"s{n}" for n in range(30)), holds=range(9))
 
     def asked() -> int:
-        """How often the supernode is made to ask by twenty downloads of one client, each of which complains of each piece."""
+        """Number of checks caused by twenty downloads of one client that complain about each piece."""
         count = 0
         for number in range(20):
             swarm.join(f"liar{number}", host="one-host", port=0)
@@ -436,12 +436,12 @@ def test_a_client_whose_complaints_are_refuted_makes_the_supernode_ask_no_more_f
 
     assert asked() == MOST
     swarm.join("x", port=0)
-    assert silenced(swarm).reporter == "host-x", "the word of others is heard"
+    assert silenced(swarm).reporter == "host-x", "complaints of other clients are still verified"
     swarm.wait(QUIET + 1.0)
     assert asked() == MOST
 
 
-def test_a_client_that_meets_ever_new_silent_sources_is_believed_each_time() -> None:
+def test_verified_complaints_about_new_sources_are_not_limited() -> None:
     swarm = Cluster(200)
     swarm.join("x", port=0)
     for n in range(5 * MOST):
@@ -449,23 +449,23 @@ def test_a_client_that_meets_ever_new_silent_sources_is_believed_each_time() -> 
         assert judged(swarm, silenced(swarm), "silent") == n + 1
 
 
-def test_a_peer_that_another_supernode_accuses_is_no_source_for_a_time_whether_it_is_here_or_comes_later() -> None:
+def test_a_peer_accused_by_another_supernode_is_isolated_now_or_when_it_joins() -> None:
     swarm = Cluster(9)
     swarm.join("s", host="one", holds=range(9))
     swarm.join("x", port=0)
     for host in ("one", "later"):
         assert swarm.swarm.peers.isolate_reported((host, 20000, ""), swarm.now)
-        assert not swarm.swarm.peers.isolate_reported((host, 20000, ""), swarm.now), "once is enough"
+        assert not swarm.swarm.peers.isolate_reported((host, 20000, ""), swarm.now), "a repeated accusation has no effect"
         swarm.check()
     swarm.join("t", host="later", holds=range(9))
     assert sources(swarm, "x") == {None}
-    assert [told.why for told in swarm.swarm.peers.sanctions] == ["reported", "reported"], "which is not told on"
+    assert [told.why for told in swarm.swarm.peers.sanctions] == ["reported", "reported"], "reported sanctions are not forwarded"
     swarm.wait(61.0)
     assert sources(swarm, "x") <= {"s", "t"}
     assert SwarmStats.of(swarm.swarm).isolated == 0
 
 
-def test_a_success_of_a_client_counts_for_more_than_what_another_supernode_says() -> None:
+def test_a_clients_success_ends_the_isolation_by_another_supernode() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", port=0)
@@ -475,7 +475,7 @@ def test_a_success_of_a_client_counts_for_more_than_what_another_supernode_says(
     assert sources(swarm, "x") == {"s"}
 
 
-def test_not_everybody_can_be_accused() -> None:
+def test_accusations_are_limited_to_a_part_of_the_peers() -> None:
     swarm = Cluster(9)
     for n in range(100):
         swarm.join(f"s{n}", port=20000)

@@ -1,4 +1,4 @@
-"""What an event means for very many downloads is done for some at a time; nothing of it is lost."""
+"""Events that concern very many downloads are processed in batches, without losses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOST = "10.0.0.1"
 
 
 def crowd(count: int, **limits: float) -> Swarm:
-    """One peer server with a download of each of so many tasks."""
+    """A swarm with one peer server that has a download of each of `count` tasks."""
     swarm = Swarm(Limits(**limits), 1)  # type: ignore[arg-type]
     for i in range(count):
         swarm.add_task(str(i), 3, 0.0)
@@ -35,7 +35,7 @@ def crowd(count: int, **limits: float) -> Swarm:
 
 
 def calls(swarm: Swarm, now: float, most: int = BATCH) -> int:
-    """Calls of `tick` until nothing is due."""
+    """Number of calls of `tick` until no work is due."""
     count = 0
     while swarm.next_due() <= now:
         swarm.tick(now, most)
@@ -45,7 +45,7 @@ def calls(swarm: Swarm, now: float, most: int = BATCH) -> int:
     return count
 
 
-def test_a_host_with_many_downloads_is_forgotten_bit_by_bit() -> None:
+def test_the_downloads_of_an_expired_host_are_removed_in_batches() -> None:
     swarm = crowd(MANY, peer_gc=10.0)
     left = [MANY]
     while swarm.next_due() <= 11.0:
@@ -58,7 +58,7 @@ def test_a_host_with_many_downloads_is_forgotten_bit_by_bit() -> None:
     check(swarm)
 
 
-def test_a_host_that_is_heard_of_while_it_is_forgotten_stays() -> None:
+def test_a_host_that_sends_a_pull_while_it_is_removed_stays() -> None:
     swarm = crowd(MANY, peer_gc=10.0)
     swarm.tick(11.0)
     there = [task for task in swarm.tasks.values() if task.downloads]
@@ -70,7 +70,7 @@ def test_a_host_that_is_heard_of_while_it_is_forgotten_stays() -> None:
     assert not swarm.peers.states
 
 
-def test_an_isolated_hosts_downloads_stop_to_be_sources_and_are_again() -> None:
+def test_downloads_of_an_isolated_host_stop_and_resume_serving_in_batches() -> None:
     swarm = crowd(MANY, isolation=10.0)
     (peer,) = swarm.peers.states.values()
     swarm.peers._isolate(peer, 0.0, "silent")
@@ -81,7 +81,7 @@ def test_an_isolated_hosts_downloads_stop_to_be_sources_and_are_again() -> None:
     assert all(download.holder_index >= 0 for download in peer.downloads)
 
 
-def test_a_dropped_task_is_gone_at_once_and_its_downloads_by_and_by() -> None:
+def test_a_dropped_task_is_removed_at_once_and_its_downloads_in_batches() -> None:
     swarm = Swarm(Limits(), 1)
     swarm.add_task(TASK, 3, 0.0)
     swarm.cached(TASK, 0, 0.0)
@@ -104,7 +104,7 @@ def test_a_dropped_task_is_gone_at_once_and_its_downloads_by_and_by() -> None:
     assert len(swarm.peers.states) == 1
 
 
-def test_what_acknowledged_beyond_the_end_departs_by_and_by() -> None:
+def test_streams_that_acknowledged_beyond_the_end_depart_in_batches() -> None:
     swarm = Swarm(Limits(), 1)
     swarm.add_task(TASK, -1, 0.0)
     swarm.cached(TASK, 0, 0.0)
@@ -118,8 +118,8 @@ def test_what_acknowledged_beyond_the_end_departs_by_and_by() -> None:
     assert not swarm.peers.states
 
 
-def test_the_end_costs_each_download_no_more_than_its_words() -> None:
-    """Of 2000 that claim 1023 pieces beyond it: two millions of them, one after another, would take seconds."""
+def test_the_end_of_a_file_is_applied_to_downloads_by_words_of_bits() -> None:
+    """2000 downloads claim 1023 pieces beyond the end each: two million single steps would take seconds."""
     swarm = Swarm(Limits(), 1)
     swarm.add_task(TASK, -1, 0.0)
     swarm.cached(TASK, 0, 0.0)
@@ -133,7 +133,7 @@ def test_the_end_costs_each_download_no_more_than_its_words() -> None:
     assert TaskStats.of(swarm, TASK).finished == 2 * MANY
 
 
-def test_blocks_that_end_cost_no_look_at_other_downloads_of_the_same_cid() -> None:
+def test_expiring_blocks_do_not_visit_other_downloads_of_the_same_cid() -> None:
     looked = 0
 
     class Counted(dict[str, Any]):
@@ -156,7 +156,7 @@ def test_blocks_that_end_cost_no_look_at_other_downloads_of_the_same_cid() -> No
 
 
 @pytest.mark.parametrize("most", [1, 3, 1000])
-def test_leases_that_expire_together_come_back_in_parts(most: int) -> None:
+def test_leases_that_expire_together_are_returned_in_batches(most: int) -> None:
     swarm = Swarm(Limits(lease=5.0, supernode=100, few=100), 1)
     swarm.add_task(TASK, 40, 0.0)
     for n in range(40):
@@ -174,8 +174,8 @@ def test_leases_that_expire_together_come_back_in_parts(most: int) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 7, 1000])
-def test_parked_pulls_are_answered_in_parts(most: int) -> None:
-    """All that one event makes answerable, whatever one call answers."""
+def test_parked_pulls_are_answered_in_batches(most: int) -> None:
+    """One event makes all of them answerable; each call answers at most `most`."""
     swarm = Cluster(60, 0, supernode=1000, down=1000)
     names = [f"c{i}" for i in range(30)]
     swarm.join(*names)
@@ -191,8 +191,8 @@ def test_parked_pulls_are_answered_in_parts(most: int) -> None:
     assert answered == names
 
 
-def test_what_an_opening_serves_nobody_is_left_alone() -> None:
-    """Very many wait that lack something of a source, and may not have it: the search among them ends."""
+def test_the_search_ends_when_no_parked_pull_may_use_a_source() -> None:
+    """Many parked pulls lack a piece of the source but have blocked the source."""
     swarm = Cluster(4, 0)
     names = [f"c{i}" for i in range(40)]
     swarm.join("source", holds=[0])
@@ -210,7 +210,7 @@ def test_what_an_opening_serves_nobody_is_left_alone() -> None:
         assert calls_of_it < 100
 
 
-def test_a_client_that_blames_everybody_is_remembered_for_some() -> None:
+def test_the_failed_sources_remembered_per_client_are_bounded() -> None:
     swarm = Cluster(4)
     others = [f"c{i}" for i in range(MOST_FAILED_SOURCES + 20)]
     for other in others:
@@ -224,7 +224,7 @@ def test_a_client_that_blames_everybody_is_remembered_for_some() -> None:
     assert [peer.key[0] for peer in charged] == [f"host-{other}" for other in others[20:]]
 
 
-def test_a_small_set_is_in_order_however_large_it_gets() -> None:
+def test_a_small_set_keeps_its_order_at_any_size() -> None:
     swarm = crowd(3 * FEW)
     downloads = [download for task in swarm.tasks.values() for download in task.downloads.values()]
     small_set = added((), downloads[0])
@@ -238,7 +238,7 @@ def test_a_small_set_is_in_order_however_large_it_gets() -> None:
 
 
 class Clock(asyncio.SelectorEventLoop):
-    """A loop on which time passes only as work says."""
+    """A loop whose time passes only as the work sets it."""
 
     seconds = 0.0
 
@@ -246,7 +246,7 @@ class Clock(asyncio.SelectorEventLoop):
         return self.seconds
 
 
-def test_long_works_leave_turns_to_others() -> None:
+def test_other_callbacks_run_between_slices_of_long_jobs() -> None:
     loop, seen = Clock(), []
 
     def work(name: str, steps: int):  # type: ignore[no-untyped-def]
@@ -272,7 +272,7 @@ def test_long_works_leave_turns_to_others() -> None:
     assert seen.index("other") < seen.index("a4")
 
 
-def test_a_coroutine_spreads_its_work() -> None:
+def test_spread_lets_other_callbacks_run_in_between() -> None:
     loop, seen = Clock(), []
 
     def act(n: int) -> None:

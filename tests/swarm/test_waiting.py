@@ -1,4 +1,4 @@
-"""Parked pulls: answered by the event that makes it possible, in order, and by nothing else."""
+"""Parked pulls are answered in order, by exactly the event that makes it possible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.stats import TaskStats
 
 
-def test_a_new_piece_wakes_the_first_that_parked() -> None:
+def test_a_new_piece_answers_the_pull_that_parked_first() -> None:
     swarm = Cluster(3, cached=0, supernode=1)
     swarm.join("a", "b")
     assert [swarm.park("b"), swarm.park("a")] == ["wait", "wait"]
@@ -22,7 +22,7 @@ def test_a_new_piece_wakes_the_first_that_parked() -> None:
     assert swarm.woken() == {}
 
 
-def test_a_slot_that_comes_back_wakes_one() -> None:
+def test_a_released_slot_answers_one_pull() -> None:
     swarm = Cluster(8, up=1, supernode=0)
     swarm.join("source", holds=range(8))
     swarm.join("a", "b", "c", port=0)
@@ -34,7 +34,7 @@ def test_a_slot_that_comes_back_wakes_one() -> None:
     assert len(woken["b"]) == 1
 
 
-def test_a_written_piece_wakes_those_that_lack_it_and_passes_those_that_have_it() -> None:
+def test_a_finished_piece_answers_pulls_that_lack_pieces_of_its_holder() -> None:
     swarm = Cluster(2, cached=0, supernode=0)
     swarm.cache(0, 1)
     swarm.join("has", holds=[0])
@@ -50,13 +50,13 @@ def test_a_written_piece_wakes_those_that_lack_it_and_passes_those_that_have_it(
     assert swarm.woken() == {"b": [1], "a": [1]}
 
 
-def test_a_lost_source_a_failure_and_an_expiry_wake_the_one_concerned() -> None:
+def test_a_failure_and_an_expiry_answer_the_pull_concerned() -> None:
     swarm = Cluster(1)
     swarm.join("x", "y")
     swarm.swarm.park(TASK, "x", 4)
     assert swarm.take("y") == {0: None}
     swarm.swarm.unpark(TASK, "x")
-    assert swarm.park("y") == "wait"  # all it lacks is on its way to it
+    assert swarm.park("y") == "wait"  # all its missing pieces are in flight to it
     swarm.fail("y", 0)
     assert swarm.woken() == {"y": [0]}
     assert swarm.park("y") == "wait"
@@ -64,22 +64,22 @@ def test_a_lost_source_a_failure_and_an_expiry_wake_the_one_concerned() -> None:
     assert swarm.woken() == {"y": [0]}
 
 
-def test_what_was_assigned_to_one_that_is_gone_is_others_at_once() -> None:
+def test_unassigned_pieces_are_offered_to_others_at_once() -> None:
     swarm = Cluster(1)
     swarm.join("gone", "x")
     assert swarm.take("gone") == {0: None}
     assert swarm.park("x") != "pieces"
     swarm.swarm.unassign(TASK, "gone")
     assert swarm.woken() == {"x": [0]}
-    swarm.done("gone", 0)  # it was not gone after all
+    swarm.done("gone", 0)  # a late report is accepted
     assert TaskStats.of(swarm.swarm, TASK).finished == 1
     swarm.swarm.unassign(TASK, "unknown")
     swarm.swarm.unassign("unknown", "gone")
 
 
-def test_the_supernode_is_patient_with_a_copy_on_its_way_but_not_for_ever() -> None:
+def test_the_supernode_sends_a_second_copy_after_the_reseed_delay() -> None:
     swarm = Cluster(1, reseed_delay=5.0)
-    swarm.swarm.leases.watch = None  # whose looks have deadlines of their own
+    swarm.swarm.leases.watch = None  # its checks have separate deadlines
     swarm.requests = False
     swarm.join("first", "second")
     assert swarm.take("first") == {0: None}
@@ -91,7 +91,7 @@ def test_the_supernode_is_patient_with_a_copy_on_its_way_but_not_for_ever() -> N
     assert swarm.woken() == {"second": [0]}
 
 
-def test_a_copy_on_its_way_to_one_that_serves_nobody_is_not_waited_for() -> None:
+def test_a_copy_in_flight_to_a_download_that_serves_no_pieces_is_not_awaited() -> None:
     swarm = Cluster(1)
     swarm.join("leaf", port=0)
     swarm.join("second")
@@ -99,7 +99,7 @@ def test_a_copy_on_its_way_to_one_that_serves_nobody_is_not_waited_for() -> None
     assert swarm.take("second") == {0: None}
 
 
-def test_whoever_leaves_waits_no_longer() -> None:
+def test_downloads_that_left_or_unparked_are_not_answered() -> None:
     swarm = Cluster(2, cached=0)
     swarm.join("a", "b")
     swarm.park("a")
@@ -117,7 +117,7 @@ def test_whoever_leaves_waits_no_longer() -> None:
     assert swarm.woken() == {}
 
 
-def test_whoever_goes_between_an_event_and_its_answers_gets_none() -> None:
+def test_a_pull_unparked_between_an_event_and_its_answers_is_not_answered() -> None:
     swarm = Cluster(1)
     swarm.join("x")
     assert swarm.take("x") == {0: None}
@@ -139,13 +139,13 @@ def test_parking_again_keeps_the_position_in_the_queue() -> None:
     assert swarm.woken() == {"a": [0]}
 
 
-def test_one_slot_costs_one_look_however_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_released_slot_costs_one_search_for_any_number_of_parked_pulls(monkeypatch: pytest.MonkeyPatch) -> None:
     swarm = Cluster(600, up=1, supernode=0)
     swarm.join("source", holds=[(0, 300)])
     swarm.join("x", port=0)
     (n,) = swarm.take("x", 1)
     waiting = [f"w{i}" for i in range(400)]
-    for cid in waiting:  # all but the last have whatever the source has
+    for cid in waiting:  # all but the last have every piece of the source
         swarm.swarm.join(TASK, cid, Peer(cid, 0, ""), swarm.now)
         swarm.swarm.holds(TASK, cid, [(0, 300)] if cid != waiting[-1] else [(0, 299)], swarm.now)
         assert swarm.swarm.pull(TASK, cid, 1, swarm.now).kind == "nosource"
@@ -165,7 +165,7 @@ def test_one_slot_costs_one_look_however_many_wait(monkeypatch: pytest.MonkeyPat
 
 
 def fed(holders: int) -> Cluster:
-    """Two supernodes and a host wait for piece 0, which so many hosts have, one of which has a slot. Another piece comes later."""
+    """Two following supernodes and a host wait for piece 0, which `holders` hosts without free slots have. Piece 1 is not cached."""
     swarm = Cluster(2, cached=1, supernode=0, up=1)
     swarm.join(*[f"holder{n}" for n in range(holders)], holds=[0])
     swarm.join(*[f"taker{n}" for n in range(holders)], port=0)
@@ -177,7 +177,7 @@ def fed(holders: int) -> Cluster:
     return swarm
 
 
-def test_a_supernode_comes_before_hosts_for_a_piece_that_is_spread() -> None:
+def test_a_following_supernode_precedes_hosts_for_a_spread_piece() -> None:
     swarm = fed(2)
     swarm.done("taker0", 0, "holder0")
     assert swarm.woken() == {"one": [0]}
@@ -185,16 +185,16 @@ def test_a_supernode_comes_before_hosts_for_a_piece_that_is_spread() -> None:
     assert swarm.woken() == {"two": [0]}
 
 
-def test_a_piece_with_fewer_copies_than_there_are_supernodes_goes_to_those_who_pass_it_on() -> None:
+def test_a_piece_with_fewer_copies_than_supernodes_is_sent_to_hosts_first() -> None:
     swarm = fed(1)
     swarm.done("taker0", 0, "holder0")
     assert swarm.woken() == {"host": [0]}
     swarm.done("host", 0, "holder0")
-    assert swarm.woken() == {"one": [0], "two": [0]}, "now it is spread"
+    assert swarm.woken() == {"one": [0], "two": [0]}, "the piece is spread now"
 
 
-def test_the_supernodes_own_slots_are_given_in_turn() -> None:
-    """Otherwise it would send each supernode that follows the whole file."""
+def test_the_supernodes_own_slots_are_given_in_order_of_parking() -> None:
+    """Otherwise it would send the whole file to each following supernode."""
     swarm = Cluster(3, cached=0, supernode=1)
     swarm.join("host")
     swarm.join("other", port=0, feeds=True)
@@ -203,7 +203,7 @@ def test_the_supernodes_own_slots_are_given_in_turn() -> None:
     assert swarm.woken() == {"host": [0]}
 
 
-def test_a_supernode_takes_the_rarest_of_the_spread_pieces_before_rarer_ones() -> None:
+def test_a_following_supernode_gets_the_rarest_spread_piece_before_rarer_ones() -> None:
     swarm = Cluster(3, supernode=0)
     swarm.join("a", holds=[0, 1, 2])
     swarm.join("b", holds=[0, 1])

@@ -1,4 +1,4 @@
-"""Streaming CIDs: what is offered, what moves the window, what eviction does."""
+"""Windows of streams: offered pieces, movement of the window, and eviction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.stats import SwarmStats
 
 
-def test_only_the_window_is_offered_and_it_moves_over_acknowledged_pieces_only() -> None:
+def test_only_pieces_in_the_window_are_offered_and_acknowledged_ones_move_it() -> None:
     swarm = Cluster(20)
     swarm.join("s", wnd=3)
     taken = swarm.take("s")
@@ -22,7 +22,7 @@ def test_only_the_window_is_offered_and_it_moves_over_acknowledged_pieces_only()
 
 
 @pytest.mark.parametrize("wnd", [1, 2, 5, 64])
-def test_a_file_longer_than_the_window_streams_through(wnd: int) -> None:
+def test_a_file_longer_than_the_window_is_streamed_completely(wnd: int) -> None:
     swarm = Cluster(100)
     swarm.join("s", wnd=wnd)
     seen: list[int] = []
@@ -37,7 +37,7 @@ def test_a_file_longer_than_the_window_streams_through(wnd: int) -> None:
     assert swarm.pull("s").kind == "finished"
 
 
-def test_a_window_that_passes_a_piece_under_way_gives_its_slot_back() -> None:
+def test_a_window_that_passes_a_piece_in_flight_releases_its_slot() -> None:
     swarm = Cluster(10)
     swarm.join("s", wnd=5)
     assert len(swarm.take("s")) == 5
@@ -49,7 +49,7 @@ def test_a_window_that_passes_a_piece_under_way_gives_its_slot_back() -> None:
     assert SwarmStats.of(swarm.swarm).leases == 5
 
 
-def test_what_was_evicted_is_neither_served_nor_asked_for_again() -> None:
+def test_an_evicted_piece_is_neither_served_nor_offered_again() -> None:
     swarm = Cluster(10)
     swarm.join("s", wnd=5)
     swarm.swarm.holds(TASK, "s", [(1, 4)], swarm.now)
@@ -60,7 +60,7 @@ def test_what_was_evicted_is_neither_served_nor_asked_for_again() -> None:
     assert {n for n, source in swarm.take("x").items() if source == "s"} == {1, 3}
 
 
-def test_pieces_beyond_the_window_count_when_it_gets_there() -> None:
+def test_pieces_held_beyond_the_window_count_when_the_window_reaches_them() -> None:
     swarm = Cluster(6)
     swarm.join("s", wnd=2)
     swarm.swarm.holds(TASK, "s", [(2, 6)], swarm.now)
@@ -70,7 +70,7 @@ def test_pieces_beyond_the_window_count_when_it_gets_there() -> None:
     assert swarm.pull("s").kind == "finished"
 
 
-def test_a_regular_peer_that_lost_a_piece_gets_it_again() -> None:
+def test_a_regular_download_that_lost_a_piece_gets_it_again() -> None:
     swarm = Cluster(3)
     swarm.join("a", holds=range(3))
     swarm.swarm.evicted(TASK, "a", 1, swarm.now)
@@ -81,7 +81,7 @@ def test_a_regular_peer_that_lost_a_piece_gets_it_again() -> None:
     assert swarm.take("a") == {1: None}
 
 
-def test_a_window_larger_than_can_be_meant_is_cut() -> None:
+def test_too_large_windows_are_limited() -> None:
     swarm = Cluster(3)
     swarm.join("s", wnd=1 << 40)
     assert sorted(swarm.take("s")) == [0, 1, 2]

@@ -1,7 +1,7 @@
-"""A swarm on a virtual clock: real decisions of `Swarm`, transfers as fluids over links with a capacity, pieces of size 1.
+"""A swarm on a virtual clock: real decisions of `Swarm`, transfers as fluid flows over links with a capacity, pieces of size 1.
 
 A transfer runs at the lesser of its source's and its receiver's fair share. Clients behave like dfengine's: each keeps one pull
-parked as long as it has room. Legacy ones poll. Words take no time, unless `Delays` says otherwise.
+parked while it has room. Legacy clients poll. Messages take no time unless `Delays` sets one.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ SUPERNODE = "supernode"
 
 @dataclass(frozen=True)
 class Delays:
-    """In times of a piece. answer: from a decision to the first byte of what it gives; report: from a last byte to the supernode.
+    """In units of a piece's time. answer: from a decision to the first byte of its pieces; report: from a last byte to the supernode.
 
-    lead: before its end a piece is called an ending one, 0 = never; the word takes as long as a report.
-    early: in parts of a piece, not times: when so much has come a client says what a piece takes on its link, 0 = never; likewise.
+    lead: time before its end at which a piece is reported as ending, 0 = never; the message takes as long as a report.
+    early: part of a piece (not a time) after which a client reports a piece's time on its link, 0 = never; likewise.
     """
 
     answer: float = 0.0
@@ -50,20 +50,20 @@ class Client:
     polling: bool = False
     began: float | None = None
     reads: list[tuple[int, ...]] = field(default_factory=list)
-    """What it selects, one after the other, until all of it is here; none: it is no reader."""
+    """Selections that it pulls one after the other, each until all its pieces are received; empty: it is no reader."""
     waits: list[float] = field(default_factory=list)
-    """Seconds that each of them took."""
+    """Seconds that each selection took."""
     asked: float = 0.0
     task: str = TASK
     host: str = ""
-    """Whose links it uses: its own, or those that it shares with other clients."""
+    """Name of its links: its own, or those shared with other clients."""
 
     def __post_init__(self) -> None:
         self.host = self.host or self.cid
 
     @property
     def left(self) -> int:
-        """Pieces that there is room for."""
+        """Number of pieces for which it has room."""
         return self.room - sum(not transfer.told for transfer in self.running.values())
 
 
@@ -86,7 +86,7 @@ class Transfer:
 
 
 class Simulation:
-    """`up` and `down`: pieces per second of each link by name, 1.0 where not named. `poll`: seconds between pulls of a legacy client."""
+    """`up` and `down`: pieces per second of each link by name, 1.0 by default. `poll`: seconds between pulls of a legacy client."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Simulation:
         return client
 
     def arrive(self, when: float, name: str) -> None:
-        """Join at a time to come."""
+        """Join at a later time."""
         self.coming += 1
         self.at(when, self._arrived, name)
 
@@ -158,15 +158,15 @@ class Simulation:
         self.join(name)
 
     def count(self, client: Client) -> int:
-        """Pieces of its task."""
+        """Number of pieces of its task."""
         return self.pieces
 
     def size(self, client: Client, n: int) -> float:
-        """Of piece n of its task."""
+        """Size of piece n of its task."""
         return 1.0
 
     def seed(self, name: str) -> Client:
-        """A peer that has everything from the start."""
+        """Add a peer that has all pieces from the start."""
         client = Client(name, f"10.1.0.{len(self.clients)}", 0)
         client.finished = self.now
         self.clients[name] = client
@@ -176,7 +176,7 @@ class Simulation:
         return client
 
     def die(self, name: str) -> None:
-        """The host vanishes without a word: its connections break, nothing is reported."""
+        """The host vanishes: its connections break, and nothing is reported."""
         client = self.clients[name]
         if client.dead:
             return
@@ -218,7 +218,7 @@ class Simulation:
             assert client.have == set(range(self.count(client)))
         for n, sources in pull.pieces:
             assert n not in client.have
-            if n in client.running:  # its reserved source left; it goes on with an alternate
+            if n in client.running:  # its reserved source left; it continues with an alternate
                 client.running[n].sources += [source.cid or SUPERNODE for source in sources]
                 continue
             transfer = Transfer(client, n, [source.cid or SUPERNODE for source in sources], size=self.size(client, n))
@@ -237,7 +237,7 @@ class Simulation:
             self.swarm.park(client.task, client.cid, room)
 
     def wake(self) -> None:
-        """Answer whatever the last event made answerable."""
+        """Answer the parked pulls that the last event allows."""
         while self.swarm.wakeable:
             for cid, pull in self.swarm.answer_parked(next(iter(self.swarm.wakeable)), self.now):
                 client = self.clients[cid]
@@ -256,7 +256,7 @@ class Simulation:
         self.wake()
 
     def later(self, delay: float, event: Callable[[Transfer], None], transfer: Transfer) -> None:
-        """At once without a delay; with one unless the client is dead by then."""
+        """Run the event at once without a delay, or after it unless the client is dead by then."""
         if delay:
             self.at(self.now + delay, lambda: None if transfer.client.dead else event(transfer))
         else:
@@ -322,7 +322,7 @@ class Simulation:
         self.wake()
 
     def fail_over(self, transfer: Transfer) -> None:
-        """The source broke off: go on with an alternate, or say that there is none left."""
+        """The source's connection broke: continue with an alternate, or report that none is left."""
         client = transfer.client
         self.stop(transfer)
         transfer.gone.append(transfer.sources.pop(0))
@@ -364,7 +364,7 @@ class Simulation:
             self.share(transfer)
 
     def share(self, transfer: Transfer) -> None:
-        """Rates of all transfers that share a link with this one."""
+        """Update the rates of all transfers that share a link with this one."""
         for other in {**self.active[transfer.source], **dict.fromkeys(transfer.client.running.values())}:
             if other not in self.active[other.source]:
                 continue
@@ -386,7 +386,7 @@ class Simulation:
     # RUN
 
     def run(self, until: float = 1e9) -> Simulation:
-        """Until every living client is finished, or the clock says `until`."""
+        """Run until every live client is finished or the clock reaches `until`."""
         self.wake()
         while self.queue:
             when, _, event, arguments = heapq.heappop(self.queue)
@@ -403,5 +403,5 @@ class Simulation:
 
     @property
     def times(self) -> list[float]:
-        """When each living client was finished."""
+        """Times at which the live clients finished."""
         return [client.finished for client in self.clients.values() if not client.dead and client.finished is not None]

@@ -1,6 +1,6 @@
-"""`python -m tests.chaos --runs N --seed S`: N runs from seed S on, a line each and a total; ends with 1 when one went wrong.
+"""`python -m tests.chaos --runs N --seed S`: N runs from seed S on, a line for each and a total; exits with 1 if a run failed.
 
-`--trouble KIND` draws of this kind alone, `--links` none but faults on links and processes: other runs than without, under the same seeds.
+`--trouble KIND` draws only this kind, `--links` only faults on links and processes; the same seeds then give other runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.chaos.world import world
 
 
 def main() -> int:
-    """1 when a run went wrong, or something is left behind."""
+    """Return 1 if a run failed or left something behind."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""A TCP proxy that harms nothing and writes down which ranges were asked for through it."""
+"""A TCP proxy without faults that records the ranges requested through it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RANGE = re.compile(rb"\r\nRange: bytes=(\d+)-\d+\r\n", re.IGNORECASE)
 
 
 class Counting:
-    """Listens on `address` and connects to `target`. `asked`: first bytes of the ranges, in the order of their requests."""
+    """Listens on `address` and connects to `target`. `asked`: first bytes of the ranges, in the order of the requests."""
 
     def __init__(self, address: tuple[str, int], target: tuple[str, int]) -> None:
         self.asked: list[int] = []
@@ -57,7 +57,7 @@ class Counting:
                         self.asked.extend(int(match[1]) for match in _RANGE.finditer(head + b"\r\n"))
 
     def close(self) -> None:
-        """Cut everything."""
+        """Close all connections and wait for the threads."""
         self._ended = True
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

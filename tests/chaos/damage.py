@@ -1,4 +1,4 @@
-"""Copies that change on a disk: a byte, a page, or an end that is gone, where nobody looks."""
+"""Silent damage of copies on a disk: a changed byte or page, or a truncated file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PLACES = ("stopped", "running", "host")
 
 @dataclass(frozen=True)
 class Damage(Trouble):
-    """way: what happens at byte `at` of the copy; place: of a supernode that is stopped meanwhile, of one that runs, of a host that serves.
+    """way: the damage at byte `at` of the copy; place: its owner, a supernode that is stopped meanwhile, a running one or a host.
 
-    timed: the file's times are those of before, as after a fault of the disk itself.
+    timed: the file's times are restored, as after a fault of the disk itself.
     """
 
     way: str
@@ -48,7 +48,7 @@ class Damage(Trouble):
         yield
 
     def afterwards(self, play: Play) -> None:
-        """It heals: who accepts nothing but the supernode's copy gets the file, twice."""
+        """The supernode's copy is repaired: downloads that accept only this copy get the file, twice."""
         if self.place != "host":
             again(play, "from a damaged copy", "--notbs", "--pattern", "cdn")
             again(play, "from a healed copy", "--notbs", "--pattern", "cdn", host=4)

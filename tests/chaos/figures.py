@@ -1,9 +1,9 @@
-"""`python -m tests.chaos.figures NAME ...`: one figure each of docs/reliability.md, by real processes; ends with 1 when it is missed.
+"""`python -m tests.chaos.figures NAME ...`: figures of docs/reliability.md measured with real processes; exits with 1 if one is missed.
 
-    kill-peer        what kill -9 of a serving peer costs the others, in piece times
+    kill-peer        delay of the other hosts by kill -9 of a serving peer, in piece times
     kill-supernode   pieces fetched twice after kill -9 of the supernode with a second one in the list
-    idle             memory under ten thousand idle connections
-    dead             requests to an origin that has not what ten thousand ask for
+    idle             memory with ten thousand idle connections
+    dead             requests to an origin that lacks a file that ten thousand clients request
     tasks            memory and descriptors after ten thousand tasks
 """
 
@@ -33,7 +33,7 @@ HOSTS = (4, 5, 6)
 
 
 def kill_peer(stage: Scene, pieces: int = 20, rate: int = 8, runs: int = 3) -> tuple[str, bool]:
-    """Three hosts download what two peers and the supernode have; one of the peers is killed in the middle."""
+    """Three hosts download a file from two peers and the supernode; one of the peers is killed halfway."""
     stage.file("f", pieces * PIECE)
     url = stage.origin() + "/f"
     node = stage.supernode("--supernode-limit", "2", "--revalidate-interval", "1h")
@@ -67,7 +67,7 @@ def _kill(stage: Scene, host: int) -> None:
 
 
 def kill_supernode(stage: Scene, pieces: int = 20, rate: int = 16, runs: int = 3) -> tuple[str, bool]:
-    """One download with two supernodes, all pieces through counting proxies; the one that it uses is killed in the middle."""
+    """One download with two supernodes, all pieces through counting proxies; the supernode in use is killed halfway."""
     stage.file("f", pieces * PIECE)
     url = stage.origin() + "/f"
     twice, connections, good = [], [], True
@@ -108,7 +108,7 @@ def memory(pid: int) -> int:
 
 
 def idle(stage: Scene, count: int = 10_000) -> tuple[str, bool]:
-    """Half of them at the control port, half at the download port."""
+    """Open half of the connections at the control port and half at the download port."""
     node = stage.supernode()
     before = memory(node.process.pid)
     ports = [node.port, int(node.download.rpartition(":")[2])]
@@ -117,25 +117,25 @@ def idle(stage: Scene, count: int = 10_000) -> tuple[str, bool]:
         for n in range(count):
             lines.append(socket.create_connection(("127.0.0.1", ports[n % 2])))
             if n % 500 == 499:
-                until(partial(lambda n: len(descriptors(node.process.pid)) >= n, n), "accepted")
+                until(partial(lambda n: len(descriptors(node.process.pid)) >= n, n), "the accepted connections")
         grown, most = memory(node.process.pid) - before, len(descriptors(node.process.pid))
     finally:
         for line in lines:
             line.close()
-    until(lambda: len(descriptors(node.process.pid)) < 100, "all closed")
+    until(lambda: len(descriptors(node.process.pid)) < 100, "the closed connections")
     after = len(descriptors(node.process.pid))
     said = f"{count} idle connections: {most} descriptors, {grown / MIB:.1f} MiB more, and {after} descriptors after"
     return said, most >= count and grown < 500 * MIB
 
 
 class Clients:
-    """Registrations over a few kept connections."""
+    """Registrations on a few persistent connections."""
 
     def __init__(self, node: Supernode, connections: int) -> None:
         self.lines = [http.client.HTTPConnection("127.0.0.1", node.port, timeout=60) for _ in range(connections)]
 
     def register(self, url: str, numbers: range) -> list[Any]:
-        """One registration of each number's CID, as many at once as there are connections; url may hold {n}."""
+        """Register a CID for each number, as many at once as there are connections; url may contain {n}."""
         answers: list[Any] = []
         every = list(numbers)
         for start in range(0, len(every), len(self.lines)):
@@ -148,7 +148,7 @@ class Clients:
         return answers
 
     def leave(self, answers: list[Any]) -> None:
-        """All of them again."""
+        """Let all registered downloads leave."""
         for start in range(0, len(answers), len(self.lines)):
             chunk = list(zip(self.lines, answers[start : start + len(self.lines)], strict=False))
             for line, (n, answer) in chunk:
@@ -157,25 +157,25 @@ class Clients:
                 line.getresponse().read()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
         for line in self.lines:
             line.close()
 
 
 def dead(stage: Scene, count: int = 10_000) -> tuple[str, bool]:
-    """All within one interval."""
+    """Register a missing file within one interval of --fail-access-interval."""
     url = stage.origin() + "/missing"
     node = stage.supernode("--fail-access-interval", "10m")
     with contextlib.closing(Clients(node, 200)) as clients:
         answers = clients.register(url, range(count))
-    until(lambda: stage.requests("/missing"), "nginx's log")
+    until(lambda: stage.requests("/missing"), "the entry in nginx's log")
     asked = len(stage.requests("/missing"))
     refused = sum(answer["code"] == 500 for _, answer in answers)
     return f"{count} registrations of a dead URL: {refused} refused, {asked} requests at its origin", asked == 1 and refused == count
 
 
 def tasks(stage: Scene, count: int = 10_000, batch: int = 1000) -> tuple[str, bool]:
-    """In batches, each registered, left and forgotten; the first batch is what Python keeps for later."""
+    """Register tasks in batches that leave and expire; the first batch is the baseline, because Python keeps freed memory."""
     stage.file("f", 100_000)
     url = stage.origin() + "/f?{n}"
     node = stage.supernode("--task-expire-time", "0", "--disk-low", "0", "--disk-high", "0")
@@ -185,7 +185,7 @@ def tasks(stage: Scene, count: int = 10_000, batch: int = 1000) -> tuple[str, bo
             answers = clients.register(url, range(start, min(start + batch, count)))
             assert {answer["code"] for _, answer in answers} == {200}
             clients.leave(answers)
-        until(lambda: node.metric("dragonfly_supernode_tasks") == 0, "all tasks forgotten")
+        until(lambda: node.metric("dragonfly_supernode_tasks") == 0, "the expiry of all tasks")
         seen.append((memory(node.process.pid), len(descriptors(node.process.pid))))
     (first, fds), (last, fds_after) = seen[0], seen[-1]
     said = (
@@ -201,7 +201,7 @@ FIGURES: dict[str, Callable[[Scene], tuple[str, bool]]] = {
 
 
 def main(names: list[str]) -> int:
-    """1 when one was missed."""
+    """Return 1 if a figure was missed."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     missed = 0

@@ -1,4 +1,4 @@
-"""Processes that are stopped (SIGSTOP), as behind a firewall that drops: for a while, or until the run is over."""
+"""Processes stopped with SIGSTOP for a while or until the end of the run, as behind a firewall that drops packets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.chaos.trouble import Play, Trouble
 PLACES = ("peers", "peers", "peers", "supernode", "client")
 HOSTS = (4, 5, 6)
 FIRST = 0.6
-"""Seconds into the download within which it happens."""
+"""Seconds of the download within which the process is stopped."""
 
 
 @dataclass(frozen=True)
 class Frozen(Trouble):
-    """place: who; `count` of them, if peers. after: seconds into the download, 0.0 = before.
+    """place: the stopped process; `count` of them if peers. after: seconds into the download, 0.0 = before its start.
 
-    goes_on: seconds later, 0.0 = when the run is over.
+    goes_on: seconds until it continues, 0.0 = at the end of the run.
     """
 
     place: str

@@ -1,4 +1,4 @@
-"""A disk without room: a tmpfs of the run's own that is filled but for so many bytes, at the beginning or while the download runs."""
+"""A full disk: a tmpfs per run that is filled except for some bytes, at the beginning or during the download."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOST = 9
 
 @dataclass(frozen=True)
 class FullDisk(Trouble):
-    """place: what lies on it. left: bytes that are free after `after` seconds, 0.0 = from the beginning."""
+    """place: the files on the disk. left: free bytes after `after` seconds, 0.0 = from the beginning."""
 
     place: str
     left: int
@@ -74,7 +74,7 @@ class FullDisk(Trouble):
                 _end_peer(play.home)
             for path in (play.output, *disk.glob(f".{play.output.name}.*")):
                 path.unlink(missing_ok=True)
-            # A peer server looks each 2 s whether what it serves is still there.
+            # A peer server checks every 2 s whether its files still exist.
             until(lambda: not subprocess.run(["umount", disk], check=False, stderr=subprocess.DEVNULL).returncode, "unmounting", 20.0)
             disk.rmdir()
 
@@ -83,7 +83,7 @@ class FullDisk(Trouble):
             self._fill(play)
 
     def afterwards(self, play: Play) -> None:
-        """With room again everything goes on: the supernode takes the file, the download that failed has its end."""
+        """With free space again the supernode stores the file, and the failed download completes."""
         (self._disk(play) / "ballast").unlink(missing_ok=True)
         if self.place == "supernode":
             again(play, "with room again", "--notbs", "--pattern", "cdn")
@@ -110,9 +110,9 @@ def _free(disk: Path) -> int:
 
 
 def _end_peer(home: Path) -> None:
-    """The peer server of a home, if it has one."""
+    """End the peer server of a home, if it has one."""
     lock = home / "peer.lock"
     with contextlib.suppress(OSError, ValueError, ProcessLookupError):
         pid = json.loads(lock.read_text())["pid"]
         os.kill(pid, signal.SIGTERM)
-        until(lambda: not os.path.exists(f"/proc/{pid}"), "the end of a peer server", 20.0)
+        until(lambda: not os.path.exists(f"/proc/{pid}"), "the peer server's end", 20.0)

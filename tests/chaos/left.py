@@ -1,4 +1,4 @@
-"""What a run, or all of them, left behind: processes, parts under final names, descriptors, mounts."""
+"""Checks for what runs left behind: processes, partial files under final names, descriptors and mounts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.e2e.scene import descriptors, until
 
 
 def after_a_run(world: World, name: str) -> str:
-    """Of the run called `name`."""
+    """Text about what the run `name` left behind, or ""."""
     marks = [f"{world.stage.path}/{name}", f"?{name}-"]
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -26,14 +26,14 @@ def after_a_run(world: World, name: str) -> str:
 
 
 def at_the_end(world: World) -> str:
-    """Of all runs: the supernode has no connection and no file of a forgotten task open, nor have peer servers a file that was deleted.
+    """Check after all runs: the supernode has no connection and no file of an expired task open, and peer servers no deleted file.
 
-    A stream's memory is served for a while after its process.
+    A stream's memory may be served for a while after its process ended.
     """
     world.settled()
 
     def held() -> list[str]:
-        # One that was served lately stays open while its task is in memory.
+        # A copy that was served recently stays open while its task is in memory.
         found = [f"supernode: {name}" for name in descriptors(world.node.process.pid) if "/download/" in name]
         found = found if len(found) > world.node.metric("dragonfly_supernode_tasks") else []
         for home in world.stage.homes:
@@ -43,7 +43,7 @@ def at_the_end(world: World) -> str:
         return found
 
     try:
-        until(lambda: not held(), "everything closed", 30.0 * world.patience)
+        until(lambda: not held(), "closed files and connections", 30.0 * world.patience)
     except AssertionError:
         return f"left behind: open: {', '.join(held()[:8])}"
     return ""

@@ -1,4 +1,4 @@
-"""Sources that claim every piece and say nothing: downloads that a false client registers, at ports of its own."""
+"""Sources that claim every piece and do not respond: a hostile client registers downloads at its own ports."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from tests.chaos.trouble import Play, Trouble
 
 WAYS = {"deaf": b"", "silent": b"", "beginning": b"HTTP/1.1 20", "trickle": b"HTTP/1.1 206 Partial Content\r\nX-Slow: " + b"x" * 100_000}
-"""What a port does: it takes no connection; takes them, and says nothing, the beginning of an answer, a byte of one each tenth second."""
+"""Behaviour of a port: it accepts no connection, or sends nothing, the beginning of a response, or a byte of one each 0.1 s."""
 
 PORTS = range(20011, 64000, 89)
-"""Ports that a peer may have."""
+"""Ports that a peer server may use."""
 
 
 @dataclass(frozen=True)
 class Mute(Trouble):
-    """`count` claims, all of one address or each of its own (`apart`). early: the supernode has the file before."""
+    """`count` claims from one address or each from another (`apart`). early: the supernode already has the file."""
 
     way: str
     count: int
@@ -50,7 +50,7 @@ class Mute(Trouble):
 
 
 class _Port:
-    """Listens while it is entered."""
+    """Listens while its context is entered."""
 
     def __init__(self, host: str, way: str) -> None:
         self._way = way
@@ -63,7 +63,7 @@ class _Port:
 
     def __enter__(self) -> _Port:
         if self._way == "deaf":
-            # A queue of no length takes one connection; whoever comes then waits for an answer to its SYN.
+            # A backlog of 0 accepts one connection; later clients get no response to their SYN.
             for _ in range(3):
                 line = socket.socket()
                 line.setblocking(False)

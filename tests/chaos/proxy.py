@@ -1,4 +1,4 @@
-"""A TCP proxy that forwards both ways and does what faults say, at byte positions: a seed gives the same faults again."""
+"""A TCP proxy that forwards both directions and applies faults at byte positions, so that a seed reproduces them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 CHUNK = 64 << 10
 TRICKLE = 1 << 10
-"""Bytes at once of a trickle, with `TRICKLE_PAUSE` between them."""
+"""Bytes of each write of a trickle, with `TRICKLE_PAUSE` seconds in between."""
 TRICKLE_PAUSE = 0.1
 
 KINDS = ("cut", "truncate", "stall", "delay", "trickle", "duplicate", "flip")
@@ -19,12 +19,12 @@ KINDS = ("cut", "truncate", "stall", "delay", "trickle", "duplicate", "flip")
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at byte `at` of one direction of a connection.
+    """A fault at byte `at` of one direction of a connection.
 
-    cut: both ends are reset. truncate: both ends see an orderly end. stall: nothing comes any more, the connection stays open.
-    delay: `amount` milliseconds pass once. trickle: the rest comes at 10 KB/s. duplicate: `amount` bytes come twice. flip: one
-    bit of that byte is another. back: the direction is from the server to the client. first: the first connection that has it;
-    last: the last one, -1 for ever.
+    cut: both ends are reset. truncate: both ends see an orderly end. stall: no more bytes arrive, the connection stays open.
+    delay: one pause of `amount` milliseconds. trickle: the rest arrives at 10 KB/s. duplicate: `amount` bytes arrive twice.
+    flip: one bit of that byte is inverted. back: the direction is from the server to the client. first: the first connection
+    that has the fault; last: the last one, -1: all later ones.
     """
 
     kind: str
@@ -56,14 +56,14 @@ class _Pair:
             with contextlib.suppress(OSError):
                 if reset:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    # A thread that waits in recv would keep the socket: the reset goes out when it has left.
+                    # A thread blocked in recv would keep the socket open: the reset is sent when the thread has left.
                     sock.shutdown(socket.SHUT_RD)
                 else:
                     sock.shutdown(socket.SHUT_RDWR)
 
 
 class Proxy:
-    """Listens on `at` (port 0: any) and forwards to `target`. `faults` may be replaced between runs; `close` leaves no thread."""
+    """Listens on `at` (port 0: any) and forwards to `target`. `arm` replaces the faults between runs; `close` leaves no thread."""
 
     def __init__(self, at: tuple[str, int], target: tuple[str, int]) -> None:
         self.target = target
@@ -78,7 +78,7 @@ class Proxy:
         self._start(self._accept)
 
     def arm(self, *faults: Fault) -> None:
-        """These faults from now on; connections are counted anew, and those of before are cut."""
+        """Set the faults; existing connections are closed, and new ones are counted from 0."""
         with self._lock:
             self._faults, self._count = faults, 0
             pairs = list(self._pairs)
@@ -87,7 +87,7 @@ class Proxy:
 
     @property
     def open(self) -> int:
-        """Connections that are being forwarded."""
+        """Number of forwarded connections."""
         with self._lock:
             return len(self._pairs)
 
@@ -138,7 +138,7 @@ class Proxy:
                 self._pairs.discard(pair)
 
     def close(self) -> None:
-        """Cut everything and wait for the threads."""
+        """Close all connections and wait for the threads."""
         self._closed = True
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -189,7 +189,7 @@ def _pump(pair: _Pair, source: socket.socket, sink: socket.socket, faults: list[
             if pair.over.is_set():
                 return
         if not pair.over.is_set():
-            # Not after a cut: the reset must be the first that this end hears.
+            # Not after a cut: this end must see the reset first.
             sink.shutdown(socket.SHUT_WR)
     except OSError:
         pair.end()

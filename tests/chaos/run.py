@@ -1,12 +1,12 @@
-"""One seeded run: what goes wrong, where, and what must hold afterwards.
+"""One seeded run: its faults, and the conditions that must hold afterwards.
 
-    exit 0        the output is there and has the origin's digest
+    exit 0        the output exists and has the origin's digest
     exit not 0    no output under its name; a documented code, one line on stderr
-    always        it ends within its deadline
+    always        the download ends within its deadline
 
 A single fault leaves another way to the file (another source, another connection, the origin), so such runs must end with 0.
-Only an origin that fails for ever may end a download, and one whose bytes are changed on the way, which nobody but
-`--digest` can tell: there the digest is given and 5 is an answer too.
+A download may fail only if the origin fails permanently, or if the origin's bytes are changed in transit, which only
+`--digest` detects: then the digest is given and exit code 5 is allowed too.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tests.chaos.world import LINKS, World, Wrong
 
 CODES = frozenset((0, 3, 4, 5, 6, 8))
 KINDS = ("wrong file", "late", "left behind")
-"""What is counted by itself; what else goes wrong is `failed`."""
+"""Failures that are counted separately; all others count as `failed`."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run went; `seconds` are the download's. wrong: what must not be, "" if all is well."""
+    """The result of a run; `seconds` are the download's. wrong: the violated condition, or ""."""
 
     scenario: Scenario
     code: int
@@ -41,7 +41,7 @@ class Outcome:
 
     @property
     def kind(self) -> str:
-        """Of KINDS, or `failed`; "" if all is well."""
+        """One of KINDS, or `failed`; "" if no condition was violated."""
         return next((kind for kind in KINDS if self.wrong.startswith(kind)), "failed") if self.wrong else ""
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class Outcome:
 
 
 def run(world: World, scenario: Scenario) -> Outcome:
-    """Play one scenario."""
+    """Run one scenario."""
     play = _play(world, scenario)
     trouble = scenario.trouble or Trouble()
     began, seconds, code, wrong = time.monotonic(), 0.0, -1, ""
@@ -88,14 +88,14 @@ def _play(world: World, scenario: Scenario) -> Play:
     name, digest = f"run{scenario.seed}", world.files[scenario.name]
     options = [part for option in scenario.options for part in ((option, f"sha256:{digest}") if option == "--digest" else (option,))]
     if scenario.hit or (scenario.trouble is not None and scenario.trouble.slow):
-        # Slow enough that there is something to hit.
+        # Slow enough that the download is still running when the fault happens.
         options += ["--locallimit", "8M"]
     url = world.url(scenario.folder, scenario.name, name)
     return Play(world, name, url, world.stage.path / name, scenario.stream, digest, options)
 
 
 def _end(play: Play, deadline: float) -> tuple[int, bytes, bytes]:
-    """Exit code, stdout, stderr. deadline: monotonic seconds."""
+    """Wait for exit code, stdout and stderr. deadline: monotonic seconds."""
     assert play.process is not None
     try:
         out, err = play.process.communicate(timeout=max(0.1, deadline - time.monotonic()))
@@ -125,7 +125,7 @@ def _hit(play: Play, scenario: Scenario) -> None:
 
 
 def _judge(play: Play, scenario: Scenario, code: int, out: bytes, err: bytes) -> None:
-    """Raises Wrong."""
+    """Raise Wrong if a condition is violated."""
     said = err.decode(errors="replace").strip()
     if code not in CODES | scenario.codes:
         raise Wrong(f"exit code {code}: {said[-600:]}")

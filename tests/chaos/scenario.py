@@ -1,4 +1,4 @@
-"""What a run is: everything follows from its seed."""
+"""The parameters of a run, all of which its seed determines."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from tests.chaos.trouble import Trouble
 from tests.chaos.world import FOLDERS, LINKS, SIZES
 
 PROCESSES = ("client killed", "client stopped", "supernode killed", "supernode emptied")
-"""What happens to a process, besides faults on links."""
+"""Faults of processes, besides faults on links."""
 
 CHANGES = ("duplicate", "flip")
 
 TROUBLES: dict[str, type[Damage | FullDisk | Frozen | Mute | Terminated]] = {
     "damage": Damage, "disk": FullDisk, "frozen": Frozen, "mute": Mute, "term": Terminated,
 }  # fmt: skip
-"""By the names that the command takes."""
+"""Kinds by their names on the command line."""
 
 LINKS_ALONE = 0.3
-"""Part of the runs without a trouble."""
+"""Fraction of the runs without a trouble."""
 
 BOTH = 0.3
-"""Part of those with one whose links are faulty as well."""
+"""Fraction of the runs with a trouble that also have faults on links."""
 
 CREEP = 64 << 10
-"""Bytes."""
+"""Bytes of a connection to the origin below which it only creeps."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """hit: what happens to a process after `after` seconds, "" = nothing."""
+    """hit: the fault of a process after `after` seconds, "" = none."""
 
     seed: int
     name: str
@@ -51,7 +51,7 @@ class Scenario:
 
     @property
     def creeps(self) -> bool:
-        """Each connection to the origin brings a few bytes more and ends: who downloads goes on until that is found to be too slow."""
+        """Each connection to the origin sends a few bytes and ends: the download continues until that is found to be too slow."""
         return any(
             link == "origin" and fault.back and fault.last < 0 and fault.kind in ("cut", "truncate") and fault.at < CREEP
             for link, fault in self.faults
@@ -59,7 +59,7 @@ class Scenario:
 
     @classmethod
     def of(cls, seed: int, troubles: tuple[str, ...] = tuple(TROUBLES)) -> Scenario:
-        """The scenario of a seed; which `troubles` it may have changes nothing of what it has on its links."""
+        """The scenario of a seed. Its faults on links do not depend on `troubles`, the kinds to draw from."""
         chance = random.Random(seed)
         name = chance.choice(list(SIZES))
         faults = []
@@ -98,18 +98,18 @@ class Scenario:
 
     @property
     def must_succeed(self) -> bool:
-        """There is a way to the file all the time."""
+        """Whether a working way to the file always exists."""
         only = self.trouble is not None and self.trouble.leaves_the_origin
         return not (self.changed or any(link == "origin" and (only or fault.last < 0) for link, fault in self.faults))
 
     @property
     def changed(self) -> bool:
-        """What the supernode keeps may be wrong from the origin on, which only a digest tells."""
+        """Whether the supernode's copy may be wrong because of changes at the origin, which only a digest detects."""
         return any(link == "origin" and fault.kind in CHANGES for link, fault in self.faults)
 
     @property
     def codes(self) -> frozenset[int]:
-        """Exit codes that may be although there is a way: an origin that is slow on connection after connection is given up with 6."""
+        """Exit codes allowed although a way exists: an origin that is slow on several connections in a row is given up with 6."""
         slow = any(link == "origin" and fault.kind == "trickle" and fault.last > fault.first for link, fault in self.faults)
         return (self.trouble.codes if self.trouble is not None else frozenset()) | (frozenset((6,)) if slow else frozenset())
 

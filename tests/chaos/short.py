@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.short ...`: dfengine with short deadlines. Only waits are shortened, nothing else is other than a user's."""
+"""`python -m tests.chaos.short ...`: dfengine with shorter deadlines and no other differences."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SHORT: dict[str, dict[str, float | int]] = {
     "origin.reader": {"UNANSWERED": 1.5},
 }
 LONGEST = 30.0
-"""Seconds in which every run with these deadlines must have ended."""
+"""Seconds within which every run with these deadlines must end."""
 
 
 def shorten() -> None:
-    """Replace the constants; one that is not there any more is a mistake here."""
+    """Replace the constants. Raises AttributeError if one does not exist."""
     import importlib
 
     for name, values in SHORT.items():

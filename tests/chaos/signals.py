@@ -1,4 +1,4 @@
-"""SIGTERM at a random moment of a download or of the supernode, and another start."""
+"""SIGTERM to a download or the supernode at a random moment, followed by a restart."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.chaos.trouble import ENDS, Play, Trouble, again
 from tests.chaos.world import Wrong
 
 START, RATE = 0.5, 8e6
-"""Seconds that a program takes to start, bytes per second of a run that is slow."""
+"""Seconds that a program takes to start; bytes per second of a slow run."""
 
 
 @dataclass(frozen=True)
 class Terminated(Trouble):
-    """who: `client` or `supernode`. moments: seconds after its start at which a download is told to end; of the supernode there is one."""
+    """who: `client` or `supernode`. moments: seconds after its start at which a download gets SIGTERM; one for the supernode."""
 
     who: str
     moments: tuple[float, ...]

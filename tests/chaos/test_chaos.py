@@ -1,4 +1,4 @@
-"""A few dozen chaos runs, and that the proxy does what its faults say."""
+"""A few dozen chaos runs, and tests of the proxy's faults."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.chaos.scenario import Scenario
 from tests.chaos.world import World, world
 
 FOUND = {
-    1033: "an answer that came twice shifted all later ones",
-    1021: "an origin that trickled was waited for without end",
-    2008: "a head cut before its Content-Length was an empty file",
+    1033: "a duplicated response shifts all later ones",
+    1021: "a trickling origin is never given up",
+    2008: "a head cut before its Content-Length counts as an empty file",
     2043: "the same in a stream",
 }
-"""Seeds that once found something."""
+"""Seeds of faults that a wrong implementation mishandles."""
 
 
 PATIENCE = 6.0
-"""Of `World`: here a hang is found; that runs end in time is found by a soak that has the machine to itself."""
+"""Patience of `World`: these tests find hangs; a soak on an otherwise idle machine checks that runs end in time."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def made() -> Iterator[World]:
 
 
 @pytest.mark.parametrize("seed", [*range(14), *FOUND])
-def test_never_corrupt_never_hung(made: World, seed: int) -> None:
+def test_faults_on_links_and_processes_never_corrupt_files_or_hang_downloads(made: World, seed: int) -> None:
     outcome = run(made, Scenario.of(seed, ()))
     assert not outcome.wrong, str(outcome)
 
@@ -50,29 +50,29 @@ TROUBLED = {
     "mute": (10, 12, 13),
     "term": (0, 2),
 }
-"""Seeds of each trouble, by kind: each place that one may strike is among them."""
+"""Seeds of each trouble, by kind, which cover every place of each."""
 
 
 @pytest.mark.parametrize(("kind", "seed"), [(kind, seed) for kind, seeds in TROUBLED.items() for seed in seeds])
-def test_what_troubles_a_run_spoils_no_file(made: World, kind: str, seed: int) -> None:
+def test_troubles_never_corrupt_files_or_hang_downloads(made: World, kind: str, seed: int) -> None:
     scenario = Scenario.of(seed, (kind,))
     assert scenario.trouble is not None
     outcome = run(made, scenario)
     assert not outcome.wrong, str(outcome)
 
 
-def test_nothing_is_left_behind(made: World) -> None:
+def test_runs_leave_no_connections_or_files_open(made: World) -> None:
     assert not left.at_the_end(made)
 
 
-def test_a_seed_is_a_scenario() -> None:
+def test_a_seed_determines_the_scenario() -> None:
     assert Scenario.of(7) == Scenario.of(7)
     assert len({str(Scenario.of(seed)) for seed in range(50)}) > 45
 
 
 @pytest.fixture
 def echo() -> Iterator[tuple[str, int]]:
-    """Sends back what it gets."""
+    """Sends back the received bytes."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -94,7 +94,7 @@ def echo() -> Iterator[tuple[str, int]]:
 
 
 def through(echo: tuple[str, int], fault: Fault, data: bytes) -> bytes:
-    """What comes back of `data` through a proxy with one fault; the connection's end ends it."""
+    """Send `data` through a proxy with one fault and return the echoed bytes until the connection ends."""
     proxy = Proxy(("127.0.0.1", 0), echo)
     proxy.arm(fault)
     got = b""
@@ -112,7 +112,7 @@ def through(echo: tuple[str, int], fault: Fault, data: bytes) -> bytes:
 DATA = bytes(range(200))
 
 
-def test_what_the_proxy_does(echo: tuple[str, int]) -> None:
+def test_the_proxy_applies_each_kind_of_fault(echo: tuple[str, int]) -> None:
     assert through(echo, Fault("flip", 7, 0, True), DATA) == DATA[:7] + b"\x06" + DATA[8:]
     assert through(echo, Fault("flip", 7, 0, False), DATA) == DATA[:7] + b"\x06" + DATA[8:]
     assert through(echo, Fault("flip", 7, 0, True, 1, 1), DATA) == DATA, "another connection's fault"
@@ -127,7 +127,7 @@ def test_what_the_proxy_does(echo: tuple[str, int]) -> None:
 
 
 def stalled(echo: tuple[str, int]) -> None:
-    """A read from a connection that stalls."""
+    """Read from a connection that stalls."""
     proxy = Proxy(("127.0.0.1", 0), echo)
     proxy.arm(Fault("stall", 0, 0, True))
     try:

@@ -1,4 +1,4 @@
-"""The figures of docs/reliability.md, each in small; those that are times are left to the command."""
+"""Figures of docs/reliability.md at a small scale; only the command measures times."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def stage() -> Iterator[Scene]:
         yield made
 
 
-def test_no_piece_is_fetched_twice_beyond_one_per_connection_when_the_supernode_is_killed(stage: Scene) -> None:
+def test_killing_the_supernode_repeats_at_most_one_piece_per_connection(stage: Scene) -> None:
     said, good = figures.kill_supernode(stage, pieces=12, runs=1)
     assert good, said
 
 
-def test_tasks_leave_memory_and_descriptors_where_they_were(stage: Scene) -> None:
+def test_expired_tasks_leave_no_memory_or_descriptors_in_use(stage: Scene) -> None:
     said, good = figures.tasks(stage, count=300, batch=150)
     assert good, said

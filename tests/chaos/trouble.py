@@ -1,10 +1,10 @@
-"""What a run may be troubled by, besides its links: a module each, drawn from the run's seed.
+"""Faults of a run other than on its links: a module for each kind, drawn from the run's seed.
 
     damage.py      copies that change on a disk, a supernode's or a host's
-    full_disk.py   a disk without room, from a random byte on
-    frozen.py      processes that are stopped and go on later, or never
-    mute.py        sources that claim every piece and say nothing
-    signals.py     SIGTERM at a random moment, and another start
+    full_disk.py   a disk that is full from a random byte on
+    frozen.py      processes that are stopped, and continue later or never
+    mute.py        sources that claim every piece and do not respond
+    signals.py     SIGTERM at a random moment, and a restart
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tests.chaos.short import LONGEST
 from tests.chaos.world import World, Wrong
 
 ENDS = 10.0
-"""Seconds in which a process must have ended that was told to."""
+"""Seconds within which a process must end after a signal."""
 
 
 @dataclass
 class Play:
-    """A run under way: `process` downloads `url` to `output` ("-" in a stream); `options` are those of its command."""
+    """A running run: `process` downloads `url` to `output` ("-" in a stream); `options` are those of its command."""
 
     world: World
     name: str
@@ -40,17 +40,17 @@ class Play:
     frozen: list[int] = field(default_factory=list)
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
-        """The download; also its next try."""
+        """Start the download, or start it again."""
         target = "-" if self.stream else self.output
         command = *self.world.through, *self.options, *options, "--quiet"
         self.process = self.world.start(self.url, target, *command, host=self.host, home=self.home)
         return self.process
 
     def wait(self, seconds: float) -> bool:
-        """The download is over, within `seconds`. For the moment at which something is hit, which is a part of its seed."""
+        """Wait until the download ends, at most `seconds`; whether it ended. The seed determines the moment of a fault."""
         assert self.process is not None
         try:
-            # What it has said by then is kept for the next call.
+            # The output read so far is kept for the next call.
             self.process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             return False
@@ -58,9 +58,9 @@ class Play:
 
 
 class Trouble:
-    """Nothing. A kind overrides what it needs; what must not be is raised as Wrong.
+    """The empty trouble. A kind overrides the methods that it needs; they raise Wrong for a violated condition.
 
-    swarm: its downloads ask peers. file: they are no streams. slow: they are held to 8 MB/s, so that there is something to hit.
+    swarm: its downloads use peers. file: they are no streams. slow: they are limited to 8 MB/s, so that faults happen while they run.
     """
 
     swarm: ClassVar[bool] = False
@@ -69,12 +69,12 @@ class Trouble:
 
     @property
     def codes(self) -> frozenset[int]:
-        """What the download may end with besides, although there is a way."""
+        """Additional exit codes that are allowed although a way to the file exists."""
         return frozenset()
 
     @property
     def leaves_the_origin(self) -> bool:
-        """The origin may be the only way to the file: where that one is troubled too, there need be none."""
+        """Whether the origin may be the only way to the file; with faults at the origin the download may fail."""
         return False
 
     @contextmanager
@@ -83,14 +83,14 @@ class Trouble:
         yield
 
     def strike(self, play: Play) -> None:
-        """What happens while it runs."""
+        """Apply the fault while the download runs."""
 
     def afterwards(self, play: Play) -> None:
-        """What must hold when it is over, with all links whole."""
+        """Check conditions after the download, with all links free of faults."""
 
 
 def again(play: Play, when: str, *options: str, host: int = 3) -> None:
-    """Download the file once more, with links that are whole: it must be right, and be there. Raises Wrong."""
+    """Download the file again without faults on links. Raises Wrong if this fails or the file is wrong."""
     play.world.arm({})
     output = play.world.stage.path / f"{play.name}-again"
     process = play.world.start(play.url, output, *play.world.through, *options, "--quiet", host=host)
@@ -102,7 +102,7 @@ def again(play: Play, when: str, *options: str, host: int = 3) -> None:
 
 
 def check(process: subprocess.Popen[bytes], when: str, patience: float) -> None:
-    """It ends well and in time. Raises Wrong."""
+    """Raise Wrong unless the process succeeds in time."""
     try:
         _, err = process.communicate(timeout=LONGEST * patience)
     except subprocess.TimeoutExpired:

@@ -1,8 +1,8 @@
 """Origin, supernode and peers with a proxy on every link between them.
 
-Addresses do it: a supernode is told to others by the address that its client calls it by, with its own download port. So a
-proxy on 127.0.0.9 with the same two ports stands before it. The origin's URL names 127.0.0.8, and a download of another host
-is registered once more under the address of a proxy before its peer server.
+Addresses direct traffic to the proxies. Clients reach a supernode at the address of their node list, with its own download port,
+so a proxy on 127.0.0.9 with the same two ports is in front of it. The origin's URL names 127.0.0.8, and a download of another
+host is registered again under the address of a proxy in front of its peer server.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FOLDERS = ("", "noranges/", "chunked/")
 
 
 class Wrong(Exception):
-    """What must not be, in words."""
+    """A violated condition; the text describes it."""
 
 
 OPTIONS = ("--revalidate-interval", "1h", "--fail-access-interval", "0", "--task-expire-time", "0")
@@ -40,7 +40,7 @@ OPTIONS = ("--revalidate-interval", "1h", "--fail-access-interval", "0", "--task
 class World:
     """Use `world(path)`. `links` are the proxies by name; `files` the sha256 of each file at the origin.
 
-    patience: every deadline is so many times as long. Beside other programs processes are late that do not hang.
+    patience: factor of every deadline, because beside other programs processes may be late without hanging.
     """
 
     def __init__(self, stage: Scene, patience: float = 1.0) -> None:
@@ -61,19 +61,19 @@ class World:
         self._count = 0
 
     def url(self, folder: str, name: str, run: str) -> str:
-        """A task of its own for each call; the origin takes no notice of the query."""
+        """A URL with a separate task for each call; the origin ignores the query."""
         self._count += 1
         return f"http://127.0.0.8:{self.origin.rpartition(':')[2]}/{folder}{name}?{run}-{self._count}"
 
     def arm(self, faults: dict[str, tuple[Fault, ...]]) -> None:
-        """Faults by link; every connection of before is cut."""
+        """Set the faults by link; existing connections are closed."""
         for name, proxy in self.links.items():
             proxy.arm(*faults.get(name, ()))
 
     def start(
         self, url: str, output: Path | str, *options: str, host: int = 3, home: Path | None = None
     ) -> subprocess.Popen[bytes]:
-        """`get` of host 127.0.0.<host>; a `home` of the caller's own is the caller's to end."""
+        """Start `get` on host 127.0.0.<host>. The caller ends the peer server of a `home` that it passes."""
         if home is None:
             home = self.stage.path / f"home-{host}"
             self.stage.homes.add(home)
@@ -86,7 +86,7 @@ class World:
         return "-n", f"127.0.0.9:{self.node.port}"
 
     def fetch(self, url: str, host: int = 2) -> Path:
-        """A host downloads `url` whole, past every proxy, and serves it until `forget`; the output. Raises Wrong when it fails."""
+        """A host downloads `url` around the proxies and serves it until `forget`. Returns the output. Raises Wrong on failure."""
         self._count += 1
         output = self.stage.path / f"fetched-{self._count}"
         self._outputs.append(output)
@@ -102,9 +102,9 @@ class World:
         return output
 
     def seed(self, url: str, run: str) -> Path:
-        """Host 2 downloads `url` whole and serves it, known to the swarm as a peer behind the proxy `peer` alone; the output.
+        """Host 2 downloads `url` and serves it; the swarm knows it only as a peer behind the proxy `peer`. Returns the output.
 
-        A supernode with a full disk refuses the registration: the file comes from its origin then, and there is no peer.
+        A supernode with a full disk refuses the registration: then the file is read from its origin, and no peer serves it.
         """
         output = self.fetch(url)
         peers = self.stage.path / "home-2"
@@ -123,7 +123,7 @@ class World:
     def claim(self, url: str, cid: str, address: tuple[str, int], name: str, unknown: int = 0) -> None:
         """Register a download that has all pieces and serves them at `address` under `name`; it leaves by `forget`.
 
-        unknown: pieces that it has where the supernode does not know how many there are.
+        unknown: number of pieces that it has if the supernode does not know the length.
         """
         ip, port = address
         about = {"rawUrl": url, "taskUrl": url, "cid": cid, "ip": ip, "port": port, "path": f"/peer/file/{name}", "native": 1,
@@ -135,18 +135,18 @@ class World:
         self._peers.append((data["taskId"], cid, ip))
 
     def copy(self, url: str) -> Path:
-        """The supernode's file of it."""
+        """Path of the supernode's copy of a URL."""
         task = self.task(url)
         return self.node.home / "download" / task[:3] / task
 
     def task(self, url: str) -> str:
-        """Its id."""
+        """Task id of a URL."""
         from dfengine.task import task_id
 
         return task_id(url, "", "")
 
     def post(self, path: str, message: object, host: str = "127.0.0.1") -> Any:
-        """A control request of `host`, past the proxy."""
+        """Send a control request from `host` around the proxy."""
         with self._line(host) as line:
             line.request("POST", path, json.dumps(message), {"Content-Type": "application/json"})
             return json.loads(line.getresponse().read())
@@ -155,13 +155,13 @@ class World:
         return contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.node.port, timeout=20, source_address=(host, 0)))
 
     def _leave(self, task: str, cid: str, host: str) -> None:
-        """As its own client: nobody else's word counts. Who has been forgotten is gone as well."""
+        """Leave from the download's own address, because others are refused. A download that expired has left too."""
         with self._line(host) as line:
             line.request("GET", f"/peer/service/down?taskId={task}&cid={cid}")
             line.getresponse().read()
 
     def forget(self) -> None:
-        """The peers behind the proxy leave, and nothing of the last run is under way any more."""
+        """Let the peers behind the proxy leave, delete their outputs and close the proxies' connections."""
         for peer in self._peers:
             self._leave(*peer)
         self._peers.clear()
@@ -171,12 +171,12 @@ class World:
         self.arm({})
 
     def restart(self, empty: bool = False) -> None:
-        """SIGKILL the supernode and start it again on the same ports, with its cache or without."""
+        """Kill the supernode with SIGKILL and restart it on the same ports, with its cache or without."""
         self.stage.kill(self.node.process)
         self.begin(home=self.stage.path / f"emptied-{self.node.process.pid}" if empty else None)
 
     def stop(self, seconds: float) -> None:
-        """SIGTERM. Raises Wrong when the supernode is not over within `seconds` of patience, or ends with a failure."""
+        """Send SIGTERM. Raises Wrong if the supernode does not end within `seconds` times patience, or fails."""
         process, seconds = self.node.process, seconds * self.patience
         process.terminate()
         try:
@@ -188,7 +188,7 @@ class World:
             raise Wrong(f"the supernode ends with {code} after SIGTERM")
 
     def begin(self, *options: str, home: Path | None = None) -> None:
-        """Start the supernode, which has ended, again on the same ports, with the home it had or another one."""
+        """Restart the ended supernode on the same ports, with its previous home or another."""
         old = self.node
         self.stage.supernodes.remove(old)
         download = int(old.download.rpartition(":")[2])
@@ -196,28 +196,28 @@ class World:
         self._peers.clear()
 
     def alive(self) -> None:
-        """Whatever a run that went wrong left of it, there is a supernode."""
+        """Start the supernode if a failed run left none."""
         if self.node.process.poll() is not None:
             self.begin()
 
     def settled(self) -> None:
-        """No lease, no parked pull, no connection is left, and the supernode has no more open than a fresh one and its tasks."""
+        """Wait until no lease and no proxied connection is left."""
         self.forget()
-        until(lambda: self.node.metric("dfengine_pieces_in_flight") == 0, "every lease given back", 30.0 * self.patience)
-        until(lambda: not any(proxy.open for proxy in self.links.values()), "every connection closed", 20.0 * self.patience)
+        until(lambda: self.node.metric("dfengine_pieces_in_flight") == 0, "the return of every lease", 30.0 * self.patience)
+        until(lambda: not any(proxy.open for proxy in self.links.values()), "the end of every connection", 20.0 * self.patience)
 
     def sockets(self) -> int:
-        """Sockets that the supernode has open."""
+        """Number of the supernode's open sockets."""
         return len([name for name in descriptors(self.node.process.pid) if "socket" in name])
 
     def close(self) -> None:
-        """The proxies end; the scene does the rest, and checks."""
+        """Close the proxies; the scene ends and checks the rest."""
         for proxy in self.links.values():
             proxy.close()
 
 
 def _on_a_peers_port() -> Proxy:
-    """A proxy on a port that a peer may have."""
+    """A proxy on a port that a peer server may use."""
     for port in range(20000, 64000, 97):
         try:
             return Proxy(("127.0.0.7", port), ("127.0.0.1", 1))
@@ -228,7 +228,7 @@ def _on_a_peers_port() -> Proxy:
 
 @contextmanager
 def world(path: Path, patience: float = 1.0) -> Iterator[World]:
-    """A world below `path`, ended and checked for leaks at the end."""
+    """A world below `path`, which is closed and checked for leaks at the end."""
     before = scene.DFENGINE
     scene.DFENGINE = SHORT
     try:
@@ -244,11 +244,11 @@ def world(path: Path, patience: float = 1.0) -> Iterator[World]:
 
 
 def settle(seconds: float) -> None:
-    """For what has no event to wait for: the moment at which a process is hit."""
+    """Wait for a moment that no event marks."""
     time.sleep(seconds)
 
 
 def listening(address: tuple[str, int]) -> bool:
-    """Somebody accepts there."""
+    """Whether a process accepts connections at `address`."""
     with socket.socket() as probe:
         return probe.connect_ex(address) == 0

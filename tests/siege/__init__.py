@@ -1,7 +1,7 @@
-"""A siege: one hostile client beside ten honest downloads, by real processes.
+"""Siege tests: one hostile client beside ten honest downloads, with real processes.
 
-    enemy.py     the hostile client's process: what every attack needs
-    floods.py    attacks by asking for much: requests, connections, bytes that nobody reads
-    claims.py    attacks by saying what is not so: lengths, pieces, addresses, numbers
-    field.py     origin, supernode and the ten downloads; what an attack cost them
+    enemy.py     the hostile client's process, with the functions that attacks share
+    floods.py    attacks by volume: requests, connections, responses that are not read
+    claims.py    attacks by false claims: lengths, pieces, addresses, numbers
+    field.py     origin, supernode and the ten downloads; measures the cost of an attack
 """

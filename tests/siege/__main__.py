@@ -1,4 +1,4 @@
-"""`python -m tests.siege [--attack NAME ...] [--seed S]`: a line for each attack; ends with 1 when a goal was missed."""
+"""`python -m tests.siege [--attack NAME ...] [--seed S]`: a line for each attack; exits with 1 if a goal was missed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.siege.field import ATTACKS, MOST_GROWN, MOST_HELD, MOST_SLOWER, field
 
 
 def main() -> int:
-    """Attacks that went wrong, at most 1 of them as an exit code."""
+    """Return 1 if an attack caused a failure or missed a goal."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.siege", formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n".join(f"{name:22} {attack.what}" for name, attack in ATTACKS.items()),
     )
-    parser.add_argument("--attack", action="append", choices=list(ATTACKS), help="one of those below, again for several; else all")
+    parser.add_argument("--attack", action="append", choices=list(ATTACKS), help="one of the attacks below; may be repeated; default: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=24, help="MiB of the file that the ten download")
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What an attack is, and the table of them."""
+"""The description of an attack, and the table of attacks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.siege.enemy import Enemy
 
 @dataclass(frozen=True)
 class Attack:
-    """what: in a few words. run: by the enemy, until `over`. options: of the supernode.
+    """what: short description. run: executed by the enemy until `over`. options: command-line options of the supernode.
 
-    bound: MiB that one client may have of the supernode by such means, see docs/reliability.md. descriptors: that the supernode may have,
-    0: as this host allows. secret: the swarm has one.
+    bound: MiB of the supernode's memory that one client may use this way, see docs/reliability.md. descriptors: the supernode's limit,
+    0: the limit of this host. secret: whether the swarm has a secret.
     """
 
     what: str
@@ -25,12 +25,12 @@ class Attack:
 
 
 class Attacks(dict[str, Attack]):
-    """By name."""
+    """Attacks by name."""
 
     def add(
         self, name: str, *options: str, bound: int = 0, descriptors: int = 0, secret: bool = False
     ) -> Callable[[Callable[[Enemy], None]], Callable[[Enemy], None]]:
-        """A decorator; the function's docstring says what it does."""
+        """Decorator that adds an attack; the function's docstring describes it."""
 
         def named(run: Callable[[Enemy], None]) -> Callable[[Enemy], None]:
             self[name] = Attack((run.__doc__ or "").split("\n")[0].rstrip("."), run, options, bound, descriptors, secret)

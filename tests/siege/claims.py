@@ -1,4 +1,4 @@
-"""Attacks by saying what is not so: lengths, pieces, addresses, numbers."""
+"""Attacks by false claims: lengths, pieces, addresses, numbers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.siege.enemy import ADDRESS, Enemy, Origin
 ATTACKS = Attacks()
 TIB = 1 << 40
 VICTIM = ("127.0.0.99", 20_001)
-"""Somebody who has nothing to do with the swarm."""
+"""Address of a server outside the swarm."""
 
 
 
 def _announcing(length: int, enemy: Enemy) -> Origin:
-    """An origin that says so, sends a piece, and no more."""
+    """An origin that announces this length and sends only a piece."""
 
     def answer(sock: socket.socket) -> None:
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + bytes(5 << 20))
@@ -32,14 +32,14 @@ def _announcing(length: int, enemy: Enemy) -> Origin:
 
 @ATTACKS.add("huge-file", "--max-length", "16T")
 def huge_file(enemy: Enemy) -> None:
-    """Files of 8 TiB that no disk has room for."""
+    """Files of 8 TiB for which no disk has room."""
     origin, line, count = _announcing(8 * TIB, enemy), enemy.line(), itertools.count()
     enemy.go_on(lambda: enemy.register(line, f"{origin.url}/{next(count)}"))
 
 
 @ATTACKS.add("huge-tables", "--max-length", "16T", bound=32)
 def huge_tables(enemy: Enemy) -> None:
-    """Files of 15 TiB: downloads that claim pieces at their ends, streams that are delivered all of it."""
+    """Files of 15 TiB: downloads that claim pieces at their ends, and streams that acknowledge all pieces."""
     origin, line, count = _announcing(15 * TIB, enemy), enemy.line(), itertools.count()
 
     def one() -> None:
@@ -55,7 +55,7 @@ def huge_tables(enemy: Enemy) -> None:
 
 @ATTACKS.add("wrong-length")
 def wrong_length(enemy: Enemy) -> None:
-    """Registrations of the file that the ten want, with another length."""
+    """Registrations of the honest downloads' file with another length."""
     line = enemy.line()
     enemy.register(line)
     count = itertools.count(1)
@@ -64,7 +64,7 @@ def wrong_length(enemy: Enemy) -> None:
 
 @ATTACKS.add("mute-claims")
 def mute_claims(enemy: Enemy) -> None:
-    """64 downloads that claim every piece at ports where nobody answers."""
+    """64 downloads that claim every piece at ports that do not respond."""
     mutes = []
     for port in itertools.count(20_000, 7):
         try:
@@ -90,7 +90,7 @@ def mute_claims(enemy: Enemy) -> None:
 
 @ATTACKS.add("false-complaints")
 def false_complaints(enemy: Enemy) -> None:
-    """Complaints of every piece that the supernode sends, and of whoever else has one."""
+    """Complaints about every piece of the supernode and of all other sources."""
     line = enemy.line()
     task, cid, data = enemy.register(line)
     pieces = -(-data["fileLength"] // (data["pieceSize"] - 5))
@@ -120,7 +120,7 @@ def broken_numbers(enemy: Enemy) -> None:
 
 @ATTACKS.add("reflection")
 def reflection(enemy: Enemy) -> None:
-    """Downloads whose address and path are a victim's, who never joined."""
+    """Downloads with the address and path of a victim that never joined."""
     line = enemy.line()
     paths = ("/peer/file/../../admin/delete?all=1", "/admin", "/peer/file/x", "/peer/file/%2e%2e/x")
 
@@ -136,7 +136,7 @@ def reflection(enemy: Enemy) -> None:
 
 
 def _take(enemy: Enemy, request: bool) -> Callable[[], None]:
-    """One more download each time, which is assigned what it may have; 400 of them stay. request: it, and read nothing."""
+    """Register another download per call and pull all its slots; 400 of them stay. request: also request the pieces but read nothing."""
     kept = deque[http.client.HTTPConnection]()
 
     def one() -> None:
@@ -158,11 +158,11 @@ def _take(enemy: Enemy, request: bool) -> Callable[[], None]:
 
 @ATTACKS.add("idle-downloads")
 def idle_downloads(enemy: Enemy) -> None:
-    """Downloads that are assigned all they may have, request none of it and stay connected."""
+    """Downloads that pull all pieces they may have, request none of them and stay connected."""
     enemy.go_on(_take(enemy, False), 4)
 
 
 @ATTACKS.add("frozen-downloads")
 def frozen_downloads(enemy: Enemy) -> None:
-    """Downloads that request what they are assigned and then stand still, as a stopped process does."""
+    """Downloads that request their assigned pieces and then read nothing, as a stopped process does."""
     enemy.go_on(_take(enemy, True), 4)

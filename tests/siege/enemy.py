@@ -1,7 +1,7 @@
-"""The hostile client's process: `python -m tests.siege.enemy NAME` with what it knows on its stdin, a JSON object.
+"""The hostile client's process: `python -m tests.siege.enemy NAME` with its parameters on stdin as a JSON object.
 
-It says `begun` once its attack is under way, and goes on until its stdin ends. It has the lowest priority: a real one has a machine of its
-own, and what its machine does is no harm.
+It prints `begun` once its attack runs, and continues until its stdin ends. It has the lowest priority, because a real hostile client
+has its own machine and takes no CPU time from the swarm.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ADDRESS = "127.0.0.66"
-"""Where the enemy is; honest downloads are elsewhere."""
+"""Address of the enemy; honest downloads have others."""
 
 
 @dataclass
 class Enemy:
-    """control, download: the supernode's ports. url: what the ten will download. secret: the swarm's, "" without."""
+    """control, download: the supernode's ports. url: the honest downloads' file. secret: file of the swarm's secret, "" without."""
 
     control: int
     download: int
@@ -42,24 +42,24 @@ class Enemy:
         self._count = 0
 
     def begun(self) -> None:
-        """The attack is under way; said once."""
+        """Print once that the attack runs."""
         if not self.has_begun:
             self.has_begun = True
             print("begun", flush=True)
 
     def connect(self, port: int = 0, timeout: float = 20.0) -> socket.socket:
-        """A connection to the control port, or another. Raises OSError."""
+        """Connect to the control port or another. Raises OSError."""
         sock = socket.create_connection(("127.0.0.1", port or self.control), timeout, (ADDRESS, 0))
-        # Closed by a reset: ports in TIME_WAIT would keep the next attack from connecting.
+        # Closed with a reset: ports in TIME_WAIT would prevent the next attack from connecting.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         return sock
 
     def line(self) -> http.client.HTTPConnection:
-        """To the control port."""
+        """An HTTP connection to the control port."""
         return http.client.HTTPConnection("127.0.0.1", self.control, timeout=40, source_address=(ADDRESS, 0))
 
     def ask(self, line: http.client.HTTPConnection, path: str, message: object) -> Any:
-        """A control request's JSON answer, None where there was none. Reconnects by itself."""
+        """Send a control request and return its JSON response, None on failure. Reconnects automatically."""
         try:
             line.request("POST", path, message if isinstance(message, bytes) else json.dumps(message).encode())
             return json.loads(line.getresponse().read() or b"null")
@@ -68,21 +68,21 @@ class Enemy:
             return None
 
     def registration(self, url: str = "", **more: Any) -> dict[str, Any]:
-        """Of a new download."""
+        """The registration message of a new download."""
         self._count += 1
         url = url or self.url
         return {"rawUrl": url, "taskUrl": url, "cid": f"{ADDRESS}-{os.getpid()}-{self._count}", "ip": ADDRESS, "port": 0,
                 "path": "/peer/file/x", "native": 1, "hostName": "h", "version": "1", "superNodeIp": "127.0.0.1", **more}
 
     def register(self, line: http.client.HTTPConnection, url: str = "", **more: Any) -> tuple[str, str, Any]:
-        """(task, CID, the answer's data); the task "" where it was refused."""
+        """Register a download. Returns (task, CID, the response's data); the task is "" if it was refused."""
         about = self.registration(url, **more)
         answer = self.ask(line, "/peer/registry", about) or {}
         data = answer.get("data") or {}
         return data.get("taskId", ""), about["cid"], data
 
     def go_on(self, act: Callable[[], object], threads: int = 1) -> None:
-        """Over and over until the siege is over; what fails is tried again."""
+        """Repeat `act` until the siege is over; failures are ignored."""
 
         def work() -> None:
             while not self.over.is_set():
@@ -97,7 +97,7 @@ class Enemy:
 
 
 class Origin:
-    """A server of the enemy's own. answer: what follows each request's head; it may wait, the connection is its own."""
+    """A server of the enemy. answer: responds to a request; it may block, as each connection has a thread."""
 
     def __init__(self, answer: Callable[[socket.socket], object]) -> None:
         self._answer = answer
@@ -107,12 +107,12 @@ class Origin:
 
     @property
     def url(self) -> str:
-        """Of its files."""
+        """Base URL of its files."""
         return f"http://{ADDRESS}:{self._listener.getsockname()[1]}"
 
     @property
     def port(self) -> int:
-        """It listens there."""
+        """The port on which it listens."""
         return int(self._listener.getsockname()[1])
 
     def _accept(self) -> None:
@@ -128,7 +128,7 @@ class Origin:
 
 
 def main() -> None:
-    """See above."""
+    """Run the attack named on the command line."""
     from tests.siege import claims, floods, trees
 
     os.nice(19)
@@ -140,7 +140,7 @@ def main() -> None:
     thread.start()
     sys.stdin.read()
     enemy.over.set()
-    # Whatever its threads do ends with the process, and its connections, too.
+    # Its threads and connections end with the process.
     os._exit(0)
 
 

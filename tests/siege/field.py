@@ -1,7 +1,7 @@
-"""Origin, supernode, the enemy and ten honest downloads; what an attack cost them.
+"""Origin, supernode, the enemy and ten honest downloads; measures the cost of an attack.
 
-The ten run at once and start anew each round, a file of its own for each. What they took undisturbed is taken on the same host just before,
-the figure is the ratio: both change with what else the host does.
+The ten run at once and start again each round, with another file in each. Their undisturbed time is measured on the same host just before;
+the figure is the ratio, because both times depend on the host's other load.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ TEN = range(2, 12)
 SIZE = 24 * MIB
 ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = 4
-"""Connections of the supernode's own by which it finds out whether somebody is a peer server of its swarm."""
+"""Connections by which the supernode itself checks whether an address is a peer server of its swarm."""
 
 MOST_SLOWER, MOST_HELD, MOST_GROWN = 1.5, 0.050, 64 * MIB
-"""The goals: honest time to undisturbed time; seconds; bytes beyond what a client may have."""
+"""The goals: ratio of the honest downloads' time to the undisturbed time; seconds that the loop is blocked; bytes beyond the bound."""
 
 
 @dataclass
 class Outcome:
-    """What an attack cost. alone, besieged: median seconds of a download. held, worked: seconds for which the loop was held, and how much
-    of it was its own work. grown: bytes of the supernode's memory. failed: what honest downloads ended with. errors: answered 500 by a
-    defect. reflected: connections that a victim saw."""
+    """The cost of an attack. alone, besieged: median seconds of a download. held, worked: seconds for which the loop was blocked, and
+    its CPU time in them. grown: bytes of the supernode's memory. failed: errors of honest downloads. errors: internal errors (500).
+    reflected: connections that the victim received."""
 
     name: str
     alone: float
@@ -59,12 +59,12 @@ class Outcome:
 
     @property
     def slower(self) -> float:
-        """Than undisturbed."""
+        """Ratio of the besieged to the undisturbed time."""
         return self.besieged / self.alone
 
     @property
     def wrong(self) -> list[str]:
-        """What may never be, however busy the host is."""
+        """Failures that are not allowed on any host."""
         found = list(self.failed)
         found += [f"{self.errors} internal errors"] if self.errors else []
         found += [f"{self.reflected} requests reached a victim"] if self.reflected > QUESTIONS else []
@@ -86,7 +86,7 @@ class Outcome:
 
 
 class Victim:
-    """Counts who comes."""
+    """Counts the connections to the victim's address."""
 
     def __init__(self) -> None:
         self.seen = 0
@@ -103,14 +103,14 @@ class Victim:
             self.seen += 1
 
     def close(self) -> None:
-        """Nobody listens there any more."""
+        """Stop listening."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
 
 
 class Memory:
-    """The most that a process had."""
+    """Samples the peak memory of a process."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -122,7 +122,7 @@ class Memory:
     def _now(self) -> int:
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{self._pid}/status").read_text().splitlines()
-            # Without pages of files: a copy that is mapped or cached is the disk's.
+            # Without pages of files: mapped or cached copies do not count.
             return next((int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:")), 0)
         return 0
 
@@ -131,14 +131,14 @@ class Memory:
             self.most = max(self.most, self._now())
 
     def close(self) -> int:
-        """Bytes more than at first."""
+        """Stop and return the growth in bytes."""
         self._ended.set()
         self._thread.join()
         return self.most - self.first
 
 
 class Field:
-    """Use `field(path)`. size: of the file that the ten want."""
+    """Use `field(path)`. size: bytes of the honest downloads' file."""
 
     def __init__(self, stage: Scene, size: int = SIZE, hosts: range = TEN) -> None:
         self.stage = stage
@@ -151,12 +151,12 @@ class Field:
         self.secret.chmod(0o600)
 
     def url(self) -> str:
-        """A task of its own for each round."""
+        """A URL with a separate task for each round."""
         self._round += 1
         return f"{self.origin}/f?round={self._round}"
 
     def supernode(self, attack: Attack) -> Supernode:
-        """One that the attack is meant for."""
+        """Start a supernode with the options of the attack."""
         options = [*attack.options, "--revalidate-interval", "1h"]
         options += ["--secret-file", str(self.secret)] if attack.secret else []
         before = scene.DFENGINE
@@ -168,7 +168,7 @@ class Field:
             scene.DFENGINE = before
 
     def downloads(self, url: str, node: Supernode, attack: Attack) -> tuple[float, list[str]]:
-        """(median seconds, what went wrong) of the ten."""
+        """Run the honest downloads. Returns (median seconds, failures)."""
         more = ["--secret-file", str(self.secret)] if attack.secret else []
         begun, ends, wrong = time.monotonic(), list[float](), list[str]()
 
@@ -194,7 +194,7 @@ class Field:
 
     @contextlib.contextmanager
     def enemy(self, name: str, url: str, node: Supernode, attack: Attack, seed: int) -> Iterator[None]:
-        """The hostile client at work."""
+        """Run the hostile client."""
         knows = {"control": node.port, "download": int(node.download.rpartition(":")[2]), "url": url, "seed": seed,
                  "secret": str(self.secret) if attack.secret else ""}
         command = [sys.executable, "-m", "tests.siege.enemy", name]
@@ -212,7 +212,7 @@ class Field:
             process.stdout.close()
 
     def siege(self, name: str, seed: int = 0) -> Outcome:
-        """One attack beside ten downloads, and ten without before and after it; first of all ten that start the hosts' peer servers."""
+        """Run an attack beside ten downloads, with ten undisturbed before and after; the first ten only start the hosts' peer servers."""
         attack = ATTACKS[name]
         node = self.supernode(attack)
         _, failed = self.downloads(self.url(), node, attack)
@@ -230,7 +230,7 @@ class Field:
         figures = {each: node.metric(f"dfengine_{each}") for each in (
             "loop_blocked_max_seconds", "loop_blocked_max_cpu_seconds", "internal_errors_total")}
         if not attack.secret:
-            until(lambda: node.metric("dfengine_pieces_in_flight") == 0, "every lease given back", 90.0)
+            until(lambda: node.metric("dfengine_pieces_in_flight") == 0, "the return of every lease", 90.0)
         self.stage.kill(node.process)
         return Outcome(name, alone, besieged, figures["loop_blocked_max_seconds"], figures["loop_blocked_max_cpu_seconds"], grown,
                        attack.bound, failed, int(figures["internal_errors_total"]), victim.seen)
@@ -238,7 +238,7 @@ class Field:
 
 @contextlib.contextmanager
 def field(path: Path, size: int = SIZE, hosts: range = TEN) -> Iterator[Field]:
-    """A field below `path`, ended and checked for leaks at the end."""
+    """A field below `path`, which is closed and checked for leaks at the end."""
     os.environ.setdefault("DFENGINE_GET_ALIVETIME", "60s")
     with scene.scene(path) as stage:
         yield Field(stage, size, hosts)

@@ -1,4 +1,4 @@
-"""Attacks by asking for much: requests, connections, bytes that nobody reads."""
+"""Attacks by volume: requests, connections, responses that are not read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.siege.enemy import Enemy, Origin
 
 ATTACKS = Attacks()
 FEW = 4096
-"""Descriptors of a supernode that has few."""
+"""Descriptor limit of a supernode with few descriptors."""
 
 
 def _unread(enemy: Enemy, request: bytes, count: int = 0, port: int = 0) -> None:
-    """Send it and read nothing, `count` times in one write or for a quarter of a megabyte."""
+    """Send a request `count` times in one write, or for 250 KB, and read nothing."""
     sock = enemy.connect(port, 5.0)
     with sock:
         sock.sendall(request * (count or (250_000 // len(request))))
@@ -26,7 +26,7 @@ def _unread(enemy: Enemy, request: bytes, count: int = 0, port: int = 0) -> None
 
 @ATTACKS.add("pipeline")
 def pipeline(enemy: Enemy) -> None:
-    """250 KB of pipelined requests for metrics in one write, the answers unread, 600 downloads registered."""
+    """250 KB of pipelined requests for metrics in one write, unread responses, 600 registered downloads."""
     line = enemy.line()
     for _ in range(600):
         enemy.register(line)
@@ -35,7 +35,7 @@ def pipeline(enemy: Enemy) -> None:
 
 @ATTACKS.add("labels")
 def labels(enemy: Enemy) -> None:
-    """20,000 downloads with a callsystem each, and scrapes."""
+    """20,000 downloads, each with another callsystem, and scrapes."""
     line = enemy.line()
     for n in range(20_000):
         enemy.register(line, callSystem=f"system-{n}")
@@ -44,7 +44,7 @@ def labels(enemy: Enemy) -> None:
 
 @ATTACKS.add("many-connections")
 def many_connections(enemy: Enemy) -> None:
-    """4,000 connections that each send one request after the other."""
+    """4,000 connections that each send one request after another."""
     body = json.dumps({"url": "x"}).encode()
     requests = border.get(b"/peers"), border.get(b"/_ping"), border.post("/api/v1/preheats", body)
     enemy.kept += [enemy.connect() for _ in range(4000)]
@@ -68,7 +68,7 @@ def many_connections(enemy: Enemy) -> None:
 
 @ATTACKS.add("piece-pipeline")
 def piece_pipeline(enemy: Enemy) -> None:
-    """Requests for pieces by the quarter of a megabyte, at the download port, nothing read."""
+    """250 KB of pipelined requests for pieces at the download port, unread responses."""
     task, _, _ = enemy.register(enemy.line())
     request = f"GET /download/{task[:3]}/{task} HTTP/1.1\r\nRange: bytes=0-4194303\r\n\r\n".encode()
     enemy.go_on(lambda: _unread(enemy, request, port=enemy.download), 8)
@@ -76,7 +76,7 @@ def piece_pipeline(enemy: Enemy) -> None:
 
 @ATTACKS.add("slow-readers")
 def slow_readers(enemy: Enemy) -> None:
-    """1,000 connections that each ask for a piece and read none of it."""
+    """1,000 connections that each request a piece and read none of it."""
     task, _, _ = enemy.register(enemy.line())
     request = f"GET /download/{task[:3]}/{task} HTTP/1.1\r\nRange: bytes=0-4194303\r\n\r\n".encode()
 
@@ -97,7 +97,7 @@ def slow_readers(enemy: Enemy) -> None:
 
 @ATTACKS.add("idle-connections", descriptors=FEW)
 def idle_connections(enemy: Enemy) -> None:
-    """As many idle connections as there may be, at both ports of a supernode with 4,096 descriptors."""
+    """As many idle connections as possible, at both ports of a supernode with 4,096 descriptors."""
 
     def more() -> None:
         for _ in range(100):
@@ -114,7 +114,7 @@ def idle_connections(enemy: Enemy) -> None:
 
 @ATTACKS.add("sessions", secret=True)
 def sessions(enemy: Enemy) -> None:
-    """One holder of the secret: a signed session for each request."""
+    """A client with the secret that opens a signed session for each request."""
     from dfengine.net.secret import HEADER, SERVER_NAME, Signer, name_in, read_secret
 
     secret, line = read_secret(enemy.secret), enemy.line()
@@ -172,7 +172,7 @@ def endless_certificates(enemy: Enemy) -> None:
 
 @ATTACKS.add("slow-heads", bound=96)
 def slow_heads(enemy: Enemy) -> None:
-    """240 registrations of a megabyte that wait for an origin that does not answer."""
+    """240 registrations of a megabyte that wait for an origin that does not respond."""
     origin = Origin(lambda sock: enemy.over.wait())
     bodies = [json.dumps(enemy.registration(f"{origin.url}/{n}", rootCAs=[_authority(n)], insecure=True)).encode() for n in range(240)]
 
@@ -196,7 +196,7 @@ def slow_heads(enemy: Enemy) -> None:
 
 @ATTACKS.add("unfinished-requests", bound=96)
 def unfinished_requests(enemy: Enemy) -> None:
-    """1,000 requests of a megabyte, of which the last byte does not come."""
+    """1,000 requests of a megabyte whose last bytes are never sent."""
     part = b"POST /peer/registry HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + bytes(999_000)
 
     def one() -> None:
@@ -212,7 +212,7 @@ def unfinished_requests(enemy: Enemy) -> None:
 
 @ATTACKS.add("heavy-pulls")
 def heavy_pulls(enemy: Enemy) -> None:
-    """Pulls with as many reports as one may have, of every kind."""
+    """Pulls with the maximum number of reports of every kind."""
     line = enemy.line()
     task, cid, _ = enemy.register(line)
     kinds: tuple[dict[str, Any], ...] = (
@@ -225,7 +225,7 @@ def heavy_pulls(enemy: Enemy) -> None:
 
 @ATTACKS.add("dead-urls", bound=96)
 def dead_urls(enemy: Enemy) -> None:
-    """A task for each URL that no origin has, as fast as they are taken."""
+    """Tasks of URLs that do not exist at the origin, as fast as they are accepted."""
     origin = Origin(lambda sock: sock.sendall(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
     lines = [enemy.line() for _ in range(4)]
 
@@ -239,7 +239,7 @@ def dead_urls(enemy: Enemy) -> None:
 
 @ATTACKS.add("small-files", descriptors=FEW)
 def small_files(enemy: Enemy) -> None:
-    """2,038 files of one byte, each a task, of a supernode with 4,096 descriptors."""
+    """2,038 files of one byte, each a task, at a supernode with 4,096 descriptors."""
     origin = Origin(lambda sock: sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"))
     line, count = enemy.line(), 0
 

@@ -1,6 +1,6 @@
-"""Some attacks in small: honest downloads come through, and nothing becomes wrong.
+"""Some attacks at a small scale: honest downloads succeed, and no hard limit is exceeded.
 
-What depends on the host's speed is left to the command.
+Only the command checks goals that depend on the host's speed.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ def made() -> Iterator[Field]:
 
 
 @pytest.mark.parametrize("name", SHORT)
-def test_honest_downloads_come_through(made: Field, name: str) -> None:
+def test_honest_downloads_succeed_beside_an_attack(made: Field, name: str) -> None:
     outcome = made.siege(name)
     assert not outcome.wrong, str(outcome)
 
 
-def test_each_attack_says_what_it_does() -> None:
+def test_each_attack_has_a_description() -> None:
     assert set(SHORT) <= set(ATTACKS)
     for name, attack in ATTACKS.items():
         assert attack.what, name
 
 
-def test_what_went_wrong_is_said() -> None:
+def test_failures_and_missed_goals_are_listed() -> None:
     good = Outcome("x", 1.0, 1.4, 0.2, 0.04, 70 << 20, 8, [], 0, 0)
     assert not good.wrong
     assert not good.missed

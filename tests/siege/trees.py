@@ -1,4 +1,4 @@
-"""Attacks by directories: listings that have no end, are large, or change; globs that take long to match."""
+"""Attacks by directories: endless or large listings, and globs that are expensive to match."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOSTILE = ["*a" * 120 + "b", "**/" + "*a/" * 60 + "b", "[ab]*" * 50 + "c", "/".j
 
 
 def _index(members: list[dict[str, object]]) -> Origin:
-    """An origin whose every answer is this index."""
+    """An origin that responds with this index to every request."""
     body = json.dumps(members).encode()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
 
@@ -31,7 +31,7 @@ def _file(name: str) -> dict[str, object]:
 
 @ATTACKS.add("endless-trees", bound=MEMORY)
 def endless_trees(enemy: Enemy) -> None:
-    """Directories whose every page names 5000 files and as many directories as a page may."""
+    """Endless directories: every page names 5000 files and 1000 directories."""
     members = [_file(f"{n:040}") for n in range(5000)] + [{"name": f"d{n}", "type": "directory"} for n in range(1000)]
     origin, line, count = _index(members), enemy.line(), itertools.count()
     enemy.go_on(lambda: enemy.register(line, f"{origin.url}/{next(count)}/", taskUrl="", tree="manifest"))
@@ -39,7 +39,7 @@ def endless_trees(enemy: Enemy) -> None:
 
 @ATTACKS.add("hostile-globs", bound=MEMORY)
 def hostile_globs(enemy: Enemy) -> None:
-    """Directories of long names, and globs that a matcher which tries everything never ends with."""
+    """Directories with long names, and globs on which a backtracking matcher takes exponential time."""
     origin, line, count = _index([_file("a" * 200 + f"{n:05}") for n in range(5000)]), enemy.line(), itertools.count()
 
     def one() -> None:
@@ -51,7 +51,7 @@ def hostile_globs(enemy: Enemy) -> None:
 
 @ATTACKS.add("tree-fields")
 def tree_fields(enemy: Enemy) -> None:
-    """Registrations whose fields of a tree cannot be meant, and data of manifests that nobody has."""
+    """Registrations with invalid fields of a tree, and data of unknown manifests."""
     origin, line, count = _index([_file("a")]), enemy.line(), itertools.count()
 
     def one() -> None:

@@ -1,6 +1,6 @@
-"""Fuzzing of every parser of what strangers send, or users write.
+"""Fuzzing of every parser of untrusted or user-written input.
 
-    parsers.py   the parsers: bytes in, nothing but the errors that they promise out
-    corpus/      inputs to begin from, one a line, backslashes escaped; a crash that was found is added here
-    mutate.py    seeded mutations of them
+    parsers.py   the parsers: they take bytes and may raise only their documented errors
+    corpus/      initial inputs, one per line, backslashes escaped; inputs of found crashes are added here
+    mutate.py    seeded mutations of the inputs
 """

@@ -1,7 +1,7 @@
-"""`python -m tests.fuzz --inputs N --seed S`: N inputs shared by all parsers, a line each and a total; ends with 1 after a crash.
+"""`python -m tests.fuzz --inputs N --seed S`: N inputs divided among all parsers, a line for each and a total; exits with 1 after a crash.
 
-`--sanitize address,undefined` does it with extension modules that gcc's sanitizers watch (`sanitized.py`), about eight times as slow.
-`--only WORD`: parsers whose name has it.
+`--sanitize address,undefined` uses extension modules built with gcc's sanitizers (`sanitized.py`), about eight times as slow.
+`--only WORD`: parsers whose name contains it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tests.fuzz.mutate import mutated
 from tests.fuzz.parsers import PARSERS, corpus
 
 HANG = 60
-"""Seconds that one batch may take before its stack is printed and the process ends."""
+"""Seconds that one batch may take before the stack is printed and the process ends."""
 BATCH = 1000
 
 
 def main() -> int:
-    """1 when something crashed."""
+    """Return 1 if a parser crashed."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)

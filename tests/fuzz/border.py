@@ -1,7 +1,7 @@
 """Requests with one hostile value each: every field of every endpoint of a supernode, every header of a peer server.
 
-A value is the text that stands in its place in the JSON (or, percent-encoded, in the query), so that numbers may be larger
-than any machine's and bytes need not be UTF-8.
+A value is inserted as text into the JSON (or, percent-encoded, into the query), so that numbers may exceed any machine's range
+and bytes need not be UTF-8.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ SHAPES = [
 ]  # fmt: skip
 VALUES = [*NUMBERS, *WORDS, *SHAPES]
 HOLE = "\u25a1"
-"""Where the hostile value goes, in a message that is otherwise meant."""
+"""Placeholder of the hostile value in an otherwise valid message."""
 
 Message = dict[str, Any]
 
 
 def with_hole(message: Message) -> Iterator[tuple[str, Message]]:
-    """(place, message with the hole there) for every value within it, and for every list as a whole."""
+    """Yield (place, message with the hole there) for every value within the message, including whole lists and objects."""
 
     def places(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, HOLE
@@ -50,7 +50,7 @@ def with_hole(message: Message) -> Iterator[tuple[str, Message]]:
 
 
 def bodies(message: Message) -> Iterator[tuple[str, bytes]]:
-    """(what it is, a body) for each place and each value."""
+    """Yield (label, body) for each place and each value."""
     for place, made in with_hole(message):
         before, _, after = json.dumps(made, ensure_ascii=False).partition(f'"{HOLE}"')
         for value in VALUES:
@@ -58,7 +58,7 @@ def bodies(message: Message) -> Iterator[tuple[str, bytes]]:
 
 
 def queries(fields: dict[str, str]) -> Iterator[tuple[str, bytes]]:
-    """(what it is, a query string) for each field and each value, with and without its quotes; and for each field that is missing."""
+    """Yield (label, query string) for each field and each value, with and without quotes, and for each missing field."""
     for name in fields:
         rest = [f"{key}={quote_from_bytes(value.encode())}".encode() for key, value in fields.items() if key != name]
         yield f"{name} is missing", b"&".join(rest)
@@ -68,12 +68,12 @@ def queries(fields: dict[str, str]) -> Iterator[tuple[str, bytes]]:
 
 
 def head_values() -> list[bytes]:
-    """What may stand in a header."""
+    """Values that can be sent in a header."""
     return [value for value in {*VALUES, *(value.strip(b'"') for value in WORDS)} if len(value) < 8000 and b"\0" not in value]
 
 
 def post(path: str, body: bytes, headers: str = "") -> bytes:
-    """A request."""
+    """A POST request."""
     return f"POST {path} HTTP/1.1\r\nHost: s\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

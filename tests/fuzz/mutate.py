@@ -1,4 +1,4 @@
-"""Seeded mutations: bits, bytes, runs, tokens that matter to parsers, and two inputs spliced."""
+"""Seeded mutations: bits, bytes, runs, tokens that are special to parsers, and splices of two inputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST = 4096
 
 
 def mutated(inputs: list[bytes], chance: random.Random) -> bytes:
-    """One new input."""
+    """Return a new input made from one or two of `inputs`."""
     data = bytearray(chance.choice(inputs))
     for _ in range(chance.choice((1, 1, 2, 4, 8))):
         at = chance.randrange(len(data) + 1)

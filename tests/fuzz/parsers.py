@@ -1,4 +1,4 @@
-"""The parsers by name. Each takes bytes, and raises nothing: an error that its contract names counts as an answer."""
+"""The parsers by name. Each takes bytes and raises nothing: errors that its contract documents are suppressed."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from dfengine.task import Digest, check_url, generation, task_url
 
 CORPUS = Path(__file__).parent / "corpus"
 PLAIN_BODY = 100
-"""Bytes of body that the plain reader is given."""
+"""Body limit in bytes of the plain reader."""
 
 NODE: Any = SimpleNamespace(
     quota=TaskQuota(75, lambda act, *arguments: act(*arguments), lambda task: None), settings=SimpleNamespace(private="split")
 )
-"""What a registration asks of a node before anything is begun."""
+"""The parts of a supernode that a registration uses before a task begins."""
 
 GEOMETRIES = (Geometry(0), Geometry(9_000_000), Geometry(-1))
 
 
 def request(data: bytes) -> None:
-    """A request's head and body as the servers read it, in two parts, and its query."""
+    """A request's head, body and query as the servers parse them, fed in two parts."""
     for cut in (len(data), len(data) // 2):
         found: list[http.Request] = []
         reader = http.RequestReader("127.0.0.1", found.append)
@@ -62,7 +62,7 @@ def request(data: bytes) -> None:
 
 
 def read(data: bytes) -> object:
-    """What a server makes of it, or why it refuses it."""
+    """The requests that a server parses from `data`, or its refusal."""
     found: list[http.Request] = []
     try:
         http.RequestReader("", found.append, PLAIN_BODY).feed(data)
@@ -72,7 +72,7 @@ def read(data: bytes) -> object:
 
 
 def plain(data: bytes) -> None:
-    """A request that the plain reader takes is the same to the full one."""
+    """A request that the plain reader accepts is parsed equally by the full reader."""
     if _request.plain(data, http.MAX_HEAD, PLAIN_BODY) is None:
         return
     taken = read(data)
@@ -82,7 +82,7 @@ def plain(data: bytes) -> None:
 
 
 def plain_body(data: bytes) -> None:
-    """A pull's body that is read as plain is the same to the full parser."""
+    """A pull's body that is parsed as plain is parsed equally by the full parser."""
     plain = plain_pull(data)
     if plain is not None:
         full = wire.decode_pull(data)
@@ -95,7 +95,7 @@ _guard = secret.Guard((bytes(secret.LEAST),))
 
 
 def signature(data: bytes) -> None:
-    """A signature's header; whoever does not have the secret finds none that is taken."""
+    """A signature's header; without the secret every signature is refused."""
     refusal = _guard.refusal(http.Request("GET", b"/x", {secret.HEADER.lower(): data.decode("latin-1")}, b"", ""))
     assert refusal is not None
     assert refusal.status == 401
@@ -108,7 +108,7 @@ def query(data: bytes) -> None:
 
 
 def answer_head(data: bytes) -> None:
-    """An answer's head as the client reads it."""
+    """A response's head as the client parses it."""
     try:
         found = parse_head(data)
         assert found.length >= -1
@@ -118,7 +118,7 @@ def answer_head(data: bytes) -> None:
 
 
 def origin_head(data: bytes) -> None:
-    """An origin's head: its framing, range, version and pause. An answer is read or refused, whatever it holds."""
+    """An origin's head: its framing, range, version and pause. Any response is parsed or refused."""
     with contextlib.suppress(OriginError):
         found = Head.parse(data.splitlines(keepends=True))
         assert found.retry_after(1.8e9) >= 0
@@ -131,7 +131,7 @@ def origin_head(data: bytes) -> None:
 
 
 def named(header: str) -> None:
-    """What a Content-Disposition names may be a file in the working directory, and nothing else."""
+    """The name in a Content-Disposition is a file in the working directory or empty."""
     name = filename(header)
     assert "/" not in name
     assert "\0" not in name
@@ -139,7 +139,7 @@ def named(header: str) -> None:
 
 
 def location(data: bytes) -> None:
-    """A Location leads to an http or https URL that can be asked for, or nowhere."""
+    """A Location gives an http or https URL that can be requested, or an error."""
     with contextlib.suppress(OriginError):
         there = Hop("http://u:p@h/b/c;d?e").follow(data.decode("latin-1"), 302)
         assert there.scheme in ("http", "https")
@@ -149,14 +149,14 @@ def location(data: bytes) -> None:
 
 
 def user_range(data: bytes) -> None:
-    """A user's Range: the bytes that it names."""
+    """A user's Range and its bounds."""
     with contextlib.suppress(BadValue):
         first, last = asked_range(data.decode("latin-1"))
         assert last == -1 or 0 <= first <= last
 
 
 def registration(form: bool, data: bytes) -> None:
-    """A registration and all that is made of it."""
+    """A registration, its checks and the resulting request."""
     with contextlib.suppress(BadValue, ProtocolViolation):
         wanted(NODE, checked(wire.Registration.decode(data, form)), "127.0.0.1")
 
@@ -168,7 +168,7 @@ def message(decode: Callable[[bytes], object], data: bytes) -> None:
 
 
 def piece_range(data: bytes) -> None:
-    """A range, and the piece it names."""
+    """A range and the piece that it names."""
     try:
         start, end = parse_range(data.decode("latin-1"))
         assert 0 <= start <= end
@@ -183,7 +183,7 @@ def piece_range(data: bytes) -> None:
 
 
 def text(parse: Callable[[str], object], data: bytes) -> None:
-    """What users write: a rate, a size, a duration, a node, a header, a digest, a URL."""
+    """Text that users write: a rate, a size, a duration, a node, a header, a digest, a URL."""
     with contextlib.suppress(BadValue):
         parse(data.decode("latin-1"))
 
@@ -201,13 +201,13 @@ def yaml(data: bytes) -> None:
 
 
 RECORDED = Geometry(250, 105)
-"""What the corpus' records are of: three pieces, of which the second is not on the disk."""
+"""Geometry of the corpus' records: three pieces, of which the second is not on disk."""
 
 CONTENT = bytes(range(100)) + bytes(100) + bytes(range(50))
 
 
 def record(data: bytes) -> None:
-    """A record that was damaged on the disk: the download begins again, or only pieces that are whole count as here."""
+    """A damaged record on disk: the download starts again, or only intact pieces count as available."""
     part, path = (os.path.join(_scratch.name, name) for name in ("recorded.part", "recorded.record"))
     for name, content in ((part, CONTENT), (path, data)):
         with open(name, "wb") as out:
@@ -227,7 +227,7 @@ def record(data: bytes) -> None:
             offset, length = file.geometry.content(n)
             piece = CONTENT[offset : offset + length]
             if file.record.digest(n) != xxhash.xxh3_128_digest(piece) or (file.geometry == RECORDED and n not in (0, 2)):
-                raise AssertionError(f"piece {n} counts as here")
+                raise AssertionError(f"piece {n} counts as available")
         file.record.is_complete()
     finally:
         file.close()
@@ -273,6 +273,6 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
 
 
 def corpus(name: str) -> list[bytes]:
-    """The inputs to begin from."""
+    """The initial inputs of a parser."""
     lines = (CORPUS / f"{name}.txt").read_bytes().splitlines()
     return [line.decode("ascii").encode().decode("unicode_escape").encode("latin-1") for line in lines]

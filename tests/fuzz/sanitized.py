@@ -1,9 +1,10 @@
-"""Any Python command with extension modules that gcc's sanitizers watch: a wrong access ends the process, with its stack.
+"""Runs a Python command with extension modules built with gcc's sanitizers: an invalid access ends the process and prints its stack.
 
     python -m tests.fuzz.sanitized address,undefined -m pytest -q tests/swarm
 
-They are built below build/, each set of sanitizers in a directory of its own; those in place are not touched. The interpreter itself is
-not compiled so: its small objects come from malloc, that the sanitizer sees their ends too, and what it never frees is no leak of ours.
+The modules are built below build/, in a directory per set of sanitizers; the installed ones are not changed. The interpreter is not
+sanitized: its small objects are allocated with malloc so that the sanitizer sees their bounds, and leaks are not reported, as it never
+frees some objects.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ OPTIONS = {
 
 
 def built(kinds: str) -> Path:
-    """The package with sanitized modules, built if need be."""
+    """Directory of the package with sanitized modules, built if necessary."""
     base = ROOT / "build" / f"sanitized-{kinds.replace(',', '-')}"
     command = [sys.executable, "setup.py", "-q", "build", "--build-base", str(base), "--build-lib", str(base / "lib")]
     subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"DFENGINE_SANITIZE": kinds})
@@ -30,7 +31,7 @@ def built(kinds: str) -> Path:
 
 
 def environment(kinds: str, package: Path) -> dict[str, str]:
-    """What a process of it needs."""
+    """Environment of a process that uses the sanitized package."""
     library = {"address": "libasan.so", "undefined": "libubsan.so", "thread": "libtsan.so"}
     paths = [_library(library[kind]) for kind in kinds.split(",")]
     return os.environ | OPTIONS | {"LD_PRELOAD": " ".join(paths), "PYTHONPATH": f"{package}{os.pathsep}{ROOT}", "PYTHONSAFEPATH": "1"}
@@ -41,7 +42,7 @@ def _library(name: str) -> str:
 
 
 def run(kinds: str, command: list[str]) -> int:
-    """`command` is what follows `python`; its exit status, 1 when a signal ended it."""
+    """Run `python` with these arguments. Returns the exit status, 1 if a signal ended the process."""
     status = subprocess.run([sys.executable, *command], cwd=ROOT, check=False, env=environment(kinds, built(kinds))).returncode
     return status if status >= 0 else 1
 

@@ -270,7 +270,7 @@ def of_lines(path: Path) -> set[str]:
 def test_names_avoid_words_outside_of_the_fields_terms(path: Path) -> None:
     wrong = {name: [FIELD_TERMS[word] for word in words(name) & FIELD_TERMS.keys()] for name in identifiers(path)}
     assert not {name: terms for name, terms in wrong.items() if terms}
-    assert of_lines(path) <= TEXT, "a line is text: name a connection or a socket what it is"
+    assert of_lines(path) <= TEXT, "a `line` is text: name a connection or a socket accordingly"
 
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -291,7 +291,7 @@ def test_no_modules_are_named_utils_or_helpers() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_modules_have_at_most_400_lines(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 400, "is there a second state machine in there?"
+    assert len(path.read_text().splitlines()) <= 400, "does the module contain a second state machine?"
 
 
 @pytest.mark.parametrize("path", CYTHON, ids=lambda path: str(path.relative_to(PACKAGE)))

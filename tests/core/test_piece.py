@@ -24,7 +24,7 @@ def test_piece_size_follows_the_rule_of_1x(length: int, mib: int) -> None:
     assert Geometry(length).piece_size == mib * MIB
 
 
-class TestSeenOn1x:
+class TestRecordingsOf1x:
     """Values from recorded exchanges: a 9,000,000 byte file, an empty one, a request with a piece size of 100."""
 
     def test_geometry_of_nine_million_bytes(self) -> None:

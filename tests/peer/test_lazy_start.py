@@ -66,6 +66,6 @@ def test_the_listening_socket_is_taken_from_the_arguments(option: str, listener:
     "arguments", [[], ["peer"], ["peer", "--home", "x"], ["get", "--socket-fd", "7"], ["peer", "--socket-fd", "x"], ["peer", "--socket-fd"]]
 )
 def test_other_commands_do_not_wait(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lazy_start, "wait", lambda sockets: pytest.fail("it waits"))
+    monkeypatch.setattr(lazy_start, "wait", lambda sockets: pytest.fail("this command must not wait"))
     lazy_start.await_first(arguments)
     assert not lazy_start.stopped

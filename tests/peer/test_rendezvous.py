@@ -207,7 +207,7 @@ def test_a_successor_is_told_whether_its_disconnected_leader_has_ended(host: Hos
     host.turn()
 
 
-def test_a_follower_that_does_not_read_is_dropped(host: Host) -> None:
+def test_a_follower_that_does_not_read_does_not_prevent_later_joins(host: Host) -> None:
     first, _ = host.join()
     deaf, _ = host.join()
     place = {"place": "x" * 4000}

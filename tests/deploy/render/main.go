@@ -1,10 +1,10 @@
 // Renders the templates of a Helm chart as Helm's engine does, with the standard library alone.
 //
-// Helm's templates are those of text/template, with functions beside its own. Those that the chart uses are here; a template that
-// calls another one is refused, so a chart that passes is rendered by Helm in the same way.
+// Helm's templates are those of text/template, with additional functions. The functions that the chart uses are implemented here; a
+// template that calls any other is refused, so a chart that passes is rendered by Helm in the same way.
 //
 // Standard input: a JSON object {"chart", "release", "base", "templates": {path: text}, "cases": [values, ...]}, in which the values of
-// each case are complete already. Standard output: a JSON array with {"files": {path: text}, "error": text} for each case.
+// each case are merged with the defaults already. Standard output: a JSON array with {"files": {path: text}, "error": text} for each case.
 //
 // Sources of the functions: Helm's pkg/engine (include, toYaml, required, fail), sprig (all others).
 package main
@@ -37,7 +37,7 @@ type answer struct {
 	Error string            `json:"error"`
 }
 
-// empty is what `default` takes for not given: zero, "", an empty list or map.
+// empty reports whether `default` replaces the value: zero, "", an empty list or map.
 func empty(given any) bool {
 	value := reflect.ValueOf(given)
 	if !value.IsValid() {
@@ -60,7 +60,7 @@ func scalar(value any) string {
 	return strings.TrimSuffix(out.String(), "\n")
 }
 
-// lines are those of a YAML block: maps with sorted keys, lists at the column of their key.
+// lines returns a value's lines as a YAML block: maps with sorted keys, lists at the column of their key.
 func lines(value any) []string {
 	var out []string
 	switch value := value.(type) {
@@ -124,7 +124,7 @@ func whole(value any) (int, error) {
 	switch value := value.(type) {
 	case int:
 		return value, nil
-	case float64: // every number in values is one, as in Helm
+	case float64: // every number in values is a float64, as in Helm
 		return int(value), nil
 	}
 	return 0, fmt.Errorf("%v is not a number", value)

@@ -91,7 +91,7 @@ def test_fresh_heads_are_reused_for_equal_requests(
     assert len(origin.asked) == asked
 
 
-def test_heads_of_requests_with_ignored_credentials_are_not_reused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_are_not_reused_where_authorization_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     origin = Origin(answered(200, 9, (b"Cache-Control", b"max-age=60")))
     ask(monkeypatch, origin, ("/x", []), ("/x", []), ignore=frozenset(("authorization",)))
     assert len(origin.asked) == 2

@@ -16,7 +16,7 @@ def said(fields: dict[str, list[str]], version: Version) -> dict[bytes, bytes]:
     return dict(object_head(Head(200, "OK", fields), version, 1e9, 0.0).fields)
 
 
-def test_user_metadata_gets_the_s3_prefix_and_other_fields_are_dropped() -> None:
+def test_user_metadata_gets_the_s3_prefix_and_unlisted_fields_are_dropped() -> None:
     fields = {
         "x-amz-meta-a": ["1"], "x-goog-meta-b": ["2", "3"], "x-ms-meta-c": ["4"], "cache-control": ["no-store"], "set-cookie": ["s"],
         "x-amz-request-id": ["r"], "server": ["s"], "content-length": ["5"], "x-amz-storage-class": ["GLACIER"],

@@ -19,7 +19,7 @@ from dfengine.client.joining import Joining
 from dfengine.net import fd_passing
 
 CALLS = 40
-"""At which of its calls, of any depth, a release is interrupted; it makes fewer."""
+"""Exclusive upper bound of the calls, of any depth, at which a release is interrupted; a release makes fewer calls."""
 
 
 def interrupted_at(n: int, run: Callable[[], object]) -> bool:

@@ -15,7 +15,7 @@ class Line:
         self.closed = True
 
 
-def test_the_one_used_last_to_that_source_and_nobody_else_s() -> None:
+def test_the_most_recently_used_connection_to_the_same_source_is_returned() -> None:
     connections, first, second, other = ConnectionPool(), Line("a"), Line("a"), Line("a", 2)
     for line in (first, second, other):
         connections.release(line)  # type: ignore[arg-type]
@@ -27,14 +27,14 @@ def test_the_one_used_last_to_that_source_and_nobody_else_s() -> None:
     assert connections.acquire("a", 2) is None
 
 
-def test_the_longest_unused_is_closed_for_room() -> None:
+def test_the_longest_unused_connection_is_closed_at_the_capacity() -> None:
     connections, kept = ConnectionPool(), [Line(f"host-{n}") for n in range(MOST + 3)]
     for line in kept:
         connections.release(line)  # type: ignore[arg-type]
     assert [line.closed for line in kept] == [True] * 3 + [False] * MOST
 
 
-def test_threads_never_share_one() -> None:
+def test_threads_never_share_a_connection() -> None:
     connections = ConnectionPool()
     for _ in range(4):
         connections.release(Line("a"))  # type: ignore[arg-type]

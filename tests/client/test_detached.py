@@ -1,4 +1,4 @@
-"""A process that is started and is no child: nobody hears of it, and nobody need wait for it."""
+"""A detached process: it is not a child, so there is no exit signal and no need to wait for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def start(code: str, *arguments: bytes, log: int, closed: list[int] | None = Non
     return _detached.start(command[0], command, [b"A=b\xff", b"C="], log, closed or [])
 
 
-def test_what_it_gets(tmp_path: Path) -> None:
+def test_environment_arguments_and_descriptors_of_a_detached_process(tmp_path: Path) -> None:
     read, log = os.pipe()
     inherited = os.open(tmp_path, os.O_RDONLY)
     os.set_inheritable(inherited, True)
@@ -35,7 +35,7 @@ def test_what_it_gets(tmp_path: Path) -> None:
         pid = start(SAY, b"a b", b"\xff", log=log, closed=[inherited])
     finally:
         before = signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
-    assert before == {signal.SIGUSR1}, "this thread's own signals are as they were"
+    assert before == {signal.SIGUSR1}, "the thread's own signal mask changed"
     os.close(log)
     with open(read, "rb") as file:
         told = json.load(file)
@@ -47,7 +47,7 @@ def test_what_it_gets(tmp_path: Path) -> None:
     assert told["fds"] == ["/dev/null", "/dev/null"]
 
 
-def test_it_is_no_child_and_raises_no_signal() -> None:
+def test_a_detached_process_is_no_child_and_causes_no_sigchld() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGCHLD, lambda number, _: heard.append(number))
     read, log = os.pipe()
@@ -58,14 +58,14 @@ def test_it_is_no_child_and_raises_no_signal() -> None:
             os.waitpid(pid, os.WNOHANG)
         with pytest.raises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
-        assert os.read(read, 1) == b"", "it has ended"
+        assert os.read(read, 1) == b"", "the process has not ended"
     finally:
         signal.signal(signal.SIGCHLD, before)
         os.close(read)
     assert heard == []
 
 
-def test_many_threads_start_some_while_others_run() -> None:
+def test_several_threads_start_processes_at_once() -> None:
     read, log = os.pipe()
     threads = [threading.Thread(target=lambda: [start("import os; os.write(2, b'x')", log=log) for _ in range(4)]) for _ in range(4)]
     for each in threads:
@@ -77,7 +77,7 @@ def test_many_threads_start_some_while_others_run() -> None:
         assert file.read() == b"x" * 16
 
 
-def test_what_cannot_be_started() -> None:
+def test_a_failed_start_raises() -> None:
     with pytest.raises(FileNotFoundError):
         _detached.start(b"/nowhere", [b"/nowhere"], [], 2, [])
     with pytest.raises(PermissionError):
@@ -103,12 +103,12 @@ assert not os.path.exists(f"/proc/{pid}")
 """
 
 
-def test_a_process_that_inherits_orphans_waits_for_it() -> None:
+def test_a_subreaper_waits_for_the_detached_process() -> None:
     done = subprocess.run([sys.executable, "-c", INHERITS], capture_output=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_who_inherits_no_orphans_has_no_thread_for_it() -> None:
+def test_a_process_that_is_no_subreaper_starts_no_waiting_thread() -> None:
     read, write = os.pipe()
     os.set_inheritable(read, True)
     pid = start(f"import os; os.read({read}, 1)", log=2)

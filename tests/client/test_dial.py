@@ -1,4 +1,4 @@
-"""What an answer's head may be, and what a request may hold: hostile input ends in ProtocolViolation."""
+"""Response heads and requests on piece connections: hostile input ends in ProtocolViolation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def head(*lines: str, status: str = "HTTP/1.1 206 Partial Content") -> bytes:
     return "\r\n".join([status, *lines, "", ""]).encode("latin-1")
 
 
-def test_a_piece_servers_head() -> None:
+def test_a_piece_servers_head_is_parsed() -> None:
     parsed = parse_head(head("Content-Length: 4194304", "Content-Type: application/octet-stream", "ETag:\t\"x\" "))
     assert (parsed.status, parsed.length, parsed.chunked, parsed.keep_alive) == (206, 4194304, False, True)
     assert parsed.headers["etag"] == '"x"'
 
 
-def test_bare_line_feeds_are_read() -> None:
+def test_bare_line_feeds_are_accepted() -> None:
     assert parse_head(b"HTTP/1.1 200 OK\nContent-Length: 3\n\n").length == 3
 
 
@@ -36,12 +36,12 @@ def test_bare_line_feeds_are_read() -> None:
         (head(), False),
     ],
 )
-def test_whether_the_connection_can_be_used_again(raw: bytes, keep_alive: bool) -> None:
+def test_whether_a_connection_can_be_kept(raw: bytes, keep_alive: bool) -> None:
     assert parse_head(raw).keep_alive == keep_alive
 
 
 @pytest.mark.parametrize("status", ["HTTP/1.1 204 No Content", "HTTP/1.1 304 Not Modified", "HTTP/1.1 100 Continue"])
-def test_answers_without_a_body(status: str) -> None:
+def test_responses_without_a_body_have_length_0(status: str) -> None:
     assert parse_head(head("Content-Length: 77", status=status)).length == 0
 
 
@@ -87,13 +87,13 @@ def test_answers_without_a_body(status: str) -> None:
         head("Nam\xe9: x"),
     ],
 )
-def test_what_is_no_head(raw: bytes) -> None:
+def test_invalid_heads_are_refused(raw: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         parse_head(raw)
 
 
 @given(st.binary(max_size=200))
-def test_garbage_is_refused_or_read_but_never_crashes(raw: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(raw: bytes) -> None:
     try:
         parsed = parse_head(raw)
     except ProtocolViolation:
@@ -103,7 +103,7 @@ def test_garbage_is_refused_or_read_but_never_crashes(raw: bytes) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["Content-Length", "Transfer-Encoding", "X"]), st.text(max_size=8)), max_size=4))
-def test_headers_of_any_value(headers: list[tuple[str, str]]) -> None:
+def test_framing_headers_of_any_value_are_parsed_or_refused(headers: list[tuple[str, str]]) -> None:
     raw = b"HTTP/1.1 200 OK\r\n" + b"".join(f"{name}: {value}\r\n".encode() for name, value in headers) + b"\r\n"
     try:
         parsed = parse_head(raw)
@@ -113,7 +113,7 @@ def test_headers_of_any_value(headers: list[tuple[str, str]]) -> None:
     assert parsed.length < 10**18
 
 
-def test_a_request() -> None:
+def test_requests_are_encoded() -> None:
     get = encode_request("GET", "/a?b=c", "h:1", {"Range": "bytes=0-1"}, b"")
     assert get == b"GET /a?b=c HTTP/1.1\r\nHost: h:1\r\nRange: bytes=0-1\r\n\r\n"
     assert encode_request("POST", "/", "h", {}, b"").endswith(b"Content-Length: 0\r\n\r\n")
@@ -121,12 +121,12 @@ def test_a_request() -> None:
 
 
 @pytest.mark.parametrize("target", ["", "x", "http://x/", "/a b", "/a\r\nX: y", "/a\0", "/\xe9", "/a\x7f", "/a\tb"])
-def test_a_target_that_would_not_stay_on_its_line(target: str) -> None:
+def test_invalid_targets_are_refused(target: str) -> None:
     with pytest.raises(ProtocolViolation):
         encode_request("GET", target, "h", {}, b"")
 
 
 @pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\0b"])
-def test_a_header_that_would_not_stay_on_its_line(value: str) -> None:
+def test_header_values_with_line_breaks_are_refused(value: str) -> None:
     with pytest.raises(ProtocolViolation):
         encode_request("GET", "/", "h", {"X": value}, b"")

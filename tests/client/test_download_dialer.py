@@ -1,4 +1,4 @@
-"""A download's waits on connections end from any thread."""
+"""Any thread can end a download's waits on connections."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dfengine.client.download_dialer import DownloadDialer
 from dfengine.errors import Cancelled, SourceGone
 
 LONG = 30.0
-"""Seconds that nothing here waits for."""
+"""Seconds, longer than any wait of these tests."""
 
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """Takes connections, and answers nothing."""
+    """Accepts connections without responding."""
     with socket.create_server(("127.0.0.1", 0)) as made:
         yield made
 
@@ -39,7 +39,7 @@ def in_thread(run: Any) -> tuple[threading.Thread, list[BaseException]]:
     return thread, raised
 
 
-def test_a_wait_for_an_answer_is_cut(listener: socket.socket) -> None:
+def test_shutdown_ends_a_wait_for_a_response(listener: socket.socket) -> None:
     dialer = DownloadDialer()
     line = dialer.connect(*listener.getsockname())
     began = time.monotonic()
@@ -53,8 +53,8 @@ def test_a_wait_for_an_answer_is_cut(listener: socket.socket) -> None:
     line.close()
 
 
-def test_a_connect_is_cut() -> None:
-    """To a server whose queue is full: the kernel tries for a long time."""
+def test_shutdown_ends_a_connect() -> None:
+    """To a server with a full backlog, where the kernel retries for a long time."""
     dialer = DownloadDialer()
     with socket.socket() as full, contextlib.ExitStack() as stack:
         full.bind(("127.0.0.1", 0))
@@ -74,7 +74,7 @@ def test_a_connect_is_cut() -> None:
     assert not dialer._connecting
 
 
-def test_nothing_connects_between_cut_and_mend(listener: socket.socket) -> None:
+def test_no_connection_is_made_between_shutdown_and_reopen(listener: socket.socket) -> None:
     dialer = DownloadDialer()
     dialer.check()
     error = Cancelled("enough")
@@ -89,7 +89,7 @@ def test_nothing_connects_between_cut_and_mend(listener: socket.socket) -> None:
     dialer.connect(*listener.getsockname()).close()
 
 
-def test_a_socket_that_is_cut_before_it_connects_is_closed(listener: socket.socket) -> None:
+def test_a_socket_refused_before_its_connect_is_closed(listener: socket.socket) -> None:
     dialer = DownloadDialer()
     made: list[socket.socket] = []
 
@@ -102,11 +102,11 @@ def test_a_socket_that_is_cut_before_it_connects_is_closed(listener: socket.sock
     assert made[0].fileno() == -1
 
 
-def test_connections_that_are_closed_are_left_alone(listener: socket.socket) -> None:
+def test_shutdown_does_not_affect_closed_connections(listener: socket.socket) -> None:
     dialer = DownloadDialer()
     line = dialer.connect(*listener.getsockname())
     line.close()
-    with socket.socket() as other:  # it may have the number
+    with socket.socket() as other:  # it may reuse the number
         other.connect(listener.getsockname())
         dialer.shutdown(Cancelled("enough"))
         assert other.send(b"x") == 1

@@ -1,4 +1,4 @@
-"""When a download may go to the origin."""
+"""When a download may fall back to the origin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "df:sha256:" + "0a" * 32
     GetSettings("http://h/x", "x"), GetSettings("http://h/x", "x", nodes=NODES), GetSettings("file:///x", "x"),
     GetSettings("file:///x", "x", nodes=NODES, pattern="source"), GetSettings("http://h/x", "x", nodes=NODES, pattern="source", notbs=True),
 ])
-def test_it_may(settings: GetSettings) -> None:
+def test_fallback_is_allowed(settings: GetSettings) -> None:
     check(settings, "why")
 
 
@@ -25,7 +25,7 @@ def test_it_may(settings: GetSettings) -> None:
     (GetSettings("file:///x", "x", nodes=NODES), "supernode's disk"), (GetSettings("FILE:///x", "x", nodes=NODES), "supernode's disk"),
     (GetSettings(NAME, "x", nodes=NODES), "reason"),
 ])
-def test_it_may_not(settings: GetSettings, said: str) -> None:
+def test_fallback_is_refused_with_the_reason(settings: GetSettings, said: str) -> None:
     with pytest.raises(SupernodeError, match=said) as error:
         check(settings, "the reason")
     assert "the reason" in str(error.value)

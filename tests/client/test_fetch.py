@@ -1,4 +1,4 @@
-"""How a piece is verified, and how much memory fetching takes."""
+"""Verification of pieces, and the memory used by fetching."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ THREE = Geometry(2 * (MIB - 5) + 100, MIB)
 
 
 class Line:
-    """A kept connection of a source, on which one answer has come."""
+    """A kept connection of a source that has received one response."""
 
     name, answers_read, usable, total = "source", 0, True, 0
 
@@ -35,7 +35,7 @@ class Line:
         self.receiver = self
 
     def send(self, method: str, target: str, headers: object) -> None:
-        """It was answered before it was asked."""
+        """The response arrived before the request."""
 
     def head(self, deadline: float) -> Head:
         return Head(206, {}, len(self._answer), False, True)
@@ -48,13 +48,13 @@ class Line:
         buffer[at : at + length] = self.read(length, 0.0)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """No descriptor is open."""
 
 
 class TestFrames:
     @pytest.mark.parametrize("at", [0, 3, -1], ids=["piece size", "length", "tail"])
-    def test_a_native_piece_in_a_wrong_frame_is_taken_from_another_source(self, tmp_path: Path, at: int) -> None:
-        """Its digest is of the content alone: the frame has nobody else who would look at it."""
+    def test_a_native_piece_in_a_wrong_frame_is_fetched_from_another_source(self, tmp_path: Path, at: int) -> None:
+        """Its digest covers the content only, so the frame is verified separately."""
         content = bytes(100)
         framed = frame_head(100, MIB) + content + bytes((TAIL,))
         wrong = bytearray(framed)
@@ -77,35 +77,35 @@ class TestVerification:
     content = memoryview(b"some piece")
     frame = frame_head(10, MIB)
 
-    def test_native(self) -> None:
+    def test_an_xxh3_digest_is_verified_and_returned(self) -> None:
         digest = xxhash.xxh3_128_hexdigest(self.content)
         assert fetch.verify(f"xxh3:{digest}", self.frame, self.content) == bytes.fromhex(digest)
         assert fetch.verify(f"xxh3:{digest.upper()}", self.frame, self.content) == bytes.fromhex(digest)
 
-    def test_other_algorithms_leave_the_record_to_be_computed(self) -> None:
+    def test_for_other_algorithms_no_xxh3_digest_is_returned(self) -> None:
         digest = hashlib.sha256(self.content).hexdigest()
         assert fetch.verify(f"sha256:{digest}", self.frame, self.content) is None
 
-    def test_as_1x(self) -> None:
+    def test_a_framed_digest_of_1x_is_verified(self) -> None:
         framed = self.frame + bytes(self.content) + b"\x7f"
         digest = f"framed:{hashlib.md5(framed).hexdigest()}:15"
         assert fetch.verify(digest, self.frame, self.content) is None
         with pytest.raises(DigestMismatch):
             fetch.verify(digest.replace(":15", ":16"), self.frame, self.content)
 
-    def test_the_empty_file_of_1x(self) -> None:
-        """A real exchange's digest: see docs/protocol.md."""
+    def test_the_framed_digest_of_an_empty_file_of_1x_is_verified(self) -> None:
+        """The digest is from a real exchange: see docs/protocol.md."""
         assert fetch.verify("framed:d6991051769098273e82477afd2bb93e:5", frame_head(0, 4 * MIB), memoryview(b"")) is None
 
     @pytest.mark.parametrize("algorithm", ["xxh3", "md5", "sha256", "blake3", "framed"])
     @pytest.mark.parametrize("value", ["", "00", "zz", "0" * 32])
-    def test_a_wrong_digest(self, algorithm: str, value: str) -> None:
+    def test_a_wrong_digest_is_refused(self, algorithm: str, value: str) -> None:
         with pytest.raises(DigestMismatch):
             fetch.verify(f"{algorithm}:{value}", self.frame, self.content)
 
 
 @pytest.mark.parametrize("length", [-1, 0, 1, 10_000, 5 * MIB, 1 << 30, 10 << 30, 1 << 40])
-def test_buffers_are_bounded(length: int) -> None:
+def test_threads_and_buffers_are_bounded_for_any_length(length: int) -> None:
     geometry = Geometry(length)
     threads = fetch.workers(geometry)
     assert 1 <= threads <= fetch.WORKERS

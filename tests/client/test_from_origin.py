@@ -1,4 +1,4 @@
-"""What a download tells of the origin's file while it comes, and how a version of that file is named."""
+"""State that a download from the origin publishes, and the name of a file's version."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def test_a_version_is_named_by_its_validators() -> None:
     assert len(set(names)) == len(names)
     assert all(len(name) == 16 for name in names)
     assert generation('"a"', "", 5) == names[0]
-    assert generation("", "", 5) == "", "without a validator nothing can be gone on from"
+    assert generation("", "", 5) == "", "without a validator a version has a name"
 
 
 class Body:
-    """An answer of three bytes, whose length nobody has said."""
+    """A response of three bytes of unstated length."""
 
     place = "127.0.0.1:80"
     start, length, remaining = 0, -1, -1
@@ -59,7 +59,7 @@ class Body:
 
 
 class Origin:
-    """One that is asked for nothing more."""
+    """An origin that must not receive further requests."""
 
     key = "http://127.0.0.1:80"
     cancel = Cancel()
@@ -69,8 +69,8 @@ class Origin:
         raise AssertionError(asked, more)
 
 
-def test_a_length_that_only_the_record_knows_is_the_transfers_too() -> None:
-    """Whoever writes the record may be another process, which heard the length first."""
+def test_a_length_known_only_to_the_record_is_adopted_by_the_transfer() -> None:
+    """The record may be written by another process, which learns the length first."""
     settings = GetSettings(url="http://o/f", output="-")
     place = Memory(settings)
     try:
@@ -85,8 +85,8 @@ def test_a_length_that_only_the_record_knows_is_the_transfers_too() -> None:
         place.close()
 
 
-def test_a_file_that_is_open_is_waited_for_longer() -> None:
-    """An answer that has begun is lost by a failure; before that there is somebody else to ask."""
+def test_an_open_file_is_retried_for_longer() -> None:
+    """A failure loses a response that has begun; before that, other sources can be tried."""
     settings = GetSettings(url="http://o/f", output="-", retry=1, retry_max_time=5.0, open_retry_time=120.0)
     place = Memory(settings)
 
@@ -109,8 +109,8 @@ def test_a_file_that_is_open_is_waited_for_longer() -> None:
         place.close()
 
 
-def test_the_length_is_known_before_the_last_piece_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer or a peer that takes the last piece would else take it for a full one."""
+def test_the_length_is_known_before_the_last_piece_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a consumer or a peer that takes the last piece would consider it a full one."""
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(-1))
     transfer = Transfer(file, Plan(Window(-1, -1), 1), ByteCounts())
     lengths: list[int] = []

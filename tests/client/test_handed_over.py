@@ -1,4 +1,4 @@
-"""As long as a process may write into memory that it has handed over, the peer server knows that it runs."""
+"""A peer server considers a process running as long as the process may write to memory that it has handed over."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Given:
         self.hosted.accept()
 
     def runs(self) -> bool:
-        """The peer server takes its process for one that may write there."""
+        """Whether the peer server considers the process able to write there."""
         stream = self.hosted._streams[ENTRY.name]
         self.hosted._readable(stream)
         return stream.sock is not None
@@ -55,15 +55,15 @@ def given(tmp_path: Path) -> Iterator[Given]:
     made.close()
 
 
-def test_one_that_is_handed_over_again_runs(given: Given) -> None:
-    """As a file that went to the origin, and comes back to the swarm."""
+def test_a_place_handed_over_again_counts_as_running(given: Given) -> None:
+    """As a file that was read from the origin, and returns to the swarm."""
     given.again()
     assert given.runs()
     given.place.close()
     assert not given.runs()
 
 
-def test_one_where_a_thread_is_stuck_runs(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_with_a_stuck_thread_counts_as_running(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck: list[socket.socket] = []
     monkeypatch.setattr(handed_over, "_stuck", stuck)
     given.place.stuck = True
@@ -73,16 +73,16 @@ def test_one_where_a_thread_is_stuck_runs(given: Given, monkeypatch: pytest.Monk
     assert not given.runs()
 
 
-def test_its_digests_are_told(given: Given) -> None:
+def test_digests_are_published_to_the_peer_server(given: Given) -> None:
     digests: dict[str, str] = {"md5": "ab"}
     given.place.publish_digests(digests)
     assert given.runs()
     assert given.hosted._streams[ENTRY.name].digests == digests
 
 
-def test_what_is_wrong_is_let_go_at_once(given: Given) -> None:
+def test_a_withdrawn_place_is_released_at_once(given: Given) -> None:
     given.place.withdraw()
     stream: Any = given.hosted._streams[ENTRY.name]
     given.hosted._readable(stream)
     assert given.hosted.names() == []
-    assert given.hosted.withdraw_deleted() == [ENTRY], "supernodes are told"
+    assert given.hosted.withdraw_deleted() == [ENTRY], "supernodes are notified"

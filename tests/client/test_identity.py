@@ -1,4 +1,4 @@
-"""How a download calls itself."""
+"""Identifiers of a download, and its registration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def asked(url: str = "http://o/f", **values: object) -> GetSettings:
     return GetSettings(url=url, output="x", **values)  # type: ignore[arg-type]
 
 
-def test_the_task_is_1xs() -> None:
+def test_the_task_id_is_that_of_1x() -> None:
     assert identify(asked()).task == task.task_id("http://o/f")
     assert identify(asked("http://o/f?a=1&t=9", filter="t")).task == task.task_id("http://o/f?a=1")
     assert identify(asked(md5="m", identifier="i")).task == task.task_id("http://o/f", "m")
@@ -32,20 +32,20 @@ def test_the_task_is_1xs() -> None:
     ["http://o/", "http://o/..", "http://o/.hidden", "http://o/a%2Fb%00c", "http://o/" + "x" * 500, "http://o/%E4%B8%AD", "http://o/%E9.bin",
      "http://o/a?b/c"],
 )  # fmt: skip
-def test_the_name_is_always_one_the_peer_server_takes(url: str) -> None:
+def test_the_name_is_valid_at_the_peer_server(url: str) -> None:
     assert valid_name(identify(asked(url)).name)
 
 
-def test_two_downloads_of_one_process_differ() -> None:
+def test_downloads_of_one_process_have_different_signs() -> None:
     assert len({identify(asked()).sign for _ in range(50)}) == 50
 
 
-def test_a_url_that_cannot_be_meant() -> None:
+def test_an_unsupported_url_is_rejected() -> None:
     with pytest.raises(BadValue):
         identify(asked("ftp://o/f"))
 
 
-def test_what_is_registered(tmp_path: Path) -> None:
+def test_the_fields_of_a_registration(tmp_path: Path) -> None:
     pem = tmp_path / "ca.pem"
     pem.write_bytes(b"-----BEGIN CERTIFICATE-----\n")
     settings = asked(headers=(("A", "b"),), cacerts=(str(pem),), insecure=True, pattern="cdn", md5="0" * 32, callsystem="me")
@@ -60,7 +60,7 @@ def test_what_is_registered(tmp_path: Path) -> None:
     assert fields["rootcas"] == ["LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg=="]
 
 
-def test_a_host_header_is_another_task() -> None:
+def test_a_host_header_changes_the_task() -> None:
     plain = asked(headers=(("A", "b"),))
     one, same, two = (asked(headers=((name, host),)) for name, host in (("Host", "one.test"), ("host", "ONE.test"), ("Host", "two.test")))
     assert identify(one).task == identify(same).task
@@ -81,7 +81,7 @@ def test_a_user_is_registered_as_a_header(tmp_path: Path) -> None:
     assert wire.folded(registration(settings, identify(settings), "10.0.0.1", 0).encode("10.0.0.9"))["headers"] == ["A: b"]
 
 
-def test_certificates_that_are_none(tmp_path: Path) -> None:
+def test_invalid_certificates_are_rejected(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_bytes(b"hello")
     for path in (plain, tmp_path / "absent"):
@@ -89,33 +89,33 @@ def test_certificates_that_are_none(tmp_path: Path) -> None:
             identify(asked(cacerts=(str(path),)))
 
 
-def test_what_came_from_an_origin_verified_otherwise_is_kept_apart(tmp_path: Path) -> None:
+def test_downloads_with_different_verification_of_the_origin_are_stored_separately(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_text(f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n")
     a, b = (str(tmp_path / name) for name in "ab")
     ways: list[dict[str, object]] = [{}, {"insecure": True}, {"cacerts": (a,)}, {"cacerts": (b,)}, {"cacerts": (a, b)}]
     found = [identify(asked("https://o/f", **way)) for way in ways]
     assert len({who.storage_id for who in found}) == len(ways)
-    assert {who.task for who in found} == {found[0].storage_id}, "1.x's id, by which a supernode is chosen, says nothing of it"
+    assert {who.task for who in found} == {found[0].storage_id}, "the 1.x id, which selects the supernode, depends on it"
     assert identify(asked("https://o/f", cacerts=(b, a, b))).storage_id == found[-1].storage_id
 
 
-def test_what_a_request_for_another_language_brought_is_kept_apart() -> None:
+def test_downloads_with_different_selecting_headers_are_stored_separately() -> None:
     ways = [(), (("Accept-Language", "fr"),), (("Accept-Language", "en"),), (("User-Agent", "fr"),)]
     found = [identify(asked("https://o/f", headers=way)) for way in ways]
     assert len({who.storage_id for who in found}) == len(ways)
     assert {who.task for who in found} == {found[0].storage_id}
     token = identify(asked("https://o/f", headers=(("Authorization", "b"), ("X-Request-Id", "1"), ("accept-language", "fr"))))
-    assert token.storage_id == found[1].storage_id, "a new token goes on with what the old one brought"
+    assert token.storage_id == found[1].storage_id, "a new token does not resume the download of the old one"
 
 
-def test_an_md5_has_one_form() -> None:
+def test_an_md5_is_case_insensitive() -> None:
     upper, lower = asked(md5="AB" * 16), asked(md5="ab" * 16)
     assert identify(upper).task == identify(lower).task == task.task_id("http://o/f", "ab" * 16)
     assert registration(upper, identify(upper), "10.0.0.1", 0).md5 == "ab" * 16
 
 
-def test_bytes_are_counted_by_where_they_came_from() -> None:
+def test_bytes_are_counted_by_kind_of_source() -> None:
     byte_counts = ByteCounts()
     byte_counts.resumed = 1
     byte_counts.add(None, 10)
@@ -124,7 +124,7 @@ def test_bytes_are_counted_by_where_they_came_from() -> None:
     assert (byte_counts.origin, byte_counts.supernode, byte_counts.peers, byte_counts.total) == (10, 100, 1000, 1111)
 
 
-def test_peers_are_counted_once_each() -> None:
+def test_each_peer_is_counted_once() -> None:
     byte_counts = ByteCounts()
     for cid, ip, port in [("a", "10.1", 1), ("b", "10.1", 1), ("c", "10.1", 2), ("cdnnode:d", "10.4", 1), ("e", "10.2", 1)]:
         byte_counts.add(messages.Source(cid, ip, port, "/"), 10)

@@ -1,4 +1,4 @@
-"""When a native pull is sent, for a download that readers ask of."""
+"""When a native pull is sent by a download on demand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Line:
 
 
 class Transfer:
-    """Has one report, and one piece to ask for."""
+    """Has one report, and one piece to request."""
 
     def __init__(self) -> None:
         self.demanded = Demand(want=1, idle_thread=True, refused=0, reports=1, ending=0, next_ending=9.0, end=-1, pace=0.0,
@@ -62,7 +62,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def session(clock: Clock) -> tuple[NativeSession, Line, Transfer]:
-    """Its last request was answered 5 ms after it was sent, which was just now."""
+    """A session whose last request was answered just now, 5 ms after it was sent."""
     line, transfer = Line(), Transfer()
     made = NativeSession(SimpleNamespace(connection=line, task="t", cid="c", node="n"), [], READ)  # type: ignore[arg-type]
     made._timing.sent(clock.now - 0.005, 0, 1)
@@ -70,14 +70,14 @@ def session(clock: Clock) -> tuple[NativeSession, Line, Transfer]:
     return made, line, transfer
 
 
-def test_a_download_of_all_pieces_waits_for_more_to_report(clock: Clock) -> None:
+def test_a_download_of_all_pieces_waits_for_further_reports(clock: Clock) -> None:
     made, line, transfer = session(clock)
     made.step(transfer, 1.0)  # type: ignore[arg-type]
     assert line.sent == []
     assert transfer.slept == pytest.approx(BATCH / 2 - 0.005)
 
 
-def test_a_reader_that_waits_for_a_piece_that_nobody_fetches_waits_for_no_report(clock: Clock) -> None:
+def test_a_reader_of_an_unrequested_piece_does_not_wait_for_reports(clock: Clock) -> None:
     made, line, transfer = session(clock)
     transfer.demanded = transfer.demanded.replace(wanted_pieces=[5])
     made.step(transfer, 1.0)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def test_a_reader_that_waits_for_a_piece_that_nobody_fetches_waits_for_no_report
 
 
 @pytest.mark.parametrize("busy", [{"idle_thread": False}, {"wanted_pieces": []}, {"want": 0}])
-def test_a_report_waits_where_nothing_is_asked_for_with_it(clock: Clock, busy: dict[str, Any]) -> None:
+def test_a_report_waits_if_no_piece_is_requested_with_it(clock: Clock, busy: dict[str, Any]) -> None:
     made, line, transfer = session(clock)
     transfer.demanded = transfer.demanded.replace(**{"wanted_pieces": [5], **busy})
     made.step(transfer, 1.0)  # type: ignore[arg-type]
@@ -93,13 +93,13 @@ def test_a_report_waits_where_nothing_is_asked_for_with_it(clock: Clock, busy: d
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_an_answer_that_waited_while_this_process_was_stopped_is_none_too_late(clock: Clock, answered: bool) -> None:
+def test_a_response_that_arrived_during_a_suspension_is_not_overdue(clock: Clock, answered: bool) -> None:
     made, line, transfer = session(clock)
     made._send(transfer, 1, PARK)  # type: ignore[arg-type]
     clock.now += 1000.0
     line.readable = answered
     made.step(transfer, 1.0)  # type: ignore[arg-type]
-    assert len(line.sent) == 2, "a supernode that runs answers the first pull now"
+    assert len(line.sent) == 2, "a running supernode responds to the first pull now"
     clock.now += READ.prompt + 1.0
     with contextlib.nullcontext() if answered else pytest.raises(Silent, match="does not answer"):
         made.step(transfer, 1.0)  # type: ignore[arg-type]

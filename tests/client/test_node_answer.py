@@ -1,4 +1,4 @@
-"""A supernode that takes connections and says nothing is found out early, and left alone by all downloads of the process."""
+"""A silent supernode that accepts connections is detected early, and skipped by all downloads of the process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFUSAL = b'{"code":500,"msg":"no"}'
 
 
 class Node:
-    """Answers those of its requests whose paths are in `answers`, on connections of their own; the others wait."""
+    """Responds to requests with paths in `answers`, each on its own connection; other requests wait."""
 
     def __init__(self, *answers: str) -> None:
         self.answers = set(answers)
@@ -76,23 +76,23 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
 
 
 def ask(node: Node, **changed: Any) -> type[Exception]:
-    """What a registration ends with."""
+    """Type of the error that ends a registration."""
     with pytest.raises(RemoteError) as raised:
         join(Dialer(), node.address, REGISTRATION, time.monotonic() + 60.0, patience=READ.replace(prompt=0.1, **changed))
     return raised.type
 
 
-def test_one_that_says_nothing_is_asked_by_one_download_of_many(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_supernode_is_tried_by_one_download_only(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silent_nodes, "FIRST", 3600.0)
     assert ask(node) is Silent
     assert node.asked == ["/peer/registry", node_answer.PING]
     assert ask(node) is Silent
-    assert len(node.asked) == 2, "it is left alone"
+    assert len(node.asked) == 2, "the silent supernode is tried again"
     assert ask(node, insists=True) is Silent
-    assert len(node.asked) == 4, "a download that has no other way asks it all the same"
+    assert len(node.asked) == 4, "a download without alternatives does not try it"
 
 
-def test_one_that_answers_a_small_question_may_take_its_time(node: Node) -> None:
+def test_a_supernode_that_answers_pings_may_respond_late(node: Node) -> None:
     node.answers = {node_answer.PING}
     threading.Timer(0.5, node.answers.add, ("/peer/registry",)).start()
     assert ask(node) is SupernodeError
@@ -100,7 +100,7 @@ def test_one_that_answers_a_small_question_may_take_its_time(node: Node) -> None
     assert not node_answer.silent_nodes.is_silent(str(node.address))
 
 
-def test_one_that_was_silent_is_tried_by_a_small_question(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supernode_that_was_silent_is_probed_by_a_ping(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silent_nodes, "FIRST", 0.0)
     assert ask(node) is Silent
     assert ask(node) is Silent

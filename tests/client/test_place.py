@@ -1,4 +1,4 @@
-"""What a file's place and a stream's have in common: which transfer continues, and what is counted over all of them."""
+"""Places of files and streams: which transfer continues, and counters over all transfers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     made.close()
 
 
-def test_the_same_file_continues_and_another_one_begins_anew(place: Place) -> None:
+def test_the_same_file_continues_and_another_one_starts_over(place: Place) -> None:
     unknown = place.open(Geometry(-1, MIB), b"one")
     assert place.open(Geometry(3 * MIB, MIB), b"one") is unknown
-    assert unknown.file.geometry.length == 3 * MIB, "its length was learnt"
-    assert place.open(Geometry(3 * MIB, MIB), b"") is unknown, "a supernode that names no generation"
+    assert unknown.file.geometry.length == 3 * MIB, "the length was not learnt"
+    assert place.open(Geometry(3 * MIB, MIB), b"") is unknown, "a supernode without generations"
     for geometry, generation in ((Geometry(3 * MIB, MIB), b"two"), (Geometry(4 * MIB, MIB), b"two"), (Geometry(4 * MIB, 2 * MIB), b"two")):
         before = place.transfer
         assert place.open(geometry, generation) is not before
@@ -42,7 +42,7 @@ def test_the_same_file_continues_and_another_one_begins_anew(place: Place) -> No
 
 
 @pytest.mark.parametrize("pieces", [0, 1])
-def test_a_download_into_a_file_that_got_no_piece_leaves_no_name(tmp_path: Path, pieces: int) -> None:
+def test_a_download_without_pieces_leaves_no_part(tmp_path: Path, pieces: int) -> None:
     place = Assembly(GetSettings(url="http://o/f", output=str(tmp_path / "out")), "t" * 64)
     transfer = place.open(Geometry(3 * MIB, MIB), b"one")
     for n in range(pieces):
@@ -62,13 +62,13 @@ def test_hedges_of_all_transfers_are_counted(place: Place) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 4])
-def test_a_stream_never_goes_on_with_another_file(n: int) -> None:
-    """Once its consumer has a part of a piece, or knows where the file ends."""
+def test_a_stream_does_not_continue_with_another_file(n: int) -> None:
+    """This holds once its consumer has a part of a piece, or knows where the file ends."""
     memory = Memory(GetSettings(url="http://o/f", output="-"))
     try:
         first = memory.open(Geometry(3 * MIB, MIB), b"zero")
         transfer = memory.open(Geometry(3 * MIB, MIB), b"one")
-        assert memory.piece_location(first, n) is None, "it is of another version by now"
+        assert memory.piece_location(first, n) is None, "a piece of the previous version is served"
         assert memory.piece_location(transfer, n) == (transfer.file.locate(0) if n == 0 else (-1, 0, 0))
         with pytest.raises(OriginChanged):
             memory.open(Geometry(3 * MIB, MIB), b"two")

@@ -1,4 +1,4 @@
-"""What a download into a file fetches first because others of its host wait for it, and that this holds nothing else up."""
+"""A download into a file fetches pieces first that other downloads of its host wait for, without delaying others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def plan(count: int = 8, ordered: bool = False) -> PlanOfFile:
     return PlanOfFile(Window(-1, count), 4, order=int if ordered else None)
 
 
-def test_nothing_is_named_while_nobody_waits() -> None:
+def test_without_waiting_downloads_no_piece_is_named() -> None:
     one = plan()
     assert one.wanted_pieces(64) is None
     assert one.wanted_pieces(64, filled=True) is None
@@ -26,7 +26,7 @@ def test_nothing_is_named_while_nobody_waits() -> None:
     assert one.wanted_pieces(64, filled=True) is None
 
 
-def test_what_is_waited_for_is_named_first_and_then_what_is_missing() -> None:
+def test_awaited_pieces_are_named_first_and_then_missing_ones() -> None:
     one = plan()
     one.add_stored([0, 5])
     one.want_first([6, 5, 3])
@@ -37,10 +37,10 @@ def test_what_is_waited_for_is_named_first_and_then_what_is_missing() -> None:
     one.offer(6, "d", [where(1)], 0.0)
     assert one.wanted_pieces(64) == [3]
     one.add_stored([3])
-    assert one.wanted_pieces(64, filled=True) is None, "all of it is here or offered"
+    assert one.wanted_pieces(64, filled=True) is None, "all awaited pieces are stored or offered"
 
 
-def test_what_is_waited_for_is_started_first() -> None:
+def test_awaited_pieces_are_started_first() -> None:
     one = plan()
     for n in (1, 2, 7):
         one.offer(n, "d", [where(n)], 0.0)
@@ -54,17 +54,17 @@ def test_what_is_waited_for_is_started_first() -> None:
     assert second.piece == 1
 
 
-def test_nonsense_is_left_out() -> None:
+def test_invalid_pieces_are_ignored() -> None:
     one = plan()
     one.want_first([8, 1 << 31, 2])
     assert one.wanted_pieces(64) == [2]
     unknown = plan(-1)
     unknown.want_first([0, 1])
-    assert unknown.wanted_pieces(64) is None, "a supernode takes no wish far beyond what it has"
+    assert unknown.wanted_pieces(64) is None, "supernodes refuse requests far beyond known pieces"
 
 
 @given(st.integers(1, 40), st.sets(st.integers(0, 39)), st.lists(st.integers(0, 60)), st.integers(1, 64), st.booleans())
-def test_a_pull_names_missing_pieces_once(count: int, held: set[int], wanted: list[int], most: int, ordered: bool) -> None:
+def test_a_pull_names_each_missing_piece_once(count: int, held: set[int], wanted: list[int], most: int, ordered: bool) -> None:
     one = plan(count, ordered)
     one.add_stored(n for n in held if n < count)
     one.want_first(wanted)

@@ -1,4 +1,4 @@
-"""When a swarm has failed: offers are no progress, bytes are."""
+"""When a swarm has failed: offers are not progress, received bytes are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MIB = 1 << 20
 RATE = 64 << 10
 
 
-def test_it_is_twice_a_pieces_slowest_time_and_a_minute_at_least() -> None:
+def test_the_timeout_is_twice_a_pieces_slowest_time_and_at_least_a_minute() -> None:
     assert ProgressTimeout(4 * MIB, RATE, 0, 0.0).seconds == 128.0
     assert ProgressTimeout(MIB, RATE, 0, 0.0).seconds == IDLE
     assert ProgressTimeout(4 * MIB, 0, 0, 0.0).seconds == IDLE
@@ -39,43 +39,43 @@ def test_a_verified_piece_is_progress() -> None:
     assert any(wait.expired(17, 0, False, float(now)) for now in range(1000, 1100))
 
 
-def test_bytes_that_were_sent_before_and_came_to_nothing_are_none() -> None:
+def test_bytes_that_are_sent_again_are_not_progress() -> None:
     wait = ProgressTimeout(MIB, RATE, 0, 0.0)
     ends = [now for now in range(1, 1000) if wait.expired(0, now * GRAIN % MIB, False, float(now))]
     assert ends[0] < MIB // GRAIN + IDLE + 2
 
 
-def test_a_transfer_that_keeps_the_least_rate_is_waited_for() -> None:
+def test_a_transfer_at_the_minimum_rate_does_not_expire() -> None:
     wait, piece = ProgressTimeout(4 * MIB, RATE, 0, 0.0), 0
     for now in range(2000):
         piece = (piece + RATE) % (4 * MIB)
         assert not wait.expired(now * RATE // (4 * MIB), piece, False, float(now))
 
 
-def test_so_is_one_as_slow_as_the_user_wants_it() -> None:
+def test_a_transfer_at_the_users_rate_limit_does_not_expire() -> None:
     wait = ProgressTimeout(MIB, RATE, 100, 0.0)
     assert not any(wait.expired(0, now * 100, False, float(now)) for now in range(5000))
 
 
-def test_so_is_a_stream_whose_window_is_full() -> None:
+def test_a_stream_with_a_full_window_does_not_expire() -> None:
     wait = ProgressTimeout(MIB, RATE, 0, 0.0)
     assert not any(wait.expired(3, 0, True, float(now)) for now in range(5000))
 
 
-def test_reads_that_give_up_sooner_do_not_go_on_for_ever() -> None:
-    """Each pause between two of them began the time anew: a file whose supernode offered nothing never went to the origin."""
+def test_pauses_between_short_reads_do_not_restart_the_time() -> None:
+    """Otherwise a file whose supernode offers nothing never falls back to the origin."""
     wait = ProgressTimeout(MIB, RATE, 0, 0.0)
     ends = [now for now in range(1, 1000) if wait.expired(0, 0, now % 40 >= 30, float(now))]
     assert IDLE * 4 / 3 < ends[0] < IDLE * 3 / 2
 
 
-def test_a_process_that_did_not_run_has_waited_for_nobody() -> None:
+def test_time_in_which_the_process_was_suspended_does_not_count() -> None:
     wait = ProgressTimeout(MIB, RATE, 0, 0.0)
     assert not wait.expired(0, 0, False, 1000.0)
 
 
 class Endless:
-    """A link whose supernode offers a new source whenever one has failed, which is at once."""
+    """A link whose supernode offers a new source after each failure, which is immediate."""
 
     offers = 0
 
@@ -89,7 +89,7 @@ class Endless:
         time.sleep(0.001)
 
 
-def test_ever_new_sources_that_all_fail_end_in_the_swarms_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_sources_that_all_fail_end_with_no_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_timeout, "IDLE", 2.0)
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
     transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts())

@@ -1,4 +1,4 @@
-"""A signal ends a download's process, also where it is swallowed or where the main thread is held up; and so does the deadline."""
+"""A signal or the deadline ends a download's process, also if the exception is swallowed or the main thread is blocked."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ command.end(command.get, {{"address": ("http://h/f",), "output": "/tmp/f", "json
 
 @contextlib.contextmanager
 def started(body: str, timeout: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has begun `body`; killed at the end of the test if it still runs."""
-    # What ends by itself is given time for it: how much it needs says how busy the machine is.
+    """A process that has started `body`; killed at the end of the test if it still runs."""
+    # A body that ends by itself gets more time, since its duration depends on the load of the machine.
     grace = 10.0 if body is BY_ITSELF else GRACE
     command = [sys.executable, "-c", PROGRAM.format(body, grace, timeout)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
@@ -77,12 +77,12 @@ def started(body: str, timeout: float = 0.0) -> Iterator[subprocess.Popen[bytes]
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("body", [SWALLOWS, IN_C, BY_ITSELF], ids=["swallows", "in C", "by itself"])
-def test_a_signal_ends_it(body: str, number: signal.Signals) -> None:
+def test_a_signal_ends_the_process(body: str, number: signal.Signals) -> None:
     with started(body) as process:
         began = time.monotonic()
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
-        assert time.monotonic() - began < 20.0, "a bound against a hang; the bound itself is a second"
+        assert time.monotonic() - began < 20.0, "the process hangs; its own bound is a second"
     assert process.returncode == 128 + number
     assert err.count(b"stopped") == 1
     assert (b"in good order" in out) == (body is BY_ITSELF)
@@ -90,14 +90,14 @@ def test_a_signal_ends_it(body: str, number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("body", [SWALLOWS, IN_C, BLOCKED], ids=["swallows", "in C", "blocked"])
-def test_the_deadline_ends_it(body: str) -> None:
+def test_the_deadline_ends_the_process(body: str) -> None:
     with started(body, 1.0) as process:
         assert process.wait(30) == 8
         assert process.stderr is not None
         assert process.stderr.read() == b"dfengine: not finished within 1 s\n"
 
 
-def test_a_second_signal_ends_it_at_once_and_the_first_is_told() -> None:
+def test_a_second_signal_ends_the_process_at_once_with_the_first_ones_code() -> None:
     body = SWALLOWS.replace("pass", "print('first', file=sys.stderr, flush=True)")
     with started(body) as process:
         process.send_signal(signal.SIGTERM)
@@ -107,7 +107,7 @@ def test_a_second_signal_ends_it_at_once_and_the_first_is_told() -> None:
         assert process.wait(30) == 128 + signal.SIGTERM
 
 
-def test_what_ends_in_time_is_told_nothing() -> None:
+def test_a_process_that_ends_in_time_prints_no_deadline() -> None:
     with started("    print('up', file=sys.stderr, flush=True); raise command.StorageError('as it is')", 30) as process:
         _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (7, b"dfengine: as it is\n")

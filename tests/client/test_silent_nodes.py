@@ -1,4 +1,4 @@
-"""Which supernode is asked, and when, after one did not answer; on a virtual clock."""
+"""Which supernode is tried, and when, after one did not respond; on a virtual clock."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 from dfengine.client.silent_nodes import FIRST, LONGEST, MOST, PROBE, SKIP, TRIAL, USE, SilentNodes
 
 
-def test_one_tries_a_silent_node_in_growing_pauses_and_the_others_leave_it() -> None:
+def test_one_download_probes_a_silent_node_at_growing_intervals_and_others_skip_it() -> None:
     nodes, now, pause = SilentNodes(), 100.0, FIRST
     assert nodes.next_action("a", now) == USE
     for _ in range(8):
         nodes.silent("a", now)
-        nodes.silent("a", now + 0.5)  # another download found the same silence
+        nodes.silent("a", now + 0.5)  # another download was in the same silence
         assert nodes.next_action("a", now + pause - 0.1) == SKIP
         now += pause
         assert nodes.next_action("a", now) == PROBE
-        assert nodes.next_action("a", now) == SKIP, "it is tried by another"
+        assert nodes.next_action("a", now) == SKIP, "two downloads probe at once"
         assert nodes.is_silent("a")
         pause = min(LONGEST, pause * 2)
 
 
-def test_what_it_answers_ends_its_silence() -> None:
+def test_a_response_ends_the_silence() -> None:
     nodes = SilentNodes()
     nodes.silent("a", 0.0)
     assert nodes.next_action("b", 0.0) == USE
@@ -31,10 +31,10 @@ def test_what_it_answers_ends_its_silence() -> None:
     assert nodes.next_action("a", FIRST) == USE
     assert not nodes.is_silent("a")
     nodes.silent("a", 100.0)
-    assert nodes.next_action("a", 100.0 + FIRST) == PROBE, "the pauses begin anew"
+    assert nodes.next_action("a", 100.0 + FIRST) == PROBE, "the intervals do not start anew"
 
 
-def test_a_try_that_nobody_ended_is_made_again() -> None:
+def test_an_unfinished_probe_is_repeated() -> None:
     nodes = SilentNodes()
     nodes.silent("a", 0.0)
     assert nodes.next_action("a", FIRST) == PROBE
@@ -43,7 +43,7 @@ def test_a_try_that_nobody_ended_is_made_again() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["silent", "heard", "ask"]), st.sampled_from("ab"), st.floats(0, 50)), max_size=60))
-def test_no_node_is_left_for_ever(events: list[tuple[str, str, float]]) -> None:
+def test_no_node_is_skipped_forever(events: list[tuple[str, str, float]]) -> None:
     nodes, now = SilentNodes(), 0.0
     for event, node, passed in events:
         now += passed
@@ -56,7 +56,7 @@ def test_no_node_is_left_for_ever(events: list[tuple[str, str, float]]) -> None:
     assert SKIP not in (nodes.next_action("a", now + LONGEST), nodes.next_action("b", now + LONGEST))
 
 
-def test_no_more_nodes_are_remembered_than_there_is_room_for() -> None:
+def test_the_number_of_remembered_nodes_is_bounded() -> None:
     nodes = SilentNodes()
     for n in range(MOST + 10):
         nodes.silent(str(n), 0.0)

@@ -1,4 +1,4 @@
-"""Sources that send, but so slowly that another one would have sent all by now."""
+"""Sources that send, but so slowly that another one would have completed the piece."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Scene:
             self.plan.offer(n, "d", [peer(n), *([CDN] if trusted else [])], 0.0)
 
     def step(self, share: float = float("inf")) -> None:
-        """A tenth of a second."""
+        """Advance by a tenth of a second."""
         plan = self.plan
         while len([job for job in self.running if not job.silent]) < plan.workers and len(self.running) < 2 * plan.workers:
             job = plan.assign(self.now)
@@ -56,9 +56,9 @@ class Scene:
                 plan.mark_slow(job, self.now)
 
     def run(self, most: float, share: float = float("inf")) -> float:
-        """Until all is here; seconds."""
+        """Run until all pieces are stored. Return the seconds."""
         while not self.plan.finished:
-            assert self.now < most, f"{self.plan.stored} pieces are here"
+            assert self.now < most, f"only {self.plan.stored} pieces are stored"
             self.step(share)
         return self.now
 
@@ -73,15 +73,15 @@ class Scene:
         lambda seconds: (3 << 20) + seconds * 10_000,
         lambda seconds: LENGTH - 6 + int(seconds / 0.4),
     ],
-    ids=["20K", "70K", "300K", "half, then drips", "most, then drips", "holds the end"],
+    ids=["20K", "70K", "300K", "half, then drips", "most, then drips", "withholds the end"],
 )
-def test_no_number_of_slow_sources_holds_up_what_the_supernode_has(sends: Callable[[float], float]) -> None:
+def test_no_number_of_slow_sources_delays_pieces_of_the_supernode(sends: Callable[[float], float]) -> None:
     scene = Scene(24)
     scene.sends.update({peer(n).cid: sends for n in range(24)})
     scene.run(2.5)
 
 
-def test_once_it_is_known_what_is_quick_a_slow_source_is_left() -> None:
+def test_a_slow_source_is_replaced_once_fast_ones_are_known() -> None:
     scene = Scene(24)
     scene.sends.update({peer(n).cid: (lambda seconds: seconds * 50e6) for n in range(24)})
     scene.sends["p20"] = lambda seconds: seconds * 100_000
@@ -91,17 +91,17 @@ def test_once_it_is_known_what_is_quick_a_slow_source_is_left() -> None:
     assert (20, CDN.cid) in done
 
 
-def test_where_every_source_is_as_slow_one_piece_is_asked_for_once_more_and_nobody_blamed() -> None:
+def test_when_all_sources_are_equally_slow_one_piece_is_hedged_and_no_source_reported() -> None:
     scene = Scene(12)
     scene.sends = {where.cid: (lambda seconds: seconds * 400_000) for where in (CDN, *map(peer, range(12)))}
     scene.run(60.0)
     done, failures = scene.plan.drain()
     assert len(done) == 12
     assert not failures
-    assert scene.plan.hedged <= 1 + 1, "one to find out, one at the end"
+    assert scene.plan.hedged <= 1 + 1, "one to measure, one at the end"
 
 
-def test_pieces_that_take_as_long_as_others_are_not_slow() -> None:
+def test_pieces_within_the_spread_of_rates_are_not_slow() -> None:
     """Half of the sources have a quarter of the rate."""
     scene = Scene(32)
     for n in range(32):
@@ -110,7 +110,7 @@ def test_pieces_that_take_as_long_as_others_are_not_slow() -> None:
     assert not scene.plan.drain()[1]
 
 
-def test_where_only_strangers_have_the_piece_they_are_waited_for() -> None:
+def test_slow_peers_without_a_trusted_alternative_are_not_hedged() -> None:
     scene = Scene(4, trusted=False)
     scene.sends.update({peer(n).cid: (lambda seconds: seconds * 400_000) for n in range(4)})
     scene.run(60.0)

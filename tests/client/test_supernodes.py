@@ -1,4 +1,4 @@
-"""Which supernodes one look tries, when some are full and name others."""
+"""The order of supernodes that a search tries, when some are full and name others."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def tried(answers: dict[str, Exception]) -> list[str]:
     return found
 
 
-def test_those_that_a_full_one_names_are_next() -> None:
+def test_supernodes_named_by_a_full_one_are_tried_next() -> None:
     assert tried({}) == ["a:1", "b:1"]
     assert tried({"a:1": full("c:1", "d:1"), "d:1": full("e:1")}) == ["a:1", "c:1", "d:1", "e:1", "b:1"]
 
 
-def test_each_is_tried_once_and_what_is_no_address_not_at_all() -> None:
+def test_each_supernode_is_tried_once_and_invalid_addresses_are_skipped() -> None:
     assert tried({"a:1": full("b:1", "a:1", "c:1", "c:1", "dns://names", "srv://names", "h h", "", "x" * 9999)}) == ["a:1", "c:1", "b:1"]
 
 
 @given(st.dictionaries(st.sampled_from([f"{name}:1" for name in "abcdefghijklmnopqrs"]),
                        st.lists(st.sampled_from([f"{name}:1" for name in "abcdefghijklmnopqrs"]), max_size=12)))  # fmt: skip
-def test_whatever_they_name_it_ends(named: dict[str, list[str]]) -> None:
+def test_the_search_ends_for_any_named_supernodes(named: dict[str, list[str]]) -> None:
     found = tried({name: full(*others) for name, others in named.items()})
     assert len(found) == len(set(found)) <= len(GIVEN) + MOST_NAMED
     assert {"a:1", "b:1"} <= set(found)
@@ -52,13 +52,13 @@ def answer(**fields: Any) -> bytes:
     return json.dumps({"code": 500, "message": "full", **fields}).encode()
 
 
-def test_a_refusal_that_names_others_is_read() -> None:
+def test_a_refusal_may_name_alternatives() -> None:
     assert decode_registered(answer()).alternatives == ()
     assert decode_registered(answer(alternatives=["h:1"])).alternatives == ("h:1",)
     assert len(decode_registered(answer(alternatives=["h:1"] * 1000)).alternatives) == 8
 
 
 @pytest.mark.parametrize("wrong", ["h:1", [1], {"h": 1}, [["h:1"]]])
-def test_what_is_no_list_of_names_is_refused(wrong: Any) -> None:
+def test_malformed_alternatives_are_refused(wrong: Any) -> None:
     with pytest.raises(ProtocolViolation):
         decode_registered(answer(alternatives=wrong))

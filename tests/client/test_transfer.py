@@ -210,7 +210,7 @@ def test_a_connection_wrapped_by_tls_is_cut(transfer: Transfer) -> None:
         assert failed.is_set()
 
 
-@pytest.mark.parametrize("runs", [True, False], ids=["the thread runs", "it never will"])
+@pytest.mark.parametrize("runs", [True, False], ids=["the thread runs", "the thread never runs"])
 def test_a_signal_during_the_start_of_a_thread_does_not_break_close(
     transfer: Transfer, monkeypatch: pytest.MonkeyPatch, runs: bool
 ) -> None:

@@ -1,4 +1,4 @@
-"""A tree that must not be written: what is refused, and that nothing is left of it."""
+"""Trees that must not be written: they are refused, and leave no files."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ def settings(path: Path, **given: Any) -> TreeSettings:
 
 
 def a_tree(monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
-    """Every manifest that is fetched names these files."""
+    """Make every fetched manifest name these files."""
     made = Manifest(BASE, [File(path, BASE + path, 1) for path in paths])
     monkeypatch.setattr(Tree, "_manifest", lambda *_: made)
 
 
 @pytest.mark.parametrize("paths", [("A", "a"), ("x/\u00e9", "x/e\u0301"), ("f", "F/1")])
-def test_two_names_that_are_one_where_case_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: tuple[str, ...]) -> None:
+def test_names_that_are_one_on_a_case_insensitive_file_system_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: tuple[str, ...]
+) -> None:
     a_tree(monkeypatch, *paths)
     monkeypatch.setattr(TreeTarget, "folds_case", lambda _: True)
     with pytest.raises(BadListing, match="one path") as caught:
@@ -36,7 +38,7 @@ def test_two_names_that_are_one_where_case_does_not_count(tmp_path: Path, monkey
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_system_that_tells_cases_apart_is_known_as_such(tmp_path: Path) -> None:
+def test_a_case_sensitive_file_system_is_recognized(tmp_path: Path) -> None:
     target = TreeTarget(str(tmp_path), "0123456789ab", ["a"], [1])
     target.prepare()
     assert not target.folds_case()
@@ -45,7 +47,7 @@ def test_a_file_system_that_tells_cases_apart_is_known_as_such(tmp_path: Path) -
     target.close()
 
 
-def test_one_that_is_stopped_or_late_begins_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_or_late_download_creates_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_tree(monkeypatch, "a")
     tree = Tree(settings(tmp_path))
     tree.stop(Cancelled("by the test"))
@@ -58,7 +60,7 @@ def test_one_that_is_stopped_or_late_begins_nothing(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("given", [{"include": ("a//b",)}, {"exclude": ("x" * 300,)}, {"include": ("a",) * 65}])
-def test_globs_that_are_none(tmp_path: Path, given: dict[str, tuple[str, ...]]) -> None:
+def test_invalid_globs_are_refused(tmp_path: Path, given: dict[str, tuple[str, ...]]) -> None:
     wrong = settings(tmp_path).replace(**given)
     with pytest.raises(BadValue):
         wrong.check()
@@ -66,6 +68,6 @@ def test_globs_that_are_none(tmp_path: Path, given: dict[str, tuple[str, ...]]) 
         Tree(wrong)
 
 
-def test_a_digest_is_of_no_directory(tmp_path: Path) -> None:
+def test_a_digest_of_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadValue, match="digest"):
         settings(tmp_path, md5="0" * 32).check()

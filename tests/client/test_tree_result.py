@@ -1,4 +1,4 @@
-"""What a tree's download tells of each file: its bytes by where the pieces came from, which are all of its bytes."""
+"""Results of a tree's download: bytes of each file by the kind of source, which add up to its size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def manifest(sizes: list[int]) -> Manifest:
 
 
 @given(sizes=st.lists(st.integers(0, 90), min_size=1, max_size=9), data=st.data())
-def test_the_bytes_of_the_files_are_those_of_the_pieces(sizes: list[int], data: st.DataObject) -> None:
+def test_bytes_of_files_by_source_match_those_of_the_pieces(sizes: list[int], data: st.DataObject) -> None:
     made, geometry = manifest(sizes), Geometry(sum(sizes), 37)
     came = data.draw(st.lists(st.sampled_from([RESUMED, PEERS, SUPERNODE, ORIGIN]), min_size=geometry.count, max_size=geometry.count))
     rows = FileResults(made, geometry, bytes(came))
@@ -31,7 +31,7 @@ def test_the_bytes_of_the_files_are_those_of_the_pieces(sizes: list[int], data: 
         assert sum(getattr(each, name) for each in files) == expected
 
 
-def test_what_failed_is_named_and_the_worst_is_known() -> None:
+def test_failed_files_are_listed_and_the_worst_error_is_known() -> None:
     errors: dict[int, DfengineError] = {2: DigestMismatch("other bytes"), 0: StorageError("a directory")}
     rows = FileResults(manifest([1, 2, 3]), Geometry(6), bytes([ORIGIN]))
     result = TreeResult(BASE, "/out", "t", "m", 6, 3, 1.0, 0, 0, 6, 0, errors, rows)
@@ -42,5 +42,5 @@ def test_what_failed_is_named_and_the_worst_is_known() -> None:
     assert not result.replace(errors={}).failed
 
 
-def test_files_that_were_all_here() -> None:
+def test_a_file_without_transfer_counts_as_resumed() -> None:
     assert FileResults(manifest([5])).of(0, None) == FileResult("000", 5, resumed=5)

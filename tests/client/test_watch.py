@@ -1,4 +1,4 @@
-"""What is said on stderr while a download runs, and what its display is told."""
+"""Messages on stderr while a download runs, and updates of its display."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class Display:
         self.lines.append(text)
 
 
-def test_a_notice_is_one_line_and_comes_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_notice_is_one_line_and_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     said = watch()
     for text in ("starting over: a", "starting over: a", "starting over: b\nand \x1b[2J more"):
         said.notice(text)
     assert capsys.readouterr().err == "dfengine: starting over: a\ndfengine: starting over: b and ?[2J more\n"
 
 
-def test_who_wants_it_quiet_is_told_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quiet_download_prints_no_notice(capsys: pytest.CaptureFixture[str]) -> None:
     watch(quiet=True).notice("starting over")
     assert capsys.readouterr().err == ""
 
 
-def test_without_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_stderr_no_notice_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stderr", None)
     watch().notice("starting over")
     assert capsys.readouterr().out == ""
 
 
-def test_notices_of_many_threads_are_whole_lines(capfd: pytest.CaptureFixture[str]) -> None:
+def test_notices_of_several_threads_are_whole_lines(capfd: pytest.CaptureFixture[str]) -> None:
     said, start = watch(), threading.Barrier(8)
 
     def run(number: int) -> None:
@@ -62,7 +62,7 @@ def test_notices_of_many_threads_are_whole_lines(capfd: pytest.CaptureFixture[st
     assert sorted(capfd.readouterr().err.splitlines()) == sorted([*expected, "dfengine: all of them say this"])
 
 
-def test_a_display_prints_what_is_said_and_asks_for_the_counters(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_display_receives_notices_and_reads_the_counters(capsys: pytest.CaptureFixture[str]) -> None:
     display = Display()
     said = watch(display=display)
     assert display.followed == [said]

@@ -1,4 +1,4 @@
-"""What tests of the origin's package share."""
+"""Fixtures of tests of the origin package."""
 
 from __future__ import annotations
 

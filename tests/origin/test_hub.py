@@ -1,4 +1,4 @@
-"""Where the Hub answers, and in whose name it is asked."""
+"""URLs, endpoint and token of the Hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfengine.location import parse
 from dfengine.origin.hub import api_url, endpoint, resolve_url, token
 
 
-def test_a_file_has_one_url_at_the_hub() -> None:
+def test_a_location_has_one_url_at_the_hub() -> None:
     for url, path in (
         ("hf://org/name/a%20b", "/org/name/resolve/main/a%20b"),
         ("hf://org/name@refs%2Fpr%2F1/d/x", "/org/name/resolve/refs%2Fpr%2F1/d/x"),
@@ -23,7 +23,7 @@ def test_a_file_has_one_url_at_the_hub() -> None:
     assert api_url("https://h", parse("hf://spaces/org/name/"), "x") == "https://h/api/spaces/org/name/x"
 
 
-def test_the_endpoint_and_the_token_are_read_as_huggingface_hub_reads_them(tmp_path: Path) -> None:
+def test_endpoint_and_token_are_read_as_by_huggingface_hub(tmp_path: Path) -> None:
     assert endpoint({}) == "https://huggingface.co"
     assert endpoint({"HF_ENDPOINT": "http://h:1/hub/"}) == "http://h:1/hub"
     for wrong in ("h", "ftp://h", "http://", "http://h?x", "http://[h"):

@@ -1,4 +1,4 @@
-"""Manifests and indexes of images, platforms, and how registries ask for credentials."""
+"""Manifests and indexes of images, platforms, and challenges of registries."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def manifest(**fields: Any) -> bytes:
     return json.dumps({"schemaVersion": 2, **fields}).encode()
 
 
-def test_an_image() -> None:
+def test_the_blobs_of_an_image() -> None:
     said = parse(manifest(config=CONFIG, layers=[layer("1"), layer("2", urls=["https://elsewhere/x"]), layer("3")]), URL)
     assert said.blobs == (Blob("sha256:" + "c" * 64, 7), Blob("sha256:" + "1" * 64, 5), Blob("sha256:" + "3" * 64, 5))
     assert not said.children
 
 
-def test_an_index() -> None:
+def test_the_platforms_of_an_index() -> None:
     def child(letter: str, **platform: str) -> dict[str, Any]:
         return layer(letter, mediaType="application/vnd.oci.image.manifest.v1+json", platform=platform)
 
@@ -64,7 +64,7 @@ def test_an_index() -> None:
     manifest(config=CONFIG, layers=[layer("1", digest="sha256:../../etc")]), manifest(config=CONFIG, layers=[layer("1", digest=["a"])]),
     manifest(config=CONFIG, layers=[layer("1")] * 1025), manifest(manifests=[5]), manifest(manifests=[layer("g")]),
 ])  # fmt: skip
-def test_what_is_no_manifest(content: bytes) -> None:
+def test_invalid_manifests_are_refused(content: bytes) -> None:
     with pytest.raises(BadListing):
         parse(content, URL)
 
@@ -75,12 +75,12 @@ VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_si
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), VALUES))
-def test_no_json_breaks_it(fields: dict[str, Any]) -> None:
+def test_any_json_is_parsed_or_refused(fields: dict[str, Any]) -> None:
     with contextlib.suppress(BadListing):
         parse(manifest(**fields), URL)
 
 
-def test_platforms() -> None:
+def test_platforms_are_normalized_or_refused() -> None:
     assert check_platform(" Linux/AMD64 ") == "linux/amd64"
     assert check_platform("ALL") == "all"
     assert (platform_of("x86_64"), platform_of("aarch64"), platform_of("riscv64")) == ("linux/amd64", "linux/arm64", "linux/riscv64")
@@ -97,10 +97,10 @@ def test_platforms() -> None:
     ('Basic realm="say \\"hello\\""', Challenge("basic", 'say "hello"')),
     ("Negotiate", Challenge("")), ("", Challenge("")), ("Bearer", Challenge("bearer")),
 ])  # fmt: skip
-def test_challenges(said: str, asked: Challenge) -> None:
+def test_challenges_are_parsed(said: str, asked: Challenge) -> None:
     assert challenge(said) == asked
 
 
 @given(st.text(max_size=200))
-def test_no_challenge_breaks_it(text: str) -> None:
+def test_any_challenge_is_parsed(text: str) -> None:
     assert challenge(text).scheme in ("", "basic", "bearer")

@@ -1,4 +1,4 @@
-"""Names of images, and what cannot be one."""
+"""Valid and invalid names of images."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DIGEST = "sha256:" + "a" * 64
     ("docker://R.example/a:Tag", "https://r.example/v2/a/manifests/Tag"),
     (f"docker://r.example/a:1@{DIGEST}", f"https://r.example/v2/a/manifests/{DIGEST}"),
 ])  # fmt: skip
-def test_names(text: str, url: str) -> None:
+def test_names_are_resolved_to_manifest_urls(text: str, url: str) -> None:
     assert of_name(text).manifest() == url
     assert is_manifest(url)
     assert of_url(url) == of_name(text)
 
 
-def test_what_lies_beside_a_manifest() -> None:
+def test_urls_of_blobs_and_of_other_manifests_of_an_image() -> None:
     image = of_name("docker://r.example/a:1", plain_http=True)
     assert image == Image("http://r.example", "a", "1")
     assert image.blob(DIGEST) == f"http://r.example/v2/a/blobs/{DIGEST}"
@@ -41,7 +41,7 @@ def test_what_lies_beside_a_manifest() -> None:
     "docker://r.example/a@sha256:12", "docker://r.example/a/../b", "docker://r.example//a", "docker://r.ex ample/a", "docker://r.example/a?b",
     "docker://user:password@r.example/a", "docker://r.example:99999/a", "docker://" + "a" * 300,
 ])  # fmt: skip
-def test_what_is_no_name(text: str) -> None:
+def test_invalid_names_are_refused(text: str) -> None:
     with pytest.raises(BadValue) as refused:
         of_name(text)
     assert "password" not in str(refused.value)
@@ -53,14 +53,14 @@ def test_what_is_no_name(text: str) -> None:
     "https://r.example/v2/A/manifests/1", "https://r.example/v2/a/../b/manifests/1", "https://r.example/x/v2/a/manifests/1",
     "https://r.example/v2/a/manifests/1\n", "https://r.example/v2/a%2Fb/manifests/1", "https:///v2/a/manifests/1",
 ])  # fmt: skip
-def test_what_is_no_manifests_url(url: str) -> None:
+def test_invalid_manifest_urls_are_refused(url: str) -> None:
     with pytest.raises(BadValue) as refused:
         of_url(url)
     assert "password" not in str(refused.value)
 
 
 @given(st.text(max_size=80))
-def test_no_text_breaks_it(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     for read in (of_name, of_url):
         try:
             found = read(text)

@@ -1,4 +1,4 @@
-"""What a store of S3 says of a bucket, and what it may not say."""
+"""Pages of bucket listings, valid and malformed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = (
 )
 
 
-def test_a_page() -> None:
+def test_a_page_is_parsed() -> None:
     found = parse(PAGE, "b")
     assert found.objects == (
         StoreObject("a b/c\0", 5, '"e-1"', 1796021426.0, "GLACIER"), StoreObject("z", 0, "", -1.0, "STANDARD"),
@@ -40,18 +40,18 @@ def test_a_page() -> None:
         PAGE.replace(b"\n<ListBucketResult", b'<!DOCTYPE a [<!ENTITY b "cc">]><ListBucketResult'),
     ],
 )  # fmt: skip
-def test_what_is_no_page(body: bytes) -> None:
+def test_malformed_pages_are_refused(body: bytes) -> None:
     with pytest.raises(BadListing):
         parse(body, "b")
 
 
 @pytest.mark.parametrize("encoding", [b"x-none", b"hex", b"idna", b"big5", b"undefined"])
-def test_an_encoding_that_is_none(encoding: bytes) -> None:
+def test_unsupported_encodings_are_refused(encoding: bytes) -> None:
     with pytest.raises(BadListing):
         parse(b'<?xml version="1.0" encoding="%b"?><ListBucketResult/>' % encoding, "b")
 
 
 @given(st.binary(max_size=60), st.integers(0, len(PAGE)))
-def test_anything(more: bytes, at: int) -> None:
+def test_any_bytes_are_parsed_or_refused(more: bytes, at: int) -> None:
     with contextlib.suppress(BadListing):
         parse(PAGE[:at] + more + PAGE[at:], "b")

@@ -1,4 +1,4 @@
-"""A file of this machine's own disk, as an origin."""
+"""A local file as an origin."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def one_cancel() -> Iterator[Cancel]:
     cancel = Cancel()
     yield cancel
     cancel.close()
-    assert len(os.listdir("/proc/self/fd")) == before, "a descriptor is left"
+    assert len(os.listdir("/proc/self/fd")) == before, "a descriptor remains open"
 
 
 def origin(path: Path, cancel: Cancel, *headers: tuple[str, str]) -> FileOrigin:
@@ -48,7 +48,7 @@ def read(body: FileBody, step: int = 100) -> bytes:
     return whole
 
 
-def test_the_whole_file_and_parts_of_it(path: Path, cancel: Cancel) -> None:
+def test_the_whole_file_and_parts_are_read(path: Path, cancel: Cancel) -> None:
     body = origin(path, cancel).open()
     assert (body.length, body.start, body.ranged) == (len(BODY), 0, False)
     version = body.version
@@ -65,14 +65,14 @@ def test_the_whole_file_and_parts_of_it(path: Path, cancel: Cancel) -> None:
 
 @pytest.mark.parametrize(("asked", "part"), [("bytes=10-19", BODY[10:20]), ("bytes=1000-", BODY[1000:]), ("bytes=-24", BODY[1000:]),
                                              ("bytes=-9999", BODY), ("bytes=1000-9999", BODY[1000:])])
-def test_a_range_is_a_file_of_its_own(path: Path, cancel: Cancel, asked: str, part: bytes) -> None:
+def test_a_users_range_is_read_as_a_file(path: Path, cancel: Cancel, asked: str, part: bytes) -> None:
     body = origin(path, cancel, ("Range", asked)).open()
     assert body.length == len(part)
     assert read(body) == part
     assert read(origin(path, cancel, ("Range", asked)).open(5, 9)) == part[5:9]
 
 
-def test_what_cannot_be_read_is_told(path: Path, cancel: Cancel) -> None:
+def test_unreadable_files_and_ranges_are_refused(path: Path, cancel: Cancel) -> None:
     for given, status in (((path, ("Range", "bytes=5000-")), 416), ((path.parent,), 403), ((path / "x",), 404)):
         with pytest.raises(OriginError) as error:
             origin(given[0], cancel, *given[1:]).open()
@@ -82,7 +82,7 @@ def test_what_cannot_be_read_is_told(path: Path, cancel: Cancel) -> None:
 
 
 @pytest.mark.parametrize("how", ["write", "append", "truncate", "touch", "chmod"])
-def test_a_file_that_changes_gives_no_byte_more(path: Path, cancel: Cancel, how: str) -> None:
+def test_a_changed_file_delivers_no_further_byte(path: Path, cancel: Cancel, how: str) -> None:
     body = origin(path, cancel).open()
     part = memoryview(bytearray(100))
     assert body.read_into(part) == 100
@@ -104,17 +104,17 @@ def test_a_file_that_changes_gives_no_byte_more(path: Path, cancel: Cancel, how:
         origin(path, cancel).open(100, version=version)
 
 
-def test_a_file_that_is_replaced_is_read_to_its_end_and_then_another(path: Path, cancel: Cancel, tmp_path: Path) -> None:
+def test_a_replaced_file_is_an_error_and_the_new_one_is_read(path: Path, cancel: Cancel, tmp_path: Path) -> None:
     body = origin(path, cancel).open()
     (tmp_path / "new").write_bytes(BODY[::-1])
     (tmp_path / "new").rename(path)
     with pytest.raises(OriginChanged):
-        # Its link count is part of its status.
+        # The link count is part of the file's status.
         read(body)
     assert read(origin(path, cancel).open()) == BODY[::-1]
 
 
-def test_a_file_that_may_be_written_to_is_waited_for(path: Path, cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_open_for_writing_is_waited_for(path: Path, cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(path, "r+b") as writer:
         threading.Timer(0.3, writer.close).start()
         assert read(origin(path, cancel).open()) == BODY
@@ -127,7 +127,7 @@ def test_a_file_that_may_be_written_to_is_waited_for(path: Path, cancel: Cancel,
         origin(path, cancel).open()
 
 
-def test_when_a_file_has_settled(path: Path) -> None:
+def test_the_time_until_a_file_is_settled(path: Path) -> None:
     status = os.stat(path)
     at = status.st_ctime
     grain = FINE if status.st_ctime_ns % 1_000_000_000 else COARSE

@@ -1,4 +1,4 @@
-"""Which files of this machine's own disk are opened."""
+"""Local files that may be opened, and refused ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dfengine.origin.local_root import Roots, UnrestrictedRoots
 
 @pytest.fixture(name="root", params=["openat2", "walk"])
 def one_root(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """With the kernel's own resolution, and as on a kernel without it."""
+    """With the kernel's openat2, and as on a kernel without it."""
     if request.param == "walk":
         monkeypatch.setattr(local_root, "_OPENAT2", 100_000)
     root = tmp_path / "root"
@@ -30,7 +30,7 @@ def read(roots: Roots, path: object) -> bytes:
         return file.read()
 
 
-def test_what_lies_below_a_root_is_read(root: Path) -> None:
+def test_a_file_below_a_root_is_read(root: Path) -> None:
     assert read(Roots([str(root)]), root / "sub" / "file") == b"inside"
     assert read(Roots(["/nothing".replace("nothing", "tmp"), str(root)]), root / "sub" / "file") == b"inside"
     fd = Roots([str(root)]).open(str(root))
@@ -38,13 +38,13 @@ def test_what_lies_below_a_root_is_read(root: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["../outside", "sub/../../outside", "./sub/file", "sub\0", "/etc/passwd"])
-def test_a_path_that_is_not_plain_or_lies_elsewhere_is_refused(root: Path, path: str) -> None:
+def test_paths_that_are_not_plain_or_outside_the_root_are_refused(root: Path, path: str) -> None:
     with pytest.raises(OriginError) as error:
         Roots([str(root)]).open(path if path.startswith("/") else f"{root}/{path}")
     assert error.value.status == 403
 
 
-def test_a_root_whose_name_only_begins_alike_is_another(root: Path, tmp_path: Path) -> None:
+def test_a_root_does_not_include_directories_with_the_same_prefix(root: Path, tmp_path: Path) -> None:
     (tmp_path / "root2").mkdir()
     (tmp_path / "root2" / "x").write_bytes(b"1")
     with pytest.raises(OriginError, match="below no --origin-root") as error:
@@ -62,13 +62,13 @@ def test_links_that_leave_the_root_are_refused(root: Path, target: str, where: s
     assert error.value.status in (403, 404)
 
 
-def test_a_directory_that_is_a_link_out_is_refused(root: Path, tmp_path: Path) -> None:
+def test_a_link_to_a_directory_outside_is_refused(root: Path, tmp_path: Path) -> None:
     (root / "out").symlink_to(tmp_path)
     with pytest.raises(OriginError):
         Roots([str(root)]).open(f"{root}/out/outside")
 
 
-def test_devices_pipes_sockets_and_what_is_missing_are_refused(root: Path) -> None:
+def test_devices_pipes_sockets_and_missing_files_are_refused(root: Path) -> None:
     os.mkfifo(root / "fifo")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(root / "socket"))
@@ -81,7 +81,7 @@ def test_devices_pipes_sockets_and_what_is_missing_are_refused(root: Path) -> No
     assert error.value.status == 403
 
 
-def test_without_a_root_nothing_is_read_and_a_bad_root_is_named(root: Path) -> None:
+def test_without_roots_files_are_refused_and_invalid_roots_are_named(root: Path) -> None:
     with pytest.raises(OriginError, match="--origin-root DIR") as error:
         Roots([]).open(str(root / "sub" / "file"))
     assert error.value.status == 403
@@ -90,20 +90,20 @@ def test_without_a_root_nothing_is_read_and_a_bad_root_is_named(root: Path) -> N
             Roots([given])
 
 
-def test_a_link_inside_the_root_is_followed_by_the_kernel(tmp_path: Path) -> None:
+def test_a_link_inside_the_root_is_followed(tmp_path: Path) -> None:
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs" / "x").write_bytes(b"inside")
     (tmp_path / "link").symlink_to("blobs/x")
     assert read(Roots([str(tmp_path)]), tmp_path / "link") == b"inside"
 
 
-def test_a_download_reads_what_its_user_may(root: Path) -> None:
+def test_a_download_may_read_all_files_of_its_user(root: Path) -> None:
     assert read(UnrestrictedRoots(), root / "sub" / "file") == b"inside"
     with pytest.raises(OriginError):
         UnrestrictedRoots().open(f"{root}/none")
 
 
-def test_no_descriptor_is_left(root: Path) -> None:
+def test_no_descriptor_remains_open(root: Path) -> None:
     os.mkfifo(root / "fifo")
     before = len(os.listdir("/proc/self/fd"))
     for path in (root / "fifo", root / "none", root / "sub" / "x", root / "sub" / "file"):

@@ -1,4 +1,4 @@
-"""Whose credentials a supernode uses, and for what."""
+"""Credentials that a supernode uses, and their scope."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dfengine.location import parse
 from dfengine.origin.origin_settings import SharedResources
 
 
-def test_credentials_are_used_for_what_was_named_and_all_below() -> None:
+def test_credentials_are_used_for_named_places_and_everything_below() -> None:
     own = SharedResources.parse((), ["s3://models/llama", "gs://bucket", "hf://org/name", "s3://other/dir/"])
     for url, signed in (
         ("s3://models/llama/w", True), ("s3://models/llama", True), ("s3://models/llama2/w", False), ("s3://models/x", False),
@@ -22,6 +22,6 @@ def test_credentials_are_used_for_what_was_named_and_all_below() -> None:
 
 
 @pytest.mark.parametrize("url", ["file:///x", "http://h/x", "s3://b12/k?versionId=1", "hf://org/name@v1/", "models"])
-def test_what_is_no_place_to_sign_for_is_refused(url: str) -> None:
+def test_invalid_places_are_refused(url: str) -> None:
     with pytest.raises(BadValue):
         SharedResources.parse((), [url])

@@ -33,13 +33,13 @@ PIECE = 10
 """Bytes of a piece."""
 
 LONGEST = 30.0
-"""Seconds after which a reader that has not ended never will."""
+"""Seconds after which a reader that has not ended counts as hung."""
 
 SILENCE = 0.2
-"""Seconds after which a body of which nothing comes fails."""
+"""Seconds without a byte after which a body fails."""
 
 DRIP = 0.02
-"""Seconds before each byte of a body that drips."""
+"""Seconds before each byte of a dripping body."""
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,4 +1,4 @@
-"""Files that an origin lists and does not give: the others have a manifest, which names them, and names them no longer than it is so."""
+"""Files that an origin lists and refuses: the manifest has the other files and names the refused ones while they are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.origins.directory import Directory
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 451])
 @pytest.mark.parametrize("index", ["json", "html", "rounded"])
-def test_the_manifest_is_made_without_what_is_refused(cancel: Cancel, status: int, index: str) -> None:
+def test_the_manifest_excludes_and_names_refused_files(cancel: Cancel, status: int, index: str) -> None:
     files = {**FILES}
     with Directory(files, index) as served:
         kept = dict[str, Manifest]()
@@ -36,7 +36,7 @@ def test_the_manifest_is_made_without_what_is_refused(cancel: Cancel, status: in
         assert decode(made.encode()) == made
         assert made.identity != whole.identity
         assert read(TreeOrigin(made, origin_settings(), cancel)) == data({path: files[path] for path in made.paths})
-        # As long as it is so the manifest is the same, for two more requests each.
+        # While the files are refused the manifest stays the same, for two more requests each.
         served.seen.clear()
         assert manifest(served.url, origin_settings(), cancel, before=before) is made
         assert served.asked("GET").count("b/x") == served.asked("GET").count("zero") == 2
@@ -50,7 +50,7 @@ def test_the_manifest_is_made_without_what_is_refused(cancel: Cancel, status: in
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_file_whose_size_nobody_tells_is_refused_at_once(cancel: Cancel, status: int) -> None:
+def test_a_file_of_unstated_size_is_refused_at_once(cancel: Cancel, status: int) -> None:
     with Directory({**FILES}, "rounded") as served:
         served.refuse = {"b/x": status}
         made = manifest(served.url, origin_settings(), cancel)
@@ -58,7 +58,7 @@ def test_a_file_whose_size_nobody_tells_is_refused_at_once(cancel: Cancel, statu
         assert len(made) == len(FILES) - 1
 
 
-def test_a_server_error_is_believed_when_it_comes_twice(cancel: Cancel) -> None:
+def test_a_server_error_counts_as_a_refusal_the_second_time(cancel: Cancel) -> None:
     with Directory({**FILES}) as served:
         before = ListingCache()
         before.report_refusal("b/x", 500)
@@ -68,17 +68,17 @@ def test_a_server_error_is_believed_when_it_comes_twice(cancel: Cancel) -> None:
         assert manifest(served.url, origin_settings(), cancel, before=before).refused == {"b/x": 500}
 
 
-def test_a_server_that_refuses_head_alone_gives_its_files(cancel: Cancel) -> None:
+def test_files_of_a_server_that_refuses_head_are_not_refused(cancel: Cancel) -> None:
     with Directory({f"{n:02}": b"xyz" for n in range(40)}) as served:
         served.head, served.pause = False, 0.01
         before = ListingCache()
         before.report_refusal("07", 404)
         assert not manifest(served.url, origin_settings(), cancel, before=before).refused
         assert len(served.asked("GET")) == 40
-        assert served.connections <= AT_ONCE + 2, "the answer to a GET is read to its end"
+        assert served.connections <= AT_ONCE + 2, "a response to a GET is not read to its end"
 
 
-def test_an_origin_that_gives_nothing_of_what_it_lists_is_an_error(cancel: Cancel) -> None:
+def test_an_origin_that_refuses_all_listed_files_is_an_error(cancel: Cancel) -> None:
     with Directory({**FILES}) as served:
         served.refuse = dict.fromkeys(FILES, 403)
         before = ListingCache()
@@ -87,7 +87,7 @@ def test_an_origin_that_gives_nothing_of_what_it_lists_is_an_error(cancel: Cance
             manifest(served.url, origin_settings(), cancel, before=before)
 
 
-def test_a_file_that_is_listed_no_more_costs_no_request(cancel: Cancel) -> None:
+def test_a_refused_file_that_is_no_longer_listed_causes_no_request(cancel: Cancel) -> None:
     with Directory({**FILES}) as served:
         before = ListingCache()
         before.report_refusal("gone", 404)
@@ -95,7 +95,7 @@ def test_a_file_that_is_listed_no_more_costs_no_request(cancel: Cancel) -> None:
         assert not served.asked()
 
 
-def test_an_origin_that_takes_one_request_at_a_time_refuses_no_more_than_it_does(cancel: Cancel) -> None:
+def test_an_origin_that_allows_one_request_at_a_time_refuses_only_the_refused_file(cancel: Cancel) -> None:
     files = {f"{n:02}": b"x" * (n + 1) for n in range(40)}
     with Directory(files) as served:
         served.alone, served.crowded = True, 403

@@ -1,4 +1,4 @@
-"""Which failures pass, how long is waited, and when no more is tried."""
+"""Transient failures, pauses, and the end of retries."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ CHANCE = st.floats(0, 1, exclude_max=True)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
-def test_statuses_that_pass(status: int) -> None:
+def test_transient_statuses(status: int) -> None:
     assert transient(OriginError("x", status))
     assert not transient(OriginError("x", status, final=True))
 
 
 @pytest.mark.parametrize("status", [200, 206, 301, 400, 401, 403, 404, 405, 407, 410, 416, 451, 501, 505])
-def test_statuses_that_do_not(status: int) -> None:
+def test_permanent_statuses(status: int) -> None:
     assert not transient(OriginError("x", status))
     assert status not in TRANSIENT
 
 
-def test_what_never_answered_or_broke_off_passes_and_another_file_does_not() -> None:
+def test_connection_failures_are_transient_and_changed_files_permanent() -> None:
     assert transient(OriginUnreachable("reset"))
     assert transient(OriginTruncated("cut"))
     assert transient(OriginSlow("slow"))
@@ -36,25 +36,25 @@ def test_what_never_answered_or_broke_off_passes_and_another_file_does_not() -> 
     assert not transient(OriginForbidden("denied"))
 
 
-def test_pauses_grow_and_end() -> None:
+def test_pauses_grow_and_tries_are_bounded() -> None:
     retry = Retry(5)
     assert [retry.pause(BUSY, 0.0, 0.0) for _ in range(6)] == [0.25, 0.5, 1.0, 2.0, 4.0, None]
     retry = Retry(5)
     assert [retry.pause(BUSY, 0.0, 0.5) for _ in range(2)] == [0.375, 0.75]
 
 
-def test_none_are_wanted() -> None:
+def test_zero_retries_never_pause() -> None:
     assert Retry(0).pause(BUSY, 0.0, 0.0) is None
 
 
-def test_what_is_final_ends_at_once_and_counts_for_nothing() -> None:
+def test_a_permanent_failure_ends_at_once_and_is_not_counted() -> None:
     retry = Retry(1)
     assert retry.pause(OriginError("gone", 404), 0.0, 0.0) is None
     assert retry.pause(BUSY, 0.0, 0.0) == FIRST
 
 
 @given(st.integers(0, 5000), CHANCE)
-def test_a_pause_is_bounded_however_often_it_failed(failures: int, chance: float) -> None:
+def test_a_pause_is_bounded_after_any_number_of_failures(failures: int, chance: float) -> None:
     retry, last = Retry(1 << 20), 0.0
     for _ in range(min(failures, 40)):
         wait = retry.pause(BUSY, 0.0, chance)
@@ -66,7 +66,7 @@ def test_a_pause_is_bounded_however_often_it_failed(failures: int, chance: float
 
 
 @given(st.floats(0, 2 * ASKED), CHANCE)
-def test_an_origin_that_asks_for_a_pause_gets_it_or_has_refused(asked: float, chance: float) -> None:
+def test_a_requested_pause_is_kept_or_ends_the_retries(asked: float, chance: float) -> None:
     wait = Retry(5).pause(OriginError("busy", 429, asked), 0.0, chance)
     if asked > ASKED:
         assert wait is None
@@ -75,7 +75,7 @@ def test_an_origin_that_asks_for_a_pause_gets_it_or_has_refused(asked: float, ch
         assert wait >= max(asked, FIRST)
 
 
-def test_progress_starts_the_count_anew() -> None:
+def test_progress_resets_the_count() -> None:
     retry = Retry(2)
     for _ in range(10):
         assert retry.pause(BUSY, 0.0, 0.0) == 0.25
@@ -86,25 +86,25 @@ def test_progress_starts_the_count_anew() -> None:
     assert retry.pause(BUSY, 0.0, 0.0) is None
 
 
-def test_a_bound_that_is_raised_counts_for_what_failed_before() -> None:
+def test_a_raised_bound_includes_earlier_failures() -> None:
     retry = Retry(0)
     assert retry.pause(OriginUnreachable("gone"), 0.0, 0.0) is None
     retry.bound(2, 0.0)
     assert [retry.pause(OriginUnreachable("gone"), 0.0, 0.0) is None for _ in range(3)] == [False, False, True]
 
 
-def test_no_try_begins_after_the_time_for_tries() -> None:
+def test_no_retry_begins_after_the_time_limit() -> None:
     retry = Retry(100, 3.0)
     assert retry.pause(BUSY, 10.0, 0.0) == 0.25
-    assert retry.pause(BUSY, 12.5, 0.0) == 0.5, "which begins just in time"
+    assert retry.pause(BUSY, 12.5, 0.0) == 0.5, "it would begin just in time"
     assert retry.pause(BUSY, 12.5, 0.0) is None
     assert Retry(100, 3.0).pause(OriginError("busy", 503, 12.0), 0.0, 0.0) is None
     retry.progress()
-    assert retry.pause(BUSY, 50.0, 0.0) == 0.25, "the time is counted from the first failure in a row"
+    assert retry.pause(BUSY, 50.0, 0.0) == 0.25, "the time does not start with the first failure in a row"
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), CHANCE), max_size=30), st.integers(0, 6), st.floats(0.5, 20))
-def test_tries_in_a_row_have_both_bounds(failures: list[tuple[float, float]], count: int, seconds: float) -> None:
+def test_tries_are_bounded_in_number_and_time(failures: list[tuple[float, float]], count: int, seconds: float) -> None:
     retry, now, first, tries = Retry(count, seconds), 0.0, None, 0
     for took, chance in failures:
         now += took

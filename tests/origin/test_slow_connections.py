@@ -12,14 +12,14 @@ from dfengine.origin.claim import WINDOW, Claim
 from dfengine.origin.slow_connections import ENOUGH, MEMORY, PATIENCE, QUIET, SLOW, SlowConnections
 
 STEP = 0.05
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 MIB = 1 << 20
 SIZE = 64 * MIB
 """Bytes of a claim."""
 
 Rate = Callable[[float], float]
-"""Seconds since the connection began -> bytes per second; negative: this side does not ask."""
+"""Seconds since the connection began -> bytes per second; negative: this side does not read."""
 
 
 class Line:

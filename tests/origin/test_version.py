@@ -1,4 +1,4 @@
-"""When bytes of two answers are bytes of one file."""
+"""Versions: when bytes of two responses are bytes of one file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSIONS = st.builds(
     dated=st.booleans(),
     coding=st.sampled_from(["", "gzip"]),
 )
-"""Few values, so that two of them are often alike."""
+"""Few values, so that two versions are often equal."""
 
 
 @pytest.mark.parametrize(
@@ -47,15 +47,15 @@ VERSIONS = st.builds(
         (Version("", "", 5), Version('"a"', MONDAY, 5), False),
     ],
 )
-def test_what_an_answer_gives_bytes_to(first: Version, later: Version, same: bool) -> None:
+def test_which_later_responses_a_version_covers(first: Version, later: Version, same: bool) -> None:
     assert first.covers(later) == same
 
 
 @given(VERSIONS, VERSIONS)
-def test_validators_that_differ_give_no_byte(first: Version, later: Version) -> None:
+def test_a_covered_version_agrees_in_length_coding_and_validators(first: Version, later: Version) -> None:
     if not first.covers(later):
         return
-    assert first.binds, "where nothing binds, bytes of two answers never meet"
+    assert first.binds, "without validators, bytes of two responses are not combined"
     assert first.coding == later.coding
     assert -1 in (first.length, later.length) or first.length == later.length
     if first.strong:
@@ -63,27 +63,27 @@ def test_validators_that_differ_give_no_byte(first: Version, later: Version) -> 
         return
     shown = [(first.weak, later.weak), (first.last_modified, later.last_modified)]
     agree = [mine == theirs for mine, theirs in shown if mine and theirs]
-    assert agree, "an answer that shows none of the validators proves nothing"
+    assert agree, "a response without the validators proves nothing"
     assert all(agree)
 
 
 @given(VERSIONS)
-def test_a_version_that_binds_covers_itself_and_is_named(version: Version) -> None:
+def test_a_binding_version_covers_itself_and_has_a_name(version: Version) -> None:
     assert version.covers(version) == version.binds
     assert bool(version.name) == version.binds
     assert not (version.strong and version.weak)
 
 
 @given(VERSIONS, VERSIONS)
-def test_answers_that_differ_in_what_binds_have_two_names(one: Version, other: Version) -> None:
-    """The name is compared elsewhere, where the versions themselves are not known: it must tell them apart."""
+def test_versions_with_one_name_cover_each_other(one: Version, other: Version) -> None:
+    """Names are compared where the versions themselves are not known."""
     if one.name and one.name == other.name:
         assert one.covers(other) or not other.binds
         assert other.covers(one)
 
 
 @given(VERSIONS)
-def test_only_what_binds_strongly_is_a_condition(version: Version) -> None:
+def test_only_strong_validators_are_conditions(version: Version) -> None:
     """RFC 9110 section 13.1.5: no weak entity-tag in an If-Range, and no date that may name two versions."""
     condition = version.condition
     assert not condition.startswith("W/")
@@ -95,7 +95,7 @@ def test_only_what_binds_strongly_is_a_condition(version: Version) -> None:
         assert condition == (version.last_modified if version.dated else "")
 
 
-def test_a_date_that_is_too_young_binds_nothing_and_names_nothing() -> None:
+def test_a_recent_date_does_not_bind_and_gives_no_name() -> None:
     young = Version("", MONDAY, 5, dated=False)
     assert not young.binds
     assert young.name == young.condition == ""
@@ -105,5 +105,5 @@ def test_a_date_that_is_too_young_binds_nothing_and_names_nothing() -> None:
 @pytest.mark.parametrize(
     ("etag", "condition"), [('"a"', '"a"'), ('""', '""'), ('"a", "b"', ""), ("a", ""), ('"', ""), ('W/"a"', ""), ('w/"a"', "")]
 )
-def test_only_an_entity_tag_is_a_condition(etag: str, condition: str) -> None:
+def test_only_a_strong_entity_tag_is_a_condition(etag: str, condition: str) -> None:
     assert Version(etag).condition == condition

@@ -1,6 +1,6 @@
-"""`python -m tests.origins [--jobs N] [--ways alone,supernode,resumed] [NAME...]`: all behaviours or some, a line each, and what was wrong.
+"""`python -m tests.origins [--jobs N] [--ways alone,supernode,resumed] [NAME...]`: run all behaviours or some.
 
-Ends with 1 when anything was. NAME may be the beginning of names.
+Prints a line and the faults of each. Ends with 1 on any fault. NAME may be a prefix of names.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.origins.run import WAYS, Outcome, Supernode, run, ways
 
 
 class Pool:
-    """Supernodes that behaviours share, one per job: each URL is a fresh one. One that was there when a download hung is replaced."""
+    """Supernodes that behaviours share, one per job: each URL is a fresh one. After a hang, the supernode is replaced."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -51,13 +51,13 @@ class Pool:
         return node
 
     def close(self) -> None:
-        """End them."""
+        """End the supernodes."""
         for node in self._all:
             node.__exit__()
 
 
 def main() -> int:
-    """1 if anything was wrong."""
+    """Return 1 on any fault."""
     parser = argparse.ArgumentParser(prog="python -m tests.origins")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--ways", default=",".join(WAYS))

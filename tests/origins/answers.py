@@ -1,4 +1,4 @@
-"""What scripts are made of: `serve` is a well-behaved file server in which one thing can be changed, `say` writes a head as it is told."""
+"""Building blocks of scripts: `serve` is a correct file server in which one thing can be changed, `say` writes a given head."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EPOCH = 1_700_000_000
 
 Headers = tuple[tuple[str, str], ...]
 ContentRange = Callable[[int, int, int], tuple[str, int, int]]
-"""(first, last, total) -> what Content-Range says ("" for none), and the first and last byte that are sent."""
+"""(first, last, total) -> the Content-Range ("" for none), and the first and last byte sent."""
 
 
 def etag_of(file: bytes) -> str:
@@ -22,7 +22,7 @@ def etag_of(file: bytes) -> str:
 
 
 def modified_of(x: Exchange, file: bytes) -> str:
-    """A Last-Modified of its own for each version."""
+    """A different Last-Modified for each version."""
     return formatdate(EPOCH + 3600 * x.server.versions.index(file), usegmt=True)
 
 
@@ -32,23 +32,23 @@ def http_date(seconds: float) -> str:
 
 
 def head(status: str, headers: Headers, version: str = "HTTP/1.1") -> bytes:
-    """A head as RFC 9112 has it."""
+    """A head in the form of RFC 9112."""
     lines = [f"{version} {status}", *(f"{name}: {value}" for name, value in headers)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
 def say(x: Exchange, status: str, body: bytes = b"", headers: Headers = (), version: str = "HTTP/1.1") -> None:
-    """A short answer with its Content-Length."""
+    """Send a short response with its Content-Length."""
     x.send(head(status, (("Content-Length", str(len(body))), *headers), version) + body)
 
 
 def refuse(x: Exchange, status: str = "503 Service Unavailable", headers: Headers = ()) -> None:
-    """An answer that is not the file."""
+    """Send a response that is not the file."""
     say(x, status, b"not the file you wanted\n", headers)
 
 
 def raw(x: Exchange, top: bytes, body: bytes = b"") -> None:
-    """A head byte by byte, then a body, then the end of the connection."""
+    """Send a head byte by byte, then a body, then the end of the connection."""
     x.send(top)
     x.body(body)
     x.fin()
@@ -60,17 +60,17 @@ def chunks(data: bytes, size: int = 30_000, extension: str = "") -> list[bytes]:
 
 
 def chunked(data: bytes, size: int = 30_000, extension: str = "", trailers: str = "") -> bytes:
-    """`data` as a whole chunked body."""
+    """`data` as a complete chunked body."""
     return b"".join(chunks(data, size, extension)) + b"0\r\n" + trailers.encode() + b"\r\n"
 
 
 def honest(first: int, last: int, total: int) -> tuple[str, int, int]:
-    """Content-Range as it should be."""
+    """A correct Content-Range."""
     return f"bytes {first}-{last}/{total}", first, last
 
 
 def _unchanged(x: Exchange, etag: str, modified: str) -> bool:
-    """If-None-Match, else If-Modified-Since, says that the client has this version."""
+    """Whether If-None-Match, else If-Modified-Since, names this version."""
     if asked := x.request.get("if-none-match"):
         return bool(etag) and etag.removeprefix("W/") in [each.strip().removeprefix("W/") for each in asked.split(",")]
     return bool(modified) and x.request.get("if-modified-since") == modified
@@ -83,7 +83,7 @@ def serve(
 ) -> None:
     """A file server.
 
-    etag, modified: "" for none, None for what follows from the bytes. ranges: are served; advertise: value of Accept-Ranges, "" for
+    etag, modified: "" for none, None to derive them from the bytes. ranges: are served; advertise: value of Accept-Ranges, "" for
     none. if_range: is honoured. framing: length, chunked, close. cut: bytes of the body after which the connection ends,
     by a reset if `reset`. surplus: bytes behind the body.
     """
@@ -116,7 +116,7 @@ def send_body(
     x: Exchange, status: str, headers: Headers, data: bytes, *, framing: str = "length", cut: int = -1, reset: bool = False,
     rate: float = 0.0, surplus: bytes = b"", version: str = "HTTP/1.1",
 ) -> None:
-    """An answer with its body, as `serve` has it."""
+    """Send a response with its body, as for `serve`."""
     if framing == "length":
         headers = (("Content-Length", str(len(data))), *headers)
     elif framing == "chunked":
@@ -129,7 +129,7 @@ def send_body(
     if 0 <= cut < len(data):
         x.body(data[:cut], rate)
         if reset:
-            # A reset destroys what the client has not read yet: give it the time to.
+            # A reset discards bytes that the client has not read yet: give it time to read them.
             x.pause(0.05)
             x.rst()
         x.fin()

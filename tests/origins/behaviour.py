@@ -1,4 +1,4 @@
-"""A behaviour of an origin: its script, and what must come of it."""
+"""A behaviour of an origin: its script, and the expected result."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ BIG = 3 * PIECE + 12_345
 """Bytes: less than a piece, and four pieces."""
 
 SLOW_ENOUGH = 24_000_000.0
-"""Bytes per second of a first stream that is still under way when further connections come."""
+"""Bytes per second of a first stream, slow enough to be running when further connections start."""
 
 
 @cache
 def content(size: int, seed: int = 0) -> bytes:
-    """Random bytes that say at once from where they are."""
+    """Random bytes, from which a position can be recognized."""
     return random.Random(f"{size}-{seed}").randbytes(size)
 
 
 @dataclass(frozen=True)
 class Same:
-    """We deliver what curl delivers."""
+    """We deliver the file that curl delivers."""
 
 
 @dataclass(frozen=True)
 class Delivers:
-    """We deliver a version. by: how curl comes to it, `retry` (--retry), `continue` (-C - until it is whole), "" where it does not."""
+    """We deliver a version. by: how curl obtains it, `retry` (--retry), `continue` (-C - until it is complete), "" where it does not."""
 
     by: str = "retry"
 
 
 @dataclass(frozen=True)
 class OneVersion:
-    """Exit 0 is one version as a whole. Where curl delivers one, so do we, unless `refuse` says why we need not."""
+    """Exit 0 means one complete version. Where curl delivers one, so do we, unless `refuse` states why not."""
 
     refuse: str = ""
 
 
 @dataclass(frozen=True)
 class Fails:
-    """Exit code, and words of which stderr has one. refuse: why, where curl delivers. named: stderr names host and port too."""
+    """Exit code, and words of which stderr has one. refuse: the reason, where curl delivers. named: stderr names host and port too."""
 
     code: int
     words: tuple[str, ...]
@@ -60,13 +60,13 @@ Expectation = Same | Delivers | OneVersion | Fails
 
 @dataclass(frozen=True)
 class Behaviour:
-    """A server and what is expected.
+    """A server and the expected results.
 
     url: below `http://` , `{address}` is the server's host:port, `{port}`, `{other}` of the second one. headers: given to curl and to us.
-    options: ours alone, curl: curl's alone. env: for both and for the supernode. other: script of a second server. late: seconds in
+    options: ours only, curl: curl's only. env: for both and for the supernode. other: script of a second server. late: seconds in
     which connections are refused. down: they always are. then: headers of a second download of another virtual file.
     resumed: "must" deliver, "may" fail, or "no" such run. replaced: the file is the next version when a resumed run begins.
-    ways: how it is run at all. bound: seconds of one download. check: complaint about what the servers saw, "" if all is well.
+    ways: ways in which it is run. bound: seconds of one download. check: complaint about requests that the servers received, "" if none.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Bodies that end before their end. curl alone does not finish them, `curl -C -` again and again does."""
+"""Bodies that end early. curl alone does not complete them, repeated `curl -C -` does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CUT = (
     "cut", "short", "early", "ends", "ended", "broke off", "breaks off", "closed", "truncated", "partial", "missing", "reset", "remaining",
     "in the middle", "incomplete",
 )
-"""Words of which one says that a body did not come to its end."""
+"""Words of which an error about a truncated body has one."""
 
 ONCE = ("--retry", "1")
 FILE = (content(BIG, 1),)
@@ -47,13 +47,13 @@ def _chunked_cut(x: Exchange) -> None:
 
 
 def _chunked_cut_part(x: Exchange) -> None:
-    """Nobody is told the length; a range is answered by 2 MB of it, of a file of unknown length."""
+    """The length is not stated; a range gets at most 2 MB, of a file of unknown length."""
     serve(x, framing="chunked", cut=-1 if x.n else 3_000_000, content_range=lambda a, b, total: (f"bytes {a}-{min(b, a + 1_999_999)}/*",
         a, min(b, a + 1_999_999)))
 
 
 def _chunked_cut_unknown(x: Exchange) -> None:
-    """Neither a length nor ranges: only from the start again."""
+    """Neither length nor ranges: a retry starts over."""
     data = chunked(x.file)
     x.keep = False
     x.send(head("200 OK", (("Transfer-Encoding", "chunked"), ("Last-Modified", modified_of(x, x.file)))))
@@ -68,7 +68,7 @@ def _reset_in_close_delimited(x: Exchange) -> None:
 
 
 def _closes_idle(x: Exchange) -> None:
-    """Announces that the connection is kept, and ends it."""
+    """Announces a kept connection, and closes it."""
     serve(x, extra=(("Connection", "keep-alive"), ("Keep-Alive", "timeout=60")))
     x.fin()
 

@@ -1,4 +1,4 @@
-"""Where a body ends: Content-Length and Transfer-Encoding as servers write them (RFC 9112 section 6)."""
+"""The end of a body: Content-Length and Transfer-Encoding as servers write them (RFC 9112 section 6)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def typed(fields: str, body: bytes = FILE, version: str = "HTTP/1.1", end: bool 
 
 
 def _coded(x: Exchange) -> None:
-    """A file that is stored compressed: what curl stores is what came."""
+    """A file that is stored compressed: curl stores the bytes as received."""
     serve(x, extra=(("Content-Encoding", "gzip"),))
 
 

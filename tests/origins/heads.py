@@ -1,4 +1,4 @@
-"""Heads of answers: before them, too many, too long, malformed, late."""
+"""Response heads: interim, too many lines, too long, malformed, late."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def before(*heads: bytes, pause: float = 0.0) -> Script:
 
 
 def lines(count: int, length: int) -> Headers:
-    """So many header lines of so many bytes."""
+    """`count` header lines of `length` bytes."""
     return tuple((f"X-Line-{n:04}", "v" * (length - 15)) for n in range(count))
 
 
@@ -70,7 +70,7 @@ def _trickled(x: Exchange) -> None:
 
 
 def _endless(x: Exchange) -> None:
-    """Header lines until the client has enough; 100 MB at most."""
+    """Header lines until the client closes the connection; at most 100 MB."""
     x.send(b"HTTP/1.1 200 OK\r\n")
     for n in range(100):
         x.send(b"".join(b"X-%d-%d: %s\r\n" % (n, m, b"v" * 1000) for m in range(1000)))
@@ -78,7 +78,7 @@ def _endless(x: Exchange) -> None:
 
 
 def _folded_validators(x: Exchange) -> None:
-    """Continued lines in the fields that matter; ranges are served."""
+    """Folded lines in the fields that matter; ranges are served."""
     span = x.request.range(SMALL)
     data = x.file[span[0] : span[1] + 1] if span else x.file
     said = f"Content-Range:\r\n {honest(*span, SMALL)[0]}\r\n" if span else ""

@@ -17,10 +17,10 @@ PAGE = 3
 """Entries of one page of a tree."""
 
 STEP = 64 << 10
-"""Bytes that are sent, and counted, at once."""
+"""Bytes that are sent and counted at once."""
 
 LARGE = 1 << 20
-"""Bytes from which a file is kept by LFS, and answered from the other server."""
+"""Size in bytes from which a file is stored by LFS, and served by the other server."""
 
 
 class Hub:

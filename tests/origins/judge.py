@@ -1,4 +1,4 @@
-"""What is wrong with how a download ended, by what curl did in the same run."""
+"""Faults in a download's outcome, judged by curl's result in the same run."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ KINDS = {
     "LEAK": "servers saw what they must not",
     "SCRIPT": "the behaviour's own script is wrong",
 }
-"""What can be wrong, most serious first."""
+"""Kinds of faults, most serious first."""
 
 MAY_FAIL = {"alone": (4, 6), "resumed": (4, 6), "supernode": (3, 4, 6)}
-"""Codes of a download that need not succeed; with --notbs the swarm's code is right too."""
+"""Exit codes of a download that need not succeed; with --notbs also the swarm's code."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """How `get` ended. data: None if nothing is under the output's name; left: what was wrong with what a killed run left."""
+    """The outcome of `get`. data: None if no file has the output's name; left: faults in the remains of a killed run."""
 
     code: int
     data: bytes | None
@@ -37,7 +37,7 @@ class Run:
 
 
 def judge(behaviour: Behaviour, way: str, oracle: Answer, run: Run, server: Server) -> str:
-    """`KIND: what`, or "" if all is well."""
+    """Return `KIND: what`, or "" if there is no fault."""
     curl = oracle.code == 0 and oracle.data in behaviour.versions
     if wrong := _script(behaviour, oracle, curl, server):
         return f"SCRIPT: {wrong}"
@@ -99,7 +99,7 @@ def _reason(words: tuple[str, ...], named: bool, run: Run, server: Server) -> st
     places = [place for each in (server, server.other) if each for place in (each.address, f"localhost:{each.port}")]
     if named and not any(place in said for place in (*places, "origin.test")):
         return f"WRONG REASON: it does not name host and port: {_short(run.said)}"
-    # A word in the URL is no reason: the file's name and the port are taken out first.
+    # A word in the URL is not a reason: the addresses are removed first.
     for place in places:
         said = said.replace(place, "")
     if words and not any(word in said for word in words):
@@ -108,7 +108,7 @@ def _reason(words: tuple[str, ...], named: bool, run: Run, server: Server) -> st
 
 
 def mixture(data: bytes, versions: tuple[bytes, ...], step: int = 4096) -> str:
-    """Which versions the blocks of a wrong file come from, in order."""
+    """Versions that the blocks of a wrong file are from, in order."""
     found: list[str] = []
     for at in range(0, len(data), step):
         block = data[at : at + step]

@@ -1,4 +1,4 @@
-"""Servers that the other tables have not: what a stranger thinks of last."""
+"""Servers whose oddities are in no other table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSIONS = (A, B)
 
 
 def written(say: str) -> Script:
-    """Content-Range of {first}, {last}, {total} as it is written here; else an honest server."""
+    """Content-Range written as `say` with {first}, {last}, {total}; otherwise a correct server."""
     def content_range(first: int, last: int, total: int) -> tuple[str, int, int]:
         return say.format(first=first, last=last, total=total), first, last
 
@@ -22,7 +22,7 @@ def written(say: str) -> Script:
 
 
 def ok_with_range(plain: bool, framing: str = "length") -> Script:
-    """200 with a Content-Range: as an answer to a range with the part's bytes, or with the whole file; `plain`: to a plain GET as well."""
+    """200 with a Content-Range: as response to a range with the part's bytes, or with the whole file; `plain`: to a plain GET as well."""
 
     def script(x: Exchange) -> None:
         span = x.request.range(len(x.file))
@@ -39,17 +39,17 @@ def ok_with_range(plain: bool, framing: str = "length") -> Script:
 
 
 def _ok_range_of_whole(x: Exchange) -> None:
-    """200, the whole file, and a Content-Range that says so, or nonsense."""
+    """200, the whole file, and a Content-Range of the whole file."""
     serve(x, ranges=False, extra=(("Content-Range", f"bytes 0-{len(x.file) - 1}/{len(x.file)}"),))
 
 
 def in_turn(*scripts: Script) -> Script:
-    """One after the other; the last one for all others."""
+    """Use the scripts one after the other; the last one for all further requests."""
     return lambda x: scripts[min(x.n, len(scripts) - 1)](x)
 
 
 def _elsewhere(x: Exchange) -> None:
-    """Each request is sent to another place, where other versions are: none goes on with another's bytes."""
+    """Each request is redirected to another place with another version: a resumed part must not have bytes of another version."""
     if x.request.path == "/file":
         return say(x, "302 Found", b"", (("Location", f"/{x.n % 2}?{x.n}"),))
     odd = x.request.path == "/1"
@@ -58,7 +58,7 @@ def _elsewhere(x: Exchange) -> None:
 
 
 def _to_login(x: Exchange) -> None:
-    """All but the first request are led to a page."""
+    """All but the first request are redirected to a login page."""
     if x.request.path == "/login":
         return say(x, "200 OK", b"<html>Please log in</html>" * 400)
     if x.n:
@@ -95,7 +95,7 @@ def _reset_behind(x: Exchange) -> None:
 
 
 def _reset_unframed(x: Exchange) -> None:
-    """A reset where only the end of the connection says that the file is whole."""
+    """A reset where only the end of the connection shows that the file is complete."""
     x.send(head("200 OK", (("Server", "odd"),)))
     x.body(x.file)
     x.pause(0.3)
@@ -117,12 +117,12 @@ def _endless_trailers(x: Exchange) -> None:
 
 
 def _no_bytes_for_a_while(x: Exchange) -> None:
-    """Empty chunks' framing only: one byte in each."""
+    """Long without content: chunks of one byte each."""
     x.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(x.file[:3000], 1)[:-5] + chunked(x.file[3000:]))
 
 
 def _case(x: Exchange) -> None:
-    """Two versions whose entity-tags differ by the case of a letter alone."""
+    """Two versions whose entity-tags differ only by the case of a letter."""
     odd = x.n > 0
     serve(x, file=B if odd else A, etag='"abcdef"' if odd else '"abcDEF"', modified="", if_range=False, rate=0 if odd else SLOW_ENOUGH)
 
@@ -133,19 +133,19 @@ def _future(x: Exchange) -> None:
 
 
 def _early_clock(x: Exchange) -> None:
-    """A Date before the Last-Modified: the server's clock says nothing."""
+    """A Date before the Last-Modified: the server's clock is useless."""
     serve(x, file=B if x.n else A, etag="", modified="Wed, 01 Jan 2020 00:00:00 GMT", if_range=False, rate=0 if x.n else SLOW_ENOUGH,
           extra=(("Date", "Wed, 01 Jan 2020 00:00:00 GMT"),))
 
 
 def _packed_ranges(x: Exchange) -> None:
-    """Ranges come in another coding than the whole: of the packed bytes."""
+    """Ranges have another coding than the whole file: they are of the compressed bytes."""
     serve(x, file=B if x.request.range(BIG) else A, etag='"one"', modified="", rate=0 if x.n else SLOW_ENOUGH,
           extra=(("Content-Encoding", "gzip"),) if x.request.range(BIG) else ())
 
 
 def tagged(etag: str) -> Script:
-    """This entity-tag, ranges honoured by it to the letter, and each connection cut."""
+    """This entity-tag; ranges are served if it matches exactly, and each connection is cut."""
     return lambda x: serve(x, etag=etag, modified="", cut=3_000_000)
 
 
@@ -170,7 +170,7 @@ def _apart(first: int, last: int, total: int) -> tuple[str, int, int]:
 
 
 def _part_as_200(x: Exchange) -> None:
-    """A part's bytes under 200 for a user's range."""
+    """A part's bytes under 200 in response to a user's range."""
     span = x.request.range(SMALL)
     assert span
     return send_body(x, "200 OK", (("Content-Range", honest(*span, SMALL)[0]),), FILE[span[0] : span[1] + 1])

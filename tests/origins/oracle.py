@@ -1,4 +1,4 @@
-"""What curl does with a behaviour."""
+"""The oracle: curl's result for a behaviour."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.origins.behaviour import Behaviour, Delivers
 from tests.origins.server import Server
 
 CONTINUED = 24
-"""How often `curl -C -` goes on with a file at most."""
+"""Maximum number of runs of `curl -C -` for a file."""
 
 NEVER = 1e6
 """Seconds after which a server that is down would listen."""
@@ -21,7 +21,7 @@ NEVER = 1e6
 
 @dataclass(frozen=True)
 class Answer:
-    """How a download ended. data: the bytes under the output's name, None if there is no such file; said: its stderr."""
+    """The outcome of a download. data: the bytes under the output's name, None if there is no such file; said: its stderr."""
 
     code: int
     data: bytes | None
@@ -44,7 +44,7 @@ def url_of(behaviour: Behaviour, server: Server) -> str:
 
 
 def environment(behaviour: Behaviour, server: Server, home: Path) -> dict[str, str]:
-    """Of a process: this one's without proxies, and what the behaviour says."""
+    """Environment of a process: this one's without proxies, and the behaviour's variables."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and not name.startswith("DFENGINE_")}
     return kept | {"HOME": str(home)} | {name: value.format(address=server.address) for name, value in behaviour.env}
 
@@ -55,7 +55,7 @@ def read(path: Path) -> bytes | None:
 
 
 def ask(behaviour: Behaviour, folder: Path, headers: tuple[str, ...]) -> Answer:
-    """`curl -fsSL` against a fresh server, with --retry or again and again with -C - where the behaviour says so."""
+    """Run `curl -fsSL` against a fresh server, with --retry or repeatedly with -C - where the behaviour requires it."""
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "curl"
     by = behaviour.expect.by if isinstance(behaviour.expect, Delivers) else ""
@@ -72,7 +72,7 @@ def ask(behaviour: Behaviour, folder: Path, headers: tuple[str, ...]) -> Answer:
             done = subprocess.run(command, capture_output=True, env=environment(behaviour, server, folder), timeout=120)
             if done.returncode == 0:
                 break
-        # A file of no bytes is not written by every version of curl.
+        # Not every version of curl writes an empty file.
         data = read(output)
         if done.returncode == 0 and data is None:
             data = b""

@@ -1,4 +1,4 @@
-"""A part of a file that a user asks for (`--range`): RFC 9110 section 14 says which bytes it holds, whatever the server can do."""
+"""Parts of a file that a user requests (`--range`): RFC 9110 section 14 defines their bytes, whatever the server supports."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from tests.origins.behaviour import BIG, PIECE, SMALL, Behaviour, Delivers, Expe
 from tests.origins.server import Exchange, Script
 
 GONE = ("416", "no byte")
-"""Words of which one says that the file ends before the part begins."""
+"""Words of which an error about a part beyond the file's end has one."""
 
 Serve = Callable[[Exchange, bytes], None]
 
 
 def star(first: int, last: int, total: int) -> tuple[str, int, int]:
-    """A Content-Range that does not tell the file's length (RFC 9110 section 14.4)."""
+    """A Content-Range that does not state the file's length (RFC 9110 section 14.4)."""
     return f"bytes {first}-{last}/*", first, last
 
 
 def short(first: int, last: int, total: int) -> tuple[str, int, int]:
-    """The same, and a million bytes at most in each answer."""
+    """The same, with at most a million bytes in each response."""
     last = min(last, first + 999_999)
     return f"bytes {first}-{last}/*", first, last
 
@@ -34,7 +34,7 @@ WAYS: dict[str, Serve] = {
     "ignored-until-close": lambda x, file: serve(x, file=file, modified="", ranges=False, framing="close"),
     "ignored-chunked-no-validators": lambda x, file: serve(x, file=file, etag="", modified="", ranges=False, framing="chunked"),
 }
-"""What a server makes of a range."""
+"""Responses of servers to a range."""
 
 
 def _of(file: bytes, asked: str) -> bytes:
@@ -46,7 +46,7 @@ def _of(file: bytes, asked: str) -> bytes:
 
 
 def _part(name: str, asked: str, size: int, way: str, expect: Expectation | None = None, resumed: str = "no") -> Behaviour:
-    """curl keeps the whole file where the server ignores the range: there it is no oracle."""
+    """A behaviour with --range. Where the server ignores the range, curl stores the whole file and is no oracle."""
     file = content(size, 8)
     held = _of(file, asked)
     if expect is None:
@@ -62,7 +62,7 @@ def _script(way: Serve, file: bytes) -> Script:
 
 
 def _in_parts(x: Exchange) -> None:
-    """Open ends are answered with a part each, and nothing says how many there are."""
+    """Open ranges get a part in each response, whose number is not stated."""
     serve(x, file=content(BIG, 8), modified="", content_range=short)
 
 

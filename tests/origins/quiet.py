@@ -1,4 +1,4 @@
-"""Servers of the standard library's http.server that write nothing on stderr: neither requests nor who hung up."""
+"""Servers of the standard library's http.server that write neither requests nor disconnects to stderr."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class QuietServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Who hangs up has what it wanted."""
+        """Ignore clients that disconnect."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler], host: str = "127.0.0.1") -> Iterator[str]:
-    """HOST:PORT of a server whose requests are `handler`'s. At the end its requests have ended, too."""
+    """HOST:PORT of a server with `handler`. Its requests have ended at the end."""
     with ThreadingHTTPServer((host, 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

@@ -24,10 +24,10 @@ from pathlib import Path
 from tests.origins.run import Supernode
 
 LONGEST = 90.0
-"""Seconds after which a run has hung; its own time-out is over by then, twice."""
+"""Seconds after which a run counts as hung: more than twice its own timeout."""
 
 THROUGH = 4
-"""One run of this many goes through a supernode."""
+"""One run in so many uses a supernode."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
-"""Origins drawn from a seed: each answer draws its status, validators, framing, cuts, delays and what it does with a range.
+"""Origins drawn from a seed: each response draws its status, validators, framing, cuts, delays and its reaction to a range.
 
-The file may become another version at any answer. What no client can tell is left out: two versions under one validator, a body
+The file may become another version at any response. Cases that no client can detect are excluded: two versions under one validator, a body
 without a length that is cut in good order, a length that is less than the body.
 """
 
@@ -22,9 +22,9 @@ BIG = (PIECE + 1, 9_000_000)
 
 @dataclass(frozen=True)
 class Origin:
-    """What a seed draws for all answers. calm: share of answers that are plain; turns: chance that an answer begins a new version.
+    """Properties that a seed draws for all responses. calm: share of plain responses; turns: chance that a response begins a new version.
 
-    validators: which the origin gives (etag, weak, date); shaky: chance that an answer leaves each of them out.
+    validators: which the origin gives (etag, weak, date); shaky: chance that a response omits each of them.
     """
 
     seed: int
@@ -53,7 +53,7 @@ class Origin:
         )
 
     def script(self) -> Script:
-        """Answers that depend on the seed and on how many were given before."""
+        """Responses that depend on the seed and on the number of earlier ones."""
 
         def script(x: Exchange) -> None:
             chance = random.Random(f"{self.seed}-{x.n}")
@@ -83,7 +83,7 @@ class Origin:
         return tuple(found)
 
     def _file(self, x: Exchange, chance: random.Random, file: bytes, plain: bool) -> None:
-        """An answer with the file or a part of it; not `plain`: with something wrong."""
+        """A response with the file or a part of it; not `plain`: with a fault."""
         validators = self._validators(chance, x.n, file)
         values = [value for _, value in validators]
         if any(x.request.get(name) and x.request.get(name) in values for name in ("if-none-match", "if-modified-since")):
@@ -103,7 +103,7 @@ class Origin:
                 given += (("Content-Range", said),) if said else ()
         framing = chance.choice(("length", "length", "chunked", "close") if len(data) == len(file) else ("length", "length", "chunked"))
         cut = -1 if plain or not data else chance.randrange(len(data))
-        # The end of a body without a length cannot be told from a cut in good order.
+        # The end of a body without a length cannot be distinguished from a cut in good order.
         reset = framing == "close" or chance.random() < 0.3
         surplus = b"surplus" if plain and framing == "length" and chance.random() < 0.03 else b""
         version = "HTTP/1.0" if framing == "close" and chance.random() < 0.5 else "HTTP/1.1"
@@ -111,7 +111,7 @@ class Origin:
 
 
 def _said(lie: str, first: int, last: int, total: int) -> tuple[str, int, int]:
-    """Content-Range, and the bytes that come: whatever is wrong can be seen in it."""
+    """Content-Range, and the first and last byte sent: each fault is visible in it."""
     if lie == "total":
         return f"bytes {first}-{last}/{total + 1}", first, last
     if lie == "other" and last + 1 < total:
@@ -124,7 +124,7 @@ def _said(lie: str, first: int, last: int, total: int) -> tuple[str, int, int]:
 
 
 def _odd(origin: Origin, x: Exchange, chance: random.Random, file: bytes) -> None:
-    """An answer that is not simply the file."""
+    """A response that is not simply the file."""
     kind = chance.choice(("cut", "cut", "cut", "transient", "final", "redirect", "reset", "end", "early", "head"))
     if kind == "transient":
         refuse(x, chance.choice(TRANSIENT), (("Retry-After", "0"),) if chance.random() < 0.3 else ())
@@ -141,7 +141,7 @@ def _odd(origin: Origin, x: Exchange, chance: random.Random, file: bytes) -> Non
         x.send(b"HTTP/1.1 103 Early Hints\r\nETag: \"early\"\r\nContent-Length: 3\r\n\r\n")
         origin._file(x, chance, file, True)
     elif kind == "head":
-        # A head that breaks off before its end says nothing, whatever its lines said.
+        # A truncated head is worthless, whatever its lines state.
         whole = head("200 OK", (("Content-Length", str(len(file))), ("ETag", '"cut"')))
         x.send(whole[: chance.randrange(len(whole) - 3)])
         x.fin()

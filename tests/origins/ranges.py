@@ -1,4 +1,4 @@
-"""Answers to a range that are not what was asked, and servers that do not say what they can."""
+"""Responses to a range that differ from the request, and servers that misstate their support of ranges."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ OTHER = content(BIG, 2)
 
 
 def lying(say: str, first: int = 0, last: int = 0, other: bool = False) -> Script:
-    """Content-Range `say` of {first} {last} {total}; the bytes' first and last moved by so many; `other`: of another file.
+    """Content-Range `say` of {first} {last} {total}; the bytes sent are moved by `first` and `last`; `other`: of another file.
 
-    A range from byte 0 to the end is answered honestly, as by a server that fails where it is asked for parts.
+    A range from byte 0 to the end gets a correct response, as from a server that fails for parts only.
     """
 
     def script(x: Exchange) -> None:
@@ -31,7 +31,7 @@ def lying(say: str, first: int = 0, last: int = 0, other: bool = False) -> Scrip
 
 
 def to_ranges(status: str, headers: Headers = (), also_whole: bool = False) -> Script:
-    """A plain GET is answered well, a range of the file with a status; `also_whole`: also bytes=0-."""
+    """A plain GET gets the file, a range of it a status; `also_whole`: also bytes=0-."""
 
     def script(x: Exchange) -> None:
         span = x.request.range(BIG)
@@ -66,7 +66,7 @@ def _multipart(x: Exchange) -> None:
 
 
 def _length_of_more(x: Exchange) -> None:
-    """Content-Length and Content-Range of a range do not agree: one byte too many comes."""
+    """Content-Length and Content-Range of a range disagree by one byte, which is sent."""
     span = x.request.range(BIG)
     if not span or span[1] == BIG - 1:
         return serve(x, rate=SLOW_ENOUGH)
@@ -86,7 +86,7 @@ def _partial_chunked(x: Exchange) -> None:
 
 
 def _partial_to_plain(x: Exchange) -> None:
-    """206 of everything to a GET without Range."""
+    """206 of everything in response to a GET without Range."""
     if x.request.range(BIG):
         return serve(x)
     given = (("ETag", etag_of(x.file)), ("Content-Range", honest(0, BIG - 1, BIG)[0]), ("Content-Length", str(BIG)))
@@ -95,7 +95,7 @@ def _partial_to_plain(x: Exchange) -> None:
 
 
 def _first_part_to_plain(x: Exchange) -> None:
-    """206 of the first 100,000 bytes to a GET without Range: curl takes it for the file."""
+    """206 of the first 100,000 bytes in response to a GET without Range: curl takes it for the file."""
     if x.request.range(BIG):
         return serve(x)
     given = (("ETag", etag_of(x.file)), ("Content-Range", honest(0, 99_999, BIG)[0]), ("Content-Length", "100000"))

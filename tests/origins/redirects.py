@@ -1,4 +1,4 @@
-"""Redirects: how Location is written, how far they go, and what may go along to another place."""
+"""Redirects: forms of Location, their number, and headers that may be sent to another place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOT_OURS = "what it delivers is no file of this origin"
 
 
 def to(location: str, path: str = "/real", status: str = "302 Found", auth: bool = False, extra: Headers = ()) -> Script:
-    """/file leads to `location`, and the file is at `path` (as the client asks for it) alone; `auth`: only with credentials."""
+    """/file redirects to `location`, and the file is only at `path` (as the client requests it); `auth`: only with credentials."""
 
     def script(x: Exchange) -> None:
         asked = x.request.target.removeprefix("http://origin.test:80").removeprefix("http://origin.test").removeprefix("http://ORIGIN.test")
@@ -47,7 +47,7 @@ def chain(length: int) -> Script:
 
 
 def _private(server: Server) -> str:
-    """Complaint if the second server was sent credentials, or was not asked at all."""
+    """Complaint if the second server was sent credentials, or no request."""
     assert server.other is not None
     for request in server.other.log:
         for name in ("authorization", "cookie", "proxy-authorization"):

@@ -1,4 +1,4 @@
-"""Servers that refuse: further connections, a second request, for a while, or for good."""
+"""Servers that refuse: further connections, a second request, for a while, or permanently."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FINAL = {
 
 
 def connections(limit: int, extra: Script) -> Script:
-    """`limit` connections at once, each at a rate; what is more gets `extra`."""
+    """`limit` connections at once, each at a limited rate; further ones get `extra`."""
 
     def script(x: Exchange) -> None:
         if x.claim(limit):
@@ -41,12 +41,12 @@ def saying(status: str) -> Script:
 
 
 def once(status: str) -> Script:
-    """A link that works one time."""
+    """A link that works once."""
     return lambda x: refuse(x, status) if x.n else serve(x, rate=SLOW_ENOUGH)
 
 
 def granting(requests: int, status: str) -> Script:
-    """So many requests in all, each at a rate; what is more gets the status."""
+    """A limited number of requests in all, each at a limited rate; further ones get the status."""
     return lambda x: serve(x, rate=SLOW_ENOUGH) if x.n < requests else refuse(x, status)
 
 
@@ -56,12 +56,12 @@ def failing(times: int, code: int) -> Script:
 
 
 def later(code: int, seconds: float, as_date: bool = False) -> Script:
-    """Busy for so many seconds, and says so with each answer."""
+    """Busy for some seconds, stated in each response."""
 
     def script(x: Exchange) -> None:
         left = seconds - x.server.since()
         if left > 0:
-            # A date has whole seconds: the server's is never too early.
+            # A date has whole seconds; it is rounded up.
             refuse(x, f"{code} {TRANSIENT[code]}", (("Retry-After", http_date(left + 1) if as_date else f"{int(left) + 1}"),))
         else:
             serve(x)

@@ -1,4 +1,4 @@
-"""What we send: headers that are given go as given, and a server that insists on something gets it."""
+"""Requests that we send: headers are sent as given, and requirements of servers are met."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ A, B = content(SMALL, 1), content(SMALL, 2)
 
 
 def only(name: str, *values: bytes) -> Script:
-    """Serves who sends exactly these lines of that name."""
+    """Serves requests with exactly these lines of that name."""
     return lambda x: serve(x) if x.request.all(name) == list(values) else refuse(x, "403 Forbidden")
 
 
 def target(*wanted: str) -> Script:
-    """Serves one of these targets alone."""
+    """Serves only these targets."""
     return lambda x: serve(x) if x.request.target in wanted else refuse(x, "404 Not Found")
 
 
 def _virtual(x: Exchange) -> None:
-    """Host decides which file this is."""
+    """The file depends on Host."""
     serve(x, file=B if x.request.get("host").endswith("b.test") else A)
 
 
 def _by(name: str, value: str, vary: str) -> Script:
-    """B for who sends this value, A for all others."""
+    """B for requests with this value, A for all others."""
     return lambda x: serve(x, file=B if x.request.get(name) == value else A, extra=(("Vary", vary),))
 
 
 def _redirect_by_language(x: Exchange) -> None:
-    """Where to go depends on the language, and what is there does not."""
+    """The redirect depends on the language, the file at its target does not."""
     if x.request.path in ("/fr", "/en"):
         return serve(x, file=B if x.request.path == "/fr" else A)
     there = "/fr" if x.request.get("accept-language") == "fr" else "/en"
@@ -45,7 +45,7 @@ def _insists(name: str) -> Script:
 
 
 def _packs(x: Exchange) -> None:
-    """Compresses for who would undo it."""
+    """Compresses for clients that accept gzip."""
     if "gzip" in x.request.get("accept-encoding"):
         send_body(x, "200 OK", (("Content-Encoding", "gzip"),), gzip.compress(x.file, 1))
     else:

@@ -17,7 +17,7 @@ from tests.origins.server import Server
 DFENGINE = [sys.executable, "-m", "dfengine"]
 WAYS = ("alone", "supernode", "resumed")
 FIRST_BYTES = 0.6
-"""Seconds for which a download that was sent bytes is given the time to keep them before it is killed."""
+"""Seconds that a download has to store received bytes before it is killed."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ STEP = 64 << 10
 """Bytes of a body that are sent at once."""
 
 STILL = 0.3
-"""Seconds without a byte after which a client does not read."""
+"""Seconds without a byte sent after which a client counts as not reading."""
 
 QUIET = 20.0
 """Seconds after which an idle connection is closed."""
@@ -207,7 +207,7 @@ class Exchange:
 
 
 Script = Callable[[Exchange], None]
-"""Answers one request. It may raise Gone; when it returns, the connection is kept if `keep` is still true."""
+"""Responds to one request. It may raise Gone. When it returns, the connection is kept if `keep` is still true."""
 
 
 class Server:

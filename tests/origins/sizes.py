@@ -1,4 +1,4 @@
-"""Sizes: nothing, one byte, and around the ends of pieces, in each framing."""
+"""Sizes: zero, one byte, and around the ends of pieces, in each framing."""
 
 from __future__ import annotations
 

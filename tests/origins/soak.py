@@ -17,14 +17,14 @@ RETRY = 2
 
 
 RUNS = 2
-"""A download that failed is run once more: it goes on with what is there, at an origin that may have changed."""
+"""Runs of one download. After a failure the second run resumes the first one's pieces, at an origin that may have changed."""
 
 TIMEOUT = 40.0
 """Seconds of one download."""
 
 
 def once(seed: int, folder: Path, node: str) -> dict[str, object]:
-    """One run: how it ended."""
+    """Run once and return the outcome."""
     import dfengine
     from dfengine.errors import DfengineError
 
@@ -64,7 +64,7 @@ def once(seed: int, folder: Path, node: str) -> dict[str, object]:
 
 
 def main() -> None:
-    """Seeds come on stdin, one a line with a supernode behind it or without; an outcome each goes to stdout."""
+    """Read seeds from stdin, one a line with or without a supernode behind it; write an outcome each to stdout."""
     parser = argparse.ArgumentParser(prog="python -m tests.origins.soak")
     parser.add_argument("--folder", required=True)
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Two versions of one file, told apart by their validators, by their length, or by nothing."""
+"""Two versions of one file, distinguished by their validators, by their length, or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 1 << 20
 
 def changing(etags: tuple[str, str], modified: tuple[str, str] | None = None, later: bytes = B, if_range: bool = True,
     cut: int = -1) -> Script:
-    """The first answer is A, all later ones are `later`; ETags and dates of the two; `cut`: where the first one breaks off."""
+    """The first response is A, all later ones are `later`. ETags and dates of the two; `cut`: where the first one breaks off."""
 
     def script(x: Exchange) -> None:
         old = x.n == 0
@@ -28,7 +28,7 @@ def changing(etags: tuple[str, str], modified: tuple[str, str] | None = None, la
 
 
 def _two_back_ends(x: Exchange, other: bytes) -> None:
-    """Every second answer comes from another machine, with an ETag of its own."""
+    """Every second response is another machine's, with its own ETag."""
     odd = x.n % 2
     serve(x, file=other if odd else A, etag=f'"back-end-{odd}"', modified="", rate=0 if x.n else SLOW_ENOUGH)
 

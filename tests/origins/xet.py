@@ -21,7 +21,7 @@ CHUNK, IN_TERM, IN_XORB = 64 << 10, 24, 48
 """Bytes of a chunk; chunks of a term, and of a xorb."""
 
 STEP = 64 << 10
-"""Bytes that are sent, and counted, at once."""
+"""Bytes that are sent and counted at once."""
 
 
 class Asked(NamedTuple):

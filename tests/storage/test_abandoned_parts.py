@@ -1,4 +1,4 @@
-"""Parts that nobody came back for are removed, and nothing else is."""
+"""Removal of abandoned parts and of no other files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def laid(folder: Path, name: str, when: float = OLD) -> Path:
     return path
 
 
-def test_what_is_old_goes_when_its_folder_is_written_to_and_nothing_else(tmp_path: Path) -> None:
+def test_only_old_parts_in_the_outputs_folder_are_removed(tmp_path: Path) -> None:
     gone = [laid(tmp_path, name) for name in (".a.0123456789ab.part", ".a.0123456789ab.record", ".b.c.ba9876543210.77.part",
                                               ".r.0123456789ab.record", ".new\nline.0123456789ab.part")]  # fmt: skip
     stay = [laid(tmp_path, name) for name in ("a.0123456789ab.part", ".a.0123456789AB.part", ".a.0123456789.part", ".a.0123456789ab.bak",
@@ -42,7 +42,7 @@ def test_what_is_old_goes_when_its_folder_is_written_to_and_nothing_else(tmp_pat
     assert (tmp_path / ".link.0123456789ab.part").is_symlink()
 
 
-def test_a_part_that_a_process_holds_stays(tmp_path: Path) -> None:
+def test_a_part_locked_by_a_process_stays(tmp_path: Path) -> None:
     part, record = laid(tmp_path, ".a.0123456789ab.part"), laid(tmp_path, ".a.0123456789ab.record")
     with open(part, "rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -54,14 +54,14 @@ def test_a_part_that_a_process_holds_stays(tmp_path: Path) -> None:
     assert not record.exists()
 
 
-def test_another_users_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_users_part_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part, me = laid(tmp_path, ".a.0123456789ab.part"), os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: me + 1)
     abandoned_parts.remove_abandoned(str(tmp_path))
     assert part.exists()
 
 
-def test_an_old_part_that_is_gone_on_from_stays(tmp_path: Path) -> None:
+def test_an_old_part_that_is_resumed_stays(tmp_path: Path) -> None:
     target = Target(str(tmp_path / "out"), TASK)
     target.open(Geometry(1050, 105), b"g").close()
     for path in (target.part, target.record):
@@ -85,7 +85,7 @@ def test_a_part_that_becomes_the_output_meanwhile_stays(tmp_path: Path, monkeypa
     assert (tmp_path / "a").read_bytes() == b"left"
 
 
-def test_a_large_folder_is_not_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_limited_number_of_entries_is_examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(abandoned_parts, "MOST_ENTRIES", 3)
     parts = [laid(tmp_path, f".f{n}.0123456789ab.part") for n in range(5)]
     abandoned_parts.remove_abandoned(str(tmp_path))

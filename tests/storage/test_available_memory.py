@@ -1,4 +1,4 @@
-"""What memory is left, as the system and control groups of both versions say."""
+"""Available memory, according to the system and to control groups of both versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GIB = 1 << 30
 
 
 def system(root: Path, cgroup: str, groups: dict[str, str], free: int = 64 * GIB) -> int:
-    """What is available where /proc and the control groups say so."""
+    """Available memory according to the given /proc and control groups."""
     (root / "proc" / "self").mkdir(parents=True)
     (root / "proc" / "meminfo").write_text(f"MemTotal: 1 kB\nMemAvailable: {free >> 10} kB\n")
     (root / "proc" / "self" / "cgroup").write_text(cgroup)
@@ -38,13 +38,13 @@ def system(root: Path, cgroup: str, groups: dict[str, str], free: int = 64 * GIB
         ("nonsense\n::\n\xff\n", {}, 64 * GIB),
     ],
 )
-def test_the_least_of_what_is_left(tmp_path: Path, cgroup: str, groups: dict[str, str], found: int) -> None:
+def test_the_smallest_remainder_counts(tmp_path: Path, cgroup: str, groups: dict[str, str], found: int) -> None:
     assert system(tmp_path, cgroup, groups) == found
 
 
-def test_a_system_that_does_not_say(tmp_path: Path) -> None:
+def test_without_information_the_memory_is_unknown(tmp_path: Path) -> None:
     assert available(str(tmp_path), str(tmp_path)) == UNKNOWN
 
 
-def test_this_system() -> None:
+def test_the_memory_of_this_system_is_plausible() -> None:
     assert 1 << 20 < available() < 1 << 50

@@ -1,4 +1,4 @@
-"""Digests of files and directories that are read once to be shared."""
+"""Digests of files and directories that are read once for sharing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pieces(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE, 5 * PIECE + 3])
-def test_one_pass_gives_what_many_would(tmp_path: Path, size: int) -> None:
+def test_one_pass_computes_all_digests(tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
     (tmp_path / "f").write_bytes(data)
     seen: list[int] = []
@@ -41,7 +41,7 @@ def test_one_pass_gives_what_many_would(tmp_path: Path, size: int) -> None:
     assert len(seen) == Geometry(size).count
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+def test_a_file_changed_during_the_pass_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "f"
     changes: tuple[Callable[[], object], ...] = (lambda: os.truncate(path, PIECE), lambda: path.write_bytes(b"x" * 3 * PIECE))
     for change in changes:
@@ -56,7 +56,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
             content.read(str(path), ("xxh3",), told)
 
 
-def test_only_files_have_content(tmp_path: Path) -> None:
+def test_only_regular_files_have_content(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "."):
         with pytest.raises(BadValue):
@@ -70,7 +70,7 @@ NAMES = st.sampled_from(["a", "b/a", "b/é", "b/c/d", "c d", "e%20", "z"])
 
 @settings(max_examples=30, deadline=None)
 @given(st.dictionaries(NAMES, st.one_of(st.integers(0, 40), st.sampled_from([PIECE - 1, PIECE, PIECE + 1])), min_size=1))
-def test_a_directory_is_its_files_one_behind_the_other(tmp_path_factory: pytest.TempPathFactory, sizes: dict[str, int]) -> None:
+def test_the_content_of_a_directory_is_its_files_in_order(tmp_path_factory: pytest.TempPathFactory, sizes: dict[str, int]) -> None:
     root = tmp_path_factory.mktemp("tree")
     for path, size in sizes.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def test_a_directory_is_its_files_one_behind_the_other(tmp_path_factory: pytest.
         assert manifest.digests[n] == "sha256:" + hashlib.sha256((root / path).read_bytes()).hexdigest()
 
 
-def test_what_is_published_is_found_and_a_change_is_noticed(tmp_path: Path) -> None:
+def test_published_content_is_listed_and_a_change_is_detected(tmp_path: Path) -> None:
     path, home = tmp_path / "f", Home(str(tmp_path / "home"))
     path.write_bytes(os.urandom(PIECE + 1))
     found = content.read(str(path), ("xxh3",))
@@ -105,7 +105,7 @@ def test_what_is_published_is_found_and_a_change_is_noticed(tmp_path: Path) -> N
     assert path.exists()
 
 
-def test_a_damaged_description_is_none(tmp_path: Path) -> None:
+def test_damaged_descriptions_are_ignored(tmp_path: Path) -> None:
     home = Home(str(tmp_path))
     for n, text in enumerate([b"", b"{}", b"[]", b"\xff", b'{"name": 1}', b"null", b"{" * 10000]):
         (tmp_path / "shares" / f"n{n}").write_bytes(text)

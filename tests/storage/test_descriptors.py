@@ -1,4 +1,4 @@
-"""Files that are open while they are used, and a few more."""
+"""A bounded number of open files, besides those in use."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def text(file: ReopenedFile) -> str:
     return os.pread(held.fd, 100, 0).decode()
 
 
-def test_few_are_open_and_all_can_be_read(made: Callable[[str, Descriptors], ReopenedFile]) -> None:
+def test_few_descriptors_are_open_and_all_files_can_be_read(made: Callable[[str, Descriptors], ReopenedFile]) -> None:
     before, descriptors = opened(), Descriptors(3)
     files = [made(str(n), descriptors) for n in range(20)]
     assert opened() == before + 3
     assert [text(file) for file in files] == [str(n) for n in range(20)]
     assert opened() == before + 3
     held = [file.hold() for file in files]
-    assert opened() == before + 20, "what is in use stays open"
+    assert opened() == before + 20, "a file in use was closed"
     assert [os.pread(each.fd, 100, 0).decode() for each in held] == [str(n) for n in range(20)]
     del held
     for file in files:
@@ -48,7 +48,9 @@ def test_few_are_open_and_all_can_be_read(made: Callable[[str, Descriptors], Reo
     assert opened() == before
 
 
-def test_a_file_that_was_removed_or_replaced_is_not_taken_for_it(made: Callable[[str, Descriptors], ReopenedFile], tmp_path: Path) -> None:
+def test_a_removed_or_replaced_file_is_not_mistaken_for_the_original(
+    made: Callable[[str, Descriptors], ReopenedFile], tmp_path: Path
+) -> None:
     before, descriptors = opened(), Descriptors()
     ours, other, known = made("ours", descriptors), made("other", descriptors), made("known", descriptors)
     sent = ours.hold()
@@ -56,7 +58,7 @@ def test_a_file_that_was_removed_or_replaced_is_not_taken_for_it(made: Callable[
     os.unlink(tmp_path / "ours")
     (tmp_path / "ours").write_text("another, perhaps of the same inode")
     assert os.pread(sent.fd, 100, 0) == b"ours"
-    assert text(ours) == "ours", "while it is in use"
+    assert text(ours) == "ours", "the file in use was closed"
     del sent
     with pytest.raises(StorageError, match="removed"):
         ours.hold()

@@ -1,4 +1,4 @@
-"""Threads that sleep on a word of shared memory."""
+"""Threads that wait for a word of shared memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def words() -> memoryview:
     return memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("I")
 
 
-def test_a_word_that_has_changed_already_is_not_waited_for() -> None:
+def test_a_word_that_has_changed_is_not_waited_for() -> None:
     shared = words()
     shared[3] = 1
     began = time.monotonic()
@@ -24,11 +24,11 @@ def test_a_word_that_has_changed_already_is_not_waited_for() -> None:
     assert time.monotonic() - began < 10.0
 
 
-def test_the_wait_ends() -> None:
+def test_a_wait_times_out() -> None:
     assert not _futex.wait(words(), 0, 0, 0.001)
 
 
-def test_one_call_wakes_all() -> None:
+def test_wake_wakes_all_waiting_threads() -> None:
     shared, woken = words(), []
     threads = [threading.Thread(target=lambda: woken.append(_futex.wait(shared, 1, 0, 60.0))) for _ in range(5)]
     for thread in threads:
@@ -51,6 +51,6 @@ def test_a_word_beyond_the_memory_is_refused(index: int) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 1e12, float("nan"), float("inf")])
-def test_a_time_that_cannot_be_is_refused(seconds: float) -> None:
+def test_an_invalid_timeout_is_refused(seconds: float) -> None:
     with pytest.raises(BadValue):
         _futex.wait(words(), 0, 0, seconds)

@@ -1,4 +1,4 @@
-"""One process at a time has a home's lock."""
+"""At most one process holds a home's lock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from dfengine.storage.lock import lock_file
 
 
-def test_a_lock_is_held_until_its_descriptor_is_closed_and_tells_what_was_written(tmp_path: Path) -> None:
+def test_a_lock_is_held_until_its_descriptor_is_closed_and_its_text_can_be_read(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     first, held = lock_file(path)
     assert held
@@ -23,7 +23,7 @@ def test_a_lock_is_held_until_its_descriptor_is_closed_and_tells_what_was_writte
     os.close(third)
 
 
-def test_a_link_is_no_lock(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_not_used_as_a_lock(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "other")
     assert lock_file(str(tmp_path / "lock")) == (-1, False)
     assert not (tmp_path / "other").exists()

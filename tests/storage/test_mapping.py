@@ -1,4 +1,4 @@
-"""Memory that is shared with a file, and the descriptors that it takes."""
+"""Memory that is shared with a file, and its descriptors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fd() -> Iterator[int]:
 
 
 def descriptors(fd: int) -> int:
-    """How many this process has of that file."""
+    """Number of this process's descriptors of that file."""
     file, count = os.fstat(fd).st_ino, 0
     for each in os.listdir("/proc/self/fd"):
         try:
@@ -40,7 +40,7 @@ def mapped() -> bool:
     return "memfd:mapped" in Path("/proc/self/maps").read_text()
 
 
-def test_it_is_the_files_memory_and_takes_no_descriptor(fd: int) -> None:
+def test_a_mapping_is_the_files_memory_without_a_descriptor(fd: int) -> None:
     memory = Mapping(fd, SIZE, writable=True).memory()
     assert descriptors(fd) == 1
     memory[5:8] = b"abc"
@@ -50,14 +50,14 @@ def test_it_is_the_files_memory_and_takes_no_descriptor(fd: int) -> None:
     assert len(memory) == SIZE
 
 
-def test_memory_for_readers_cannot_be_written(fd: int) -> None:
+def test_memory_of_a_read_only_mapping_cannot_be_written(fd: int) -> None:
     memory = Mapping(fd, SIZE).memory()
     assert memory.readonly
     with pytest.raises(TypeError):
         memory[0] = 1
 
 
-def test_the_memory_stays_as_long_as_a_view(fd: int) -> None:
+def test_the_memory_stays_mapped_as_long_as_a_view_exists(fd: int) -> None:
     part = Mapping(fd, SIZE).memory()[1000:1010]
     gc.collect()
     assert mapped()
@@ -66,7 +66,7 @@ def test_the_memory_stays_as_long_as_a_view(fd: int) -> None:
     assert not mapped()
 
 
-def test_a_lock_stays_with_memory_that_keeps_the_file(tmp_path: Path) -> None:
+def test_a_mapping_that_keeps_the_file_holds_its_lock(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(bytes(10))
     fd, other = (os.open(tmp_path / "f", os.O_RDWR) for _ in range(2))
     fcntl.flock(fd, fcntl.LOCK_EX)
@@ -83,12 +83,12 @@ def test_a_lock_stays_with_memory_that_keeps_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, -1, -(1 << 60)])
-def test_no_memory_of_no_length(fd: int, length: int) -> None:
+def test_a_length_of_zero_or_less_is_refused(fd: int, length: int) -> None:
     with pytest.raises(BadValue):
         Mapping(fd, length)
 
 
-def test_what_cannot_be_mapped() -> None:
+def test_invalid_descriptors_raise_the_systems_error() -> None:
     read, write = os.pipe()
     for given, number in ((-1, errno.EBADF), (read, errno.ENODEV)):
         with pytest.raises(OSError) as raised:  # noqa: PT011

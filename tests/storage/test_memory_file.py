@@ -1,4 +1,4 @@
-"""A file in one memfd: what it takes, and how another process has it."""
+"""A file in one memfd: its memory use, and its use by another process."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SIZE = 1 << 20
 GEOMETRY = Geometry(3 * (SIZE - 5) + 7, SIZE)
 
 
-def test_memory_is_taken_where_pieces_are() -> None:
+def test_memory_is_allocated_for_stored_pieces_only() -> None:
     file = MemoryFile.allocate(Geometry(1 << 40))
     file.write_part(7, 0, b"x" * 100)
     assert os.fstat(file.fd).st_blocks * 512 < SIZE
     file.close()
 
 
-def test_another_process_sees_the_bits_and_the_bytes() -> None:
+def test_another_process_sees_bits_and_bytes() -> None:
     file = MemoryFile.allocate(GEOMETRY, b"v1")
     other = adopt([os.dup(fd) for fd in file.descriptors])
     assert not other.record.has_range(3, 4)
@@ -34,11 +34,11 @@ def test_another_process_sees_the_bits_and_the_bytes() -> None:
     assert os.pread(fd, length, offset) == b"content"
     assert (other.geometry, other.record.generation, other.unchanged()) == (GEOMETRY, b"v1", True)
     file.close()
-    assert os.pread(other.fd, 7, offset) == b"content", "it has descriptors of its own"
+    assert os.pread(other.fd, 7, offset) == b"content", "the other process has no descriptors of its own"
     other.close()
 
 
-def test_where_everything_is_here_nobody_writes_any_more() -> None:
+def test_a_protected_file_cannot_be_written() -> None:
     file = MemoryFile.allocate(GEOMETRY, b"v1")
     file.write(3, b"content", xxhash.xxh3_128_digest(b"content"))
     file.protect()
@@ -53,7 +53,7 @@ def test_where_everything_is_here_nobody_writes_any_more() -> None:
     file.close()
 
 
-def test_a_length_that_is_learnt_late() -> None:
+def test_a_learnt_length_truncates_the_memory() -> None:
     file = MemoryFile.allocate(Geometry(-1, SIZE))
     other = adopt([os.dup(fd) for fd in file.descriptors])
     file.learn_length(5)
@@ -62,7 +62,7 @@ def test_a_length_that_is_learnt_late() -> None:
     file.close()
 
 
-def test_descriptors_that_are_no_file_are_refused() -> None:
+def test_invalid_descriptors_are_refused() -> None:
     file, stream = MemoryFile.allocate(GEOMETRY), SlotFile.allocate(GEOMETRY)
     adopted = adopt([os.dup(fd) for fd in stream.descriptors])
     assert isinstance(adopted, SlotFile)
@@ -74,7 +74,7 @@ def test_descriptors_that_are_no_file_are_refused() -> None:
     stream.close()
 
 
-def test_a_file_becomes_another_while_it_is_read() -> None:
+def test_replacing_the_storage_keeps_pieces_and_open_readers() -> None:
     file, other = MemoryFile.allocate(GEOMETRY, b"v1"), MemoryFile.allocate(GEOMETRY, b"v1")
     digest = xxhash.xxh3_128_digest(b"content")
     file.write(3, b"content", digest)
@@ -85,14 +85,14 @@ def test_a_file_becomes_another_while_it_is_read() -> None:
     assert (file.fd, list(file.available), file.record.digest(3)) == (fresh, [3], digest)
     assert file.sequence == moves + 2
     fd, offset, length = file.locate(3)
-    assert os.pread(fd, length, offset) == os.pread(before, length, offset) == b"content", "a reader may still be there"
+    assert os.pread(fd, length, offset) == os.pread(before, length, offset) == b"content", "a reader may still use the previous storage"
     file.close()
     for each in (before, fresh):
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(each)
 
 
-def test_a_piece_that_is_not_what_its_record_says_is_not_taken() -> None:
+def test_a_piece_that_differs_from_its_digest_is_not_copied() -> None:
     file, other = MemoryFile.allocate(GEOMETRY), MemoryFile.allocate(GEOMETRY)
     file.write(3, b"content", xxhash.xxh3_128_digest(b"contents"))
     with pytest.raises(StorageError):
@@ -102,7 +102,7 @@ def test_a_piece_that_is_not_what_its_record_says_is_not_taken() -> None:
     other.close()
 
 
-def test_memory_whose_length_became_known_can_be_handed_over() -> None:
+def test_memory_can_be_handed_over_after_its_length_was_learnt() -> None:
     file = MemoryFile.allocate(Geometry(-1, 105), b"g")
     file.learn_length(250)
     adopted = MemoryFile.adopt([os.dup(fd) for fd in file.descriptors])

@@ -1,4 +1,4 @@
-"""Which file is written, by what was said; and what is written into instead of being replaced."""
+"""The output: its name and place, and outputs that are written into instead of being replaced."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from dfengine.storage.output import descriptor, opened, prepare, resolve_output,
     [("http://h/a/b.bin", b"b.bin"), ("http://h/%E9.bin", b"\xe9.bin"), ("http://h/%E8.bin?x=/y", b"\xe8.bin"),
      ("http://h/%C3%A9", "\u00e9".encode()), ("http://h/\u00e9", "\u00e9".encode()), ("http://h/a%2Fb", b"b"), ("http://h/a%20b", b"a b")],
 )  # fmt: skip
-def test_a_name_is_the_bytes_that_the_url_says(url: str, name: bytes) -> None:
+def test_an_outputs_name_has_the_bytes_of_the_url(url: str, name: bytes) -> None:
     assert os.fsencode(url_name(url)) == name
 
 
 @pytest.mark.parametrize("url", ["http://h", "http://h/a/", "http://h/..", "http://h/%2e%2E", "http://h/a%00", "http://h/a%2F."])
-def test_a_url_that_names_no_file(url: str) -> None:
+def test_a_url_without_a_file_name_requires_an_option(url: str) -> None:
     with pytest.raises(BadValue, match="-o FILE"):
         url_name(url)
 
 
-def test_where_the_file_is_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_path_follows_from_name_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
 
@@ -39,7 +39,7 @@ def test_where_the_file_is_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert {key: resolve_output(name, *key) for key in said} == said
 
 
-def test_a_missing_folder_is_made_when_that_is_asked_for(tmp_path: Path) -> None:
+def test_a_missing_folder_is_created_on_request(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "f"
     with pytest.raises(StorageError, match=r"No such file.*--create-dirs"):
         prepare(str(path), create=False)
@@ -51,7 +51,7 @@ def test_a_missing_folder_is_made_when_that_is_asked_for(tmp_path: Path) -> None
         prepare(str(path / "c" / "f"), create=True)
 
 
-def test_a_descriptor_is_told_by_its_path_also_through_links(tmp_path: Path) -> None:
+def test_a_descriptor_is_recognized_by_its_path_also_through_links(tmp_path: Path) -> None:
     (tmp_path / "log").symlink_to("/dev/stdout")
     (tmp_path / "again").symlink_to("log")
     (tmp_path / "loop").symlink_to("loop")
@@ -60,28 +60,28 @@ def test_a_descriptor_is_told_by_its_path_also_through_links(tmp_path: Path) -> 
     assert {path: descriptor(path) for path in said} == said
 
 
-def test_what_takes_a_stream(tmp_path: Path) -> None:
+def test_devices_and_fifos_take_a_stream(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "file").write_text("")
     said = {"/dev/null": True, str(tmp_path / "fifo"): True, str(tmp_path / "file"): False, str(tmp_path): False, "missing": False}
     assert {path: takes_stream(path) for path in said} == said
 
 
-def test_a_descriptor_that_cannot_be_written(tmp_path: Path) -> None:
+def test_descriptors_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     with pytest.raises(StorageError, match="reading only"), opened(f"/dev/fd/{reader}"):
         pass
     os.set_inheritable(writer, True)
     with opened(f"/dev/fd/{writer}") as fd:
         assert fd == writer
-        assert not os.get_inheritable(fd), "a peer server that is started would keep the reader waiting"
+        assert not os.get_inheritable(fd), "a peer server would inherit the descriptor and keep the reader waiting"
     os.close(reader)
     os.close(writer)
     with pytest.raises(StorageError, match="Bad file descriptor"), opened(f"/dev/fd/{writer}"):
         pass
 
 
-def test_a_fifo_is_waited_for_and_blocks(tmp_path: Path) -> None:
+def test_opening_a_fifo_waits_for_a_reader_and_writes_block(tmp_path: Path) -> None:
     fifo = str(tmp_path / "fifo")
     os.mkfifo(fifo)
     with pytest.raises(TimedOut, match="no process reads"), opened(fifo, 0.05):

@@ -1,4 +1,4 @@
-"""The page of signals between a host's downloads of one task, also where one side writes nonsense."""
+"""The page of signals between a host's downloads of one task, also with nonsense from one side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dfengine.storage.signal_page import BYTES, FIRST, SLOT, SLOTS, WANTED, Sign
 
 @pytest.fixture
 def pages() -> Iterator[tuple[SignalPage, SignalPage]]:
-    """The leader's and another's, of the same memory."""
+    """Mappings of one memory by the leader and by another download."""
     leader = SignalPage.create()
     other = SignalPage.adopt(os.dup(leader.fd))
     yield leader, other
@@ -25,7 +25,7 @@ def pages() -> Iterator[tuple[SignalPage, SignalPage]]:
     other.close()
 
 
-def test_a_change_wakes_who_waits(pages: tuple[SignalPage, SignalPage]) -> None:
+def test_a_change_wakes_waiting_downloads(pages: tuple[SignalPage, SignalPage]) -> None:
     leader, other = pages
     other.join()
     before, woken = other.changes, threading.Event()
@@ -42,7 +42,7 @@ def test_a_change_wakes_who_waits(pages: tuple[SignalPage, SignalPage]) -> None:
     thread.join()
 
 
-def test_what_the_leader_says_is_read(pages: tuple[SignalPage, SignalPage]) -> None:
+def test_the_leaders_state_is_read(pages: tuple[SignalPage, SignalPage]) -> None:
     leader, other = pages
     assert (other.unproved, other.una, other.end, other.digests) == (False, 0, 0, {})
     beats = other.beats
@@ -54,7 +54,7 @@ def test_what_the_leader_says_is_read(pages: tuple[SignalPage, SignalPage]) -> N
     assert (other.unproved, other.una, other.end, other.digests) == (True, 7, 11, {"sha256": "ab" * 32, "xxh3": "cd" * 16})
 
 
-def test_the_counters_go_round(pages: tuple[SignalPage, SignalPage]) -> None:
+def test_the_counters_wrap_around(pages: tuple[SignalPage, SignalPage]) -> None:
     leader, other = pages
     for word in (1, 2):
         leader._words[word] = 0xFFFFFFFF
@@ -63,7 +63,7 @@ def test_the_counters_go_round(pages: tuple[SignalPage, SignalPage]) -> None:
     assert (other.changes, other.beats) == (0, 0)
 
 
-def test_the_most_urgent_piece_of_each_comes_first(pages: tuple[SignalPage, SignalPage]) -> None:
+def test_the_most_urgent_piece_of_each_slot_comes_first(pages: tuple[SignalPage, SignalPage]) -> None:
     leader, other = pages
     assert leader.wanted() == []
     other.join()
@@ -89,7 +89,7 @@ def test_nonsense_in_a_page_is_bounded(pages: tuple[SignalPage, SignalPage]) -> 
 
 
 @pytest.mark.parametrize(("size", "seals"), [(BYTES, 0), (BYTES - 4096, SEALS), (BYTES, SEALS)])
-def test_what_is_no_page_is_refused_and_stays_the_callers(size: int, seals: int) -> None:
+def test_invalid_memory_is_refused_and_stays_the_callers(size: int, seals: int) -> None:
     fd = os.memfd_create("other", os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, size)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
@@ -98,7 +98,7 @@ def test_what_is_no_page_is_refused_and_stays_the_callers(size: int, seals: int)
     os.close(fd)
 
 
-def test_a_pipe_is_no_page() -> None:
+def test_a_pipe_is_refused() -> None:
     read, write = os.pipe()
     with pytest.raises(StorageError):
         SignalPage.adopt(read)

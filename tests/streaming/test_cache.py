@@ -1,4 +1,4 @@
-"""Which delivered pieces stay, against a list that tells the truth."""
+"""Eviction of delivered pieces, against a list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dfengine.streaming.cache import Cache
 
 
 def was_used(used: set[int], n: int) -> bool:
-    """Since it was asked for the last time."""
+    """Whether the piece was requested since the last call."""
     if n not in used:
         return False
     used.discard(n)
@@ -20,21 +20,21 @@ def used_never(n: int) -> bool:
     return False
 
 
-def test_the_least_recently_used_leaves_first_and_a_used_one_gets_a_second_chance() -> None:
+def test_the_least_recently_used_piece_is_evicted_first_and_a_used_one_gets_a_second_chance() -> None:
     used = {0}
     cache = Cache(4, lambda n: was_used(used, n))
     for n in range(4):
         assert cache.add(n, 4) == []
     assert cache.to_report() == []
-    assert cache.add(4, 0) == [1], "piece 0 was asked for"
+    assert cache.add(4, 0) == [1], "piece 0 was requested"
     assert cache.add(5, 0) == [2]
 
 
-def test_what_leaves_is_told_before_it_goes_while_there_is_room() -> None:
+def test_evictions_are_reported_before_they_happen_while_there_is_room() -> None:
     cache = Cache(8, used_never)
     gone = [cache.add(n, 0) for n in range(8)]
     assert gone == [[]] * 8
-    assert len(cache) == 2, "they begin to leave ahead of need"
+    assert len(cache) == 2, "pieces are evicted ahead of need"
     assert cache.to_report() == [0, 1]
     assert len(cache) == 0
     assert cache.pieces == 8
@@ -42,7 +42,7 @@ def test_what_leaves_is_told_before_it_goes_while_there_is_room() -> None:
     assert cache.pieces == 6
 
 
-def test_what_is_needed_at_once_goes_at_once_and_is_not_evicted_twice() -> None:
+def test_urgent_evictions_happen_at_once_and_only_once() -> None:
     cache = Cache(8, used_never)
     for n in range(8):
         cache.add(n, 0)
@@ -51,7 +51,7 @@ def test_what_is_needed_at_once_goes_at_once_and_is_not_evicted_twice() -> None:
     assert cache.confirmed(told) == [1]
 
 
-def test_without_a_cache_nothing_stays() -> None:
+def test_without_a_cache_no_piece_stays() -> None:
     cache = Cache(0, used_never)
     assert [cache.add(n, 0) for n in range(3)] == [[0], [1], [2]]
 
@@ -62,7 +62,7 @@ def test_without_a_cache_nothing_stays() -> None:
                               st.tuples(st.just("use"), st.integers(0, 60))), max_size=80),
 )
 @settings(max_examples=300, deadline=None)
-def test_every_piece_leaves_once_and_the_room_is_kept(most: int, events: list[tuple[str, int]]) -> None:
+def test_every_piece_is_evicted_once_and_the_capacity_is_kept(most: int, events: list[tuple[str, int]]) -> None:
     used: set[int] = set()
     cache = Cache(most, lambda n: was_used(used, n))
     here: list[int] = []

@@ -1,4 +1,4 @@
-"""Which streams need not hash, whose digest counts, and what is hashed from where a leader has left it."""
+"""Streams that delegate hashing, digests of leaders, and hashing of pieces that a leader has left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHA256 = hashlib.sha256(b"".join(CONTENT)).hexdigest()
 
 
 def filled(file: PieceFile) -> PieceFile:
-    """All pieces are here."""
+    """A file with all pieces."""
     for n, content in enumerate(CONTENT):
         file.write(n, content, xxhash.xxh3_128_digest(content))
     return file
@@ -31,7 +31,7 @@ def filled(file: PieceFile) -> PieceFile:
 
 @pytest.fixture
 def own() -> Iterator[SlotFile]:
-    """Of a stream that has delivered all pieces and evicted them."""
+    """The file of a stream that has delivered and evicted all pieces."""
     file = SlotFile.allocate(GEOMETRY, b"g")
     filled(file)
     for n in range(3):
@@ -42,7 +42,7 @@ def own() -> Iterator[SlotFile]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[LeaderPlace]:
-    """A download into a file that has all pieces, and computes SHA-256 and XXH3."""
+    """The place of a download into a file that has all pieces, and computes SHA-256 and XXH3."""
     file = filled(PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), GEOMETRY, b"g"))
     page = SignalPage.create()
     found = LeaderPlace(file, page, "x", ["sha256", "xxh3"])
@@ -51,21 +51,21 @@ def place(tmp_path: Path) -> Iterator[LeaderPlace]:
     page.close()
 
 
-def test_who_needs_not_hash(place: LeaderPlace) -> None:
+def test_hashing_is_delegated_only_for_expensive_digests_that_the_leader_computes(place: LeaderPlace) -> None:
     assert can_delegate(place, 0, ["sha256"])
     assert can_delegate(place, 0, ["sha256", "xxh3"])
     assert not can_delegate(place, 0, ["sha512"])
-    assert not can_delegate(place, 0, ["xxh3"]), "it is cheap, and then nothing is lost with the leader"
+    assert not can_delegate(place, 0, ["xxh3"]), "XXH3 is cheap, and not lost with the leader"
     assert not can_delegate(place, 0, [])
     stream = SlotFile.allocate(GEOMETRY, b"g")
     leader = LeaderPlace(stream, place.page, "", ["sha256"])
-    assert not can_delegate(leader, 0, ["sha256"]), "it is the next leader"
+    assert not can_delegate(leader, 0, ["sha256"]), "this stream is the next leader"
     assert can_delegate(leader, 1, ["sha256"])
     leader.close()
 
 
-def test_a_leaders_digest_counts_if_all_its_pieces_are_those_here(place: LeaderPlace, own: SlotFile) -> None:
-    assert published_digests([place], own.record, ["sha256"]) == {}, "it was not said yet"
+def test_a_leaders_digest_is_used_if_all_its_pieces_are_the_delivered_ones(place: LeaderPlace, own: SlotFile) -> None:
+    assert published_digests([place], own.record, ["sha256"]) == {}, "no digest is published yet"
     place.page.publish_digests({"sha256": SHA256, "xxh3": "0"})
     assert published_digests([place], own.record, ["sha256"]) == {"sha256": SHA256}
     assert published_digests([place], own.record, ["sha512"]) == {}
@@ -73,14 +73,14 @@ def test_a_leaders_digest_counts_if_all_its_pieces_are_those_here(place: LeaderP
     assert published_digests([place], own.record, ["sha256"]) == {}, "another piece was delivered"
 
 
-def test_a_leader_of_another_length_has_another_file(place: LeaderPlace) -> None:
+def test_a_leaders_digest_of_another_length_is_not_used(place: LeaderPlace) -> None:
     place.page.publish_digests({"sha256": SHA256})
     other = SlotFile.allocate(Geometry(2 << 20, 1 << 20), b"g")
     assert published_digests([place], other.record, ["sha256"]) == {}
     other.close()
 
 
-def test_what_a_leader_has_left_is_hashed(place: LeaderPlace, own: SlotFile) -> None:
+def test_pieces_in_a_leaders_place_are_hashed(place: LeaderPlace, own: SlotFile) -> None:
     hashes = hash_from_places([place], own.record, 3, ["sha256"], lambda: None)
     assert hashes is not None
     assert hashes["sha256"].hexdigest() == SHA256
@@ -92,7 +92,7 @@ def test_what_a_leader_has_left_is_hashed(place: LeaderPlace, own: SlotFile) -> 
 
 
 @pytest.mark.parametrize("what", ["changed", "cut", "gone"])
-def test_what_was_changed_since_is_not_hashed(place: LeaderPlace, own: SlotFile, tmp_path: Path, what: str) -> None:
+def test_a_changed_place_is_not_hashed(place: LeaderPlace, own: SlotFile, tmp_path: Path, what: str) -> None:
     if what == "changed":
         place.file.write_part(1, 5, b"another program's")
     elif what == "cut":
@@ -103,7 +103,7 @@ def test_what_was_changed_since_is_not_hashed(place: LeaderPlace, own: SlotFile,
     assert hash_from_places([], own.record, 1, ["sha256"], lambda: None) is None
 
 
-def test_the_wait_for_it_can_be_ended(place: LeaderPlace, own: SlotFile) -> None:
+def test_hashing_can_be_interrupted(place: LeaderPlace, own: SlotFile) -> None:
     def late() -> None:
         raise TimedOut("too late")
 

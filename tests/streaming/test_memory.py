@@ -1,4 +1,4 @@
-"""What the consumer of a stream is told that another thread has stopped."""
+"""Errors that the consumer of a stopped stream gets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dfengine.settings import GetSettings
 from dfengine.streaming.memory import Memory
 
 
-def test_a_stream_that_is_stopped_before_its_digest_has_come_so_far_says_why() -> None:
+def test_a_stream_stopped_before_its_digest_is_computed_raises_the_stops_error() -> None:
     memory = Memory(GetSettings(url="http://o/f", output="-"))
     stopped: Any = SimpleNamespace(error=Cancelled("by the program"), file=None, digester=SimpleNamespace(await_hashed=lambda n: False))
     memory.transfer = stopped

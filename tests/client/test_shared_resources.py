@@ -123,7 +123,7 @@ def test_a_connection_by_name_is_not_used_for_an_address(server: Server) -> None
 
 
 @pytest.mark.parametrize(
-    "harm", [lambda far: far.shutdown(socket.SHUT_RDWR), lambda far: far.sendall(b"HTTP/1.1 200 OK\r\n")], ids=["closed", "unsolicited bytes"]
+    "harm", [lambda far: far.shutdown(socket.SHUT_RDWR), lambda far: far.sendall(b"HTTP/1.1 200 OK\r\n")], ids=["closed", "unsolicited"]
 )
 def test_a_connection_that_was_closed_or_received_unsolicited_bytes_is_not_reused(
     server: Server, harm: Callable[[socket.socket], None]

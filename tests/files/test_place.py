@@ -1,4 +1,4 @@
-"""Where the pieces of an open file come together."""
+"""The place in which the pieces of an open file are assembled."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dfengine.files.place import MEMORY, FilePlace
 from dfengine.settings import GetSettings
 
 
-def test_a_version_that_nobody_names_has_no_name(tmp_path: Path) -> None:
-    """Who was told the first one's name must not take what comes for it."""
+def test_a_file_continued_without_a_version_loses_its_generation(tmp_path: Path) -> None:
+    """A reader that knows the first generation must not accept later pieces as that version."""
     place = FilePlace(GetSettings(url="http://o/f", output="-", home=str(tmp_path)), "task", MEMORY)
     geometry = Geometry(100, 50)
     try:
         transfer = place.open(geometry, b"v1")
         assert place.open(geometry, b"v1") is transfer
         assert transfer.file.record.generation == b"v1"
-        # A supernode of 1.x goes on: it names no version.
+        # A 1.x supernode continues: it names no version.
         assert place.open(geometry, b"") is transfer
         assert transfer.file.record.generation == b""
         transfer.file.write(0, bytes(geometry.content(0)[1]), bytes(16))

@@ -1,4 +1,4 @@
-"""Read-ahead: sequential readers get a growing lead, random ones nothing."""
+"""Read-ahead: a growing distance for sequential readers, none for random ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK = 100
 
 
 def sequential(ahead: ReadAhead, offset: int, length: int, times: int) -> list[tuple[int, int]]:
-    """Reads one behind the other; the runs of pieces that were told."""
+    """Sequential reads; the runs of pieces that were read ahead."""
     told = []
     for _ in range(times):
         run = ahead.read(offset, length)
@@ -36,7 +36,7 @@ def test_the_distance_grows_to_its_bounds() -> None:
     assert told[-1][1] == 44
 
 
-def test_streams_in_several_threads_are_told_apart() -> None:
+def test_streams_of_several_threads_are_distinguished() -> None:
     ahead = ReadAhead(PIECE)
     ends = [0] * STREAMS
     for turn in range(60):
@@ -47,7 +47,7 @@ def test_streams_in_several_threads_are_told_apart() -> None:
     assert [end - at * 1000 for at, end in enumerate(ends)] == [60 + 16] * STREAMS
 
 
-def test_a_sequential_reader_among_random_ones() -> None:
+def test_a_sequential_reader_among_random_ones_is_recognized() -> None:
     ahead, generator = ReadAhead(PIECE), random.Random(7)
     past = 0
     for turn in range(100):
@@ -60,8 +60,8 @@ def test_a_sequential_reader_among_random_ones() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 30)), max_size=80))
-def test_no_more_is_read_ahead_than_was_read_in_a_row(reads: list[tuple[int, int]]) -> None:
-    """By a model: the longest chain of earlier reads, each of which begins where the one before it ended."""
+def test_the_distance_is_at_most_the_length_read_sequentially(reads: list[tuple[int, int]]) -> None:
+    """The model is the longest chain of earlier reads, each of which begins where the previous one ended."""
     ahead = ReadAhead(10, most_bytes=100, most_pieces=8)
     chains: dict[int, int] = {}
     for offset, length in reads:
@@ -70,12 +70,12 @@ def test_no_more_is_read_ahead_than_was_read_in_a_row(reads: list[tuple[int, int
         chains[end] = max(chains.get(end, 0), chain)
         first, past = ahead.read(offset, length)
         assert first <= past
-        assert first >= -(-end // 10), "never what the read itself needs"
+        assert first >= -(-end // 10), "pieces of the read itself are read ahead"
         if first < past:
             assert (past - 1) * 10 < end + min(max(chain, 0), 80)
 
 
-def test_bytes_are_bounded_however_long_the_pieces() -> None:
+def test_bytes_read_ahead_are_bounded_for_any_piece_size() -> None:
     told = sequential(ReadAhead(15 << 20), 0, 15 << 20, 30)
     assert max(past - first for first, past in told) <= 2
     assert told[-1][1] <= 30 + -(-MOST_BYTES // (15 << 20))

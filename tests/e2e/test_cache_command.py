@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, until
-from tests.e2e.test_sharing import killed, made, named
+from tests.e2e.test_sharing import df_name, kill_peer_server, make_file
 
 SIZE = 9 * MIB + 3
 
@@ -58,7 +58,7 @@ def asked(node: Supernode, method: str, path: str, body: bytes = b"") -> int:
 
 
 def test_files_that_a_host_serves_are_listed_pinned_exported_and_removed(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage, size=SIZE)
+    node, path = stage.supernode(), make_file(stage, size=SIZE)
     name = stage.share(path, nodes=(node,)).strip()
     sha = stage.file("f.bin", SIZE)
     url = stage.origin() + "/f.bin"
@@ -70,7 +70,7 @@ def test_files_that_a_host_serves_are_listed_pinned_exported_and_removed(stage: 
     assert name in cache(stage, "ls")
     assert json.loads(cache(stage, "stat", name, "--json"))["until"] > 0
     cache(stage, "export", name, str(stage.path / "copy"))
-    assert named(stage.path / "copy") == name
+    assert df_name(stage.path / "copy") == name
     own = str(stage.path / "f.bin")
     cache(stage, "pin", own)
     (stage.path / "f.bin").unlink()
@@ -93,17 +93,17 @@ def test_files_that_a_host_serves_are_listed_pinned_exported_and_removed(stage: 
 
 
 def test_a_downloaded_share_is_shown_and_exported_by_its_name(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage, size=SIZE)
+    node, path = stage.supernode(), make_file(stage, size=SIZE)
     name = stage.share(path, nodes=(node,)).strip()
     stage.get(name, "mine", host=2, nodes=(node,))
     [told] = [json.loads(line) for line in cache(stage, "stat", name, "--json", host=2).splitlines()]
     assert told["path"] == str((stage.path / "mine").resolve())
     cache(stage, "export", name, str(stage.path / "copy"), host=2)
-    assert named(stage.path / "copy") == name
+    assert df_name(stage.path / "copy") == name
 
 
 def test_a_changed_file_is_not_exported(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage, size=SIZE)
+    node, path = stage.supernode(), make_file(stage, size=SIZE)
     name = stage.share(path, nodes=(node,)).strip()
     with open(path, "r+b") as file:
         file.write(b"changed")
@@ -121,20 +121,20 @@ def _code(stage: Scene, name: str) -> int:
 
 
 def test_copies_of_a_supernode_are_listed_exported_pinned_and_removed(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage, size=SIZE)
+    node, path = stage.supernode(), make_file(stage, size=SIZE)
     stage.file("f.bin", SIZE)
     url = stage.origin() + "/f.bin?token=secret"
     stage.get(url, "f.bin", nodes=(node,))
     stage.homes.add(stage.path / "home-9")
     name = cache(stage, "import", str(path), "--ttl", "1h", node=node).strip()
-    killed(stage)
+    kill_peer_server(stage)
     path.unlink()
     listed = {each["url"]: each for each in json.loads(cache(stage, "ls", "--json", node=node))["cached"]}
     assert set(listed) == {name, url.partition("?")[0] + "?..."}
     assert listed[name]["until"] > 0
     assert "secret" not in cache(stage, "ls", node=node)
     cache(stage, "export", name, str(stage.path / "out"), node=node)
-    assert named(stage.path / "out") == name
+    assert df_name(stage.path / "out") == name
     cache(stage, "pin", name, node=node)
     assert json.loads(cache(stage, "stat", name, "--json", node=node))["pinned"]
     stage.kill(node.process)
@@ -233,7 +233,7 @@ def test_a_directory_is_listed_as_one_line_and_removed_as_a_whole(stage: Scene) 
 
 
 def test_an_expired_copy_is_not_listed(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage, size=1000)
+    node, path = stage.supernode(), make_file(stage, size=1000)
     name = cache(stage, "import", str(path), "--ttl", "6s", node=node).strip()
     stage.homes.add(stage.path / "home-9")
     kept = json.loads((node.home / "kept.json").read_bytes())

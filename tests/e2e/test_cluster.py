@@ -29,7 +29,7 @@ from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, buffered, filled, s
 from tests.e2e.test_faults import registration
 from tests.e2e.test_isolation import register_download, serving
 from tests.e2e.test_preheat_command import run
-from tests.e2e.test_supernode_origins import Watched
+from tests.e2e.test_supernode_origins import RecordingScript
 from tests.origins.answers import refuse, serve
 from tests.origins.behaviour import content
 from tests.origins.server import Server
@@ -96,7 +96,7 @@ def test_a_follower_takes_over_from_a_leader_with_a_slow_origin_connection(stage
     data = content(10 * SIZE // 3, 1)
     first, second = nodes = [stage.supernode(*options, "--origin-connections", "1") for _ in range(2)]
     members(*nodes)
-    with Server(Watched(lambda x: serve(x, rate=2e6 if x.n == 0 else 0.0)), (data,)) as server:
+    with Server(RecordingScript(lambda x: serve(x, rate=2e6 if x.n == 0 else 0.0)), (data,)) as server:
         url = f"http://{server.address}/f"
         gets = [stage.start_get(url, "out2", "--pattern", "cdn", "--notbs", host=2, nodes=(first,))]
         until(lambda: first.metric("dfengine_origin_bytes_total"), "bytes at the first supernode")
@@ -141,7 +141,7 @@ def test_the_origin_is_read_once_while_redis_is_silent_gone_and_empty(stage: Sce
 
 def test_retry_after_of_an_origin_applies_to_all_supernodes(stage: Scene, options: tuple[str, ...]) -> None:
     data = content(SIZE, 1)
-    script = Watched(lambda x: serve(x) if x.n else refuse(x, headers=(("Retry-After", "8"),)))
+    script = RecordingScript(lambda x: serve(x) if x.n else refuse(x, headers=(("Retry-After", "8"),)))
     one, two = nodes = [stage.supernode(*options) for _ in range(2)]
     members(*nodes)
     with Server(script, (data,)) as server:

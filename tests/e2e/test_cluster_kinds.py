@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.e2e.scene import MIB, Scene, until
 from tests.e2e.test_cluster import from_origin, members, options, server  # noqa: F401  (fixtures)
-from tests.e2e.test_tree import end, fetch, index, lay, start, there
+from tests.e2e.test_tree import end, fetch, files_below, index, make_tree, start
 from tests.origins.directory import Directory
 
 SIZE = 13 * MIB + 5
@@ -22,12 +22,12 @@ TREE = {
 
 
 def test_a_directory_is_read_once_by_a_cluster(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
-    expected, url = lay(stage, TREE), index(stage)
+    expected, url = make_tree(stage, TREE), index(stage)
     nodes = [stage.supernode(*options, "--revalidate-interval", "1h") for _ in range(2)]
     members(*nodes)
     for host, node in enumerate(nodes, 2):
         fetch(stage, url, f"out{host}", node, host=host, pattern="cdn", notbs=True)
-        assert there(stage.path / f"out{host}") == expected
+        assert files_below(stage.path / f"out{host}") == expected
     gets = Counter(each["path"] for each in stage.requests() if each["method"] == "GET")
     assert {path: count for path, count in gets.items() if count > 1 and not path.endswith("/large.bin")} == {}
     assert sum(TREE.values()) <= sum(stage.sent(path) for path in gets if not path.endswith("/")) <= 1.02 * sum(TREE.values()) + MIB
@@ -35,7 +35,7 @@ def test_a_directory_is_read_once_by_a_cluster(stage: Scene, options: tuple[str,
     for host, node in enumerate(nodes, 2):
         fetch(stage, url, f"some{host}", node, host=host, pattern="cdn", notbs=True, include=["sub/"])
     some = {path: digest for path, digest in expected.items() if path.startswith("sub/")}
-    assert there(stage.path / "some2") == there(stage.path / "some3") == some
+    assert files_below(stage.path / "some2") == files_below(stage.path / "some3") == some
     assert len([each for each in stage.requests("/odd/tree/sub/b.bin") if each["method"] == "GET"]) == 2
 
 
@@ -65,7 +65,7 @@ def test_a_follower_continues_a_private_directory_after_its_leader_is_killed(sta
         stage.supernodes.remove(first)
         go.set()
         end(follows)
-    assert there(stage.path / "out") == {path: hashlib.sha256(body).hexdigest() for path, body in files.items()}
+    assert files_below(stage.path / "out") == {path: hashlib.sha256(body).hexdigest() for path, body in files.items()}
     assert 0 < from_origin(second)[0] < 18 * MIB, "pieces of the leader are not requested again"
 
 

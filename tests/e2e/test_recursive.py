@@ -30,7 +30,7 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
         yield made
 
 
-def lay(stage: Scene) -> dict[str, str]:
+def make_tree(stage: Scene) -> dict[str, str]:
     """Path -> sha256 of the files of a tree at the origin, below `tree/`; a day old, as a date of the last minute identifies no version."""
     found, made = {}, time.time() - 86400
     for path, size in TREE.items():
@@ -45,7 +45,7 @@ def index(stage: Scene) -> str:
     return stage.origin(odd="autoindex on;").rstrip("/") + "/odd/tree/"
 
 
-def there(folder: Path) -> dict[str, str]:
+def files_below(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
@@ -54,50 +54,50 @@ def there(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("with_node", [False, True])
 def test_all_files_of_an_index_are_fetched_and_a_second_run_reuses_them(stage: Scene, with_node: bool) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     more = ("-n", stage.supernode().node) if with_node else ()
     out, err = run(stage, "--recursive", url, str(stage.path / "out"), "--json", *more)
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
     told: dict[str, Any] = json.loads(out)
     assert (told["code"], told["complete"], told["length"]) == (0, len(TREE), sum(TREE.values()))
     assert err == ""
     out, _ = run(stage, "--recursive", url, str(stage.path / "out"), "--json", *more)
     again: dict[str, Any] = json.loads(out)
     assert (again["manifest"], again["complete"], again["failed"]) == (told["manifest"], len(TREE), 0)
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
     for entry in again["files"]:
         assert sum(entry["from"].values()) == entry["length"] == TREE[os.path.relpath(entry["output"], stage.path / "out")]
         assert entry["url"].startswith(url)
 
 
 def test_a_local_directory_is_copied_and_a_second_run_resumes(stage: Scene) -> None:
-    expected = lay(stage)
+    expected = make_tree(stage)
     url = f"file://{stage.www}/tree"
     for path in (stage.www / "tree").rglob("*"):
         os.utime(path, (1e9, 1e9))
     run(stage, "--recursive", url, "-P", str(stage.path / "out"))
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
     out, _ = run(stage, "--recursive", url, "-P", str(stage.path / "out"), "--json")
     assert json.loads(out)["from"]["resumed"] == sum(TREE.values())
     (stage.path / "out/sub/b.bin").unlink()
     out, _ = run(stage, "--recursive", url, "-P", str(stage.path / "out"), "--json")
     assert json.loads(out)["from"]["origin"] >= 3_000_000, "the whole piece that holds the file is read again"
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
 
 
 def test_a_directory_below_the_supernodes_origin_root(stage: Scene) -> None:
-    expected = lay(stage)
+    expected = make_tree(stage)
     for path in (stage.www / "tree").rglob("*"):
         os.utime(path, (1e9, 1e9))
     node = stage.supernode("--origin-root", str(stage.www))
     out, _ = run(stage, "--recursive", f"file://{stage.www}/tree/", str(stage.path / "out"), "--dry-run", "-n", node.node)
     assert [line.split("\t")[1] for line in out.decode().splitlines()] == sorted(TREE)
     run(stage, "--recursive", f"file://{stage.www}/tree/", str(stage.path / "out"), "-n", node.node)
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
 
 
 def test_a_dry_run_lists_and_writes_nothing(stage: Scene) -> None:
-    lay(stage)
+    make_tree(stage)
     url = index(stage)
     out, err = run(stage, "--recursive", url, str(stage.path / "out"), "--dry-run", "--exclude", "*.txt")
     assert out.decode().splitlines() == ["10000\ta.bin", "3000000\tsub/b.bin", "0\tsub/deep/empty"]
@@ -110,7 +110,7 @@ def test_a_dry_run_lists_and_writes_nothing(stage: Scene) -> None:
 
 
 def test_files_excluded_by_globs_are_neither_fetched_nor_deleted(stage: Scene) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     folder = stage.path / "out"
     folder.mkdir()
     (folder / "old.bin").write_text("old")
@@ -125,13 +125,13 @@ def test_files_excluded_by_globs_are_neither_fetched_nor_deleted(stage: Scene) -
     assert (folder / "old.bin").exists()
     out, _ = run(stage, *words, "--json")
     assert json.loads(out)["deleted"] == ["old.bin"]
-    assert set(there(folder)) == {"a.bin", "sub/b.bin", "notes.txt"}
-    assert there(folder)["sub/b.bin"] == expected["sub/b.bin"]
+    assert set(files_below(folder)) == {"a.bin", "sub/b.bin", "notes.txt"}
+    assert files_below(folder)["sub/b.bin"] == expected["sub/b.bin"]
     assert (stage.path / "outside/precious.bin").read_text() == "precious"
 
 
 def test_delete_removes_nothing_after_a_failure_or_an_empty_listing(stage: Scene) -> None:
-    lay(stage)
+    make_tree(stage)
     url = index(stage)
     folder = stage.path / "out"
     folder.mkdir()
@@ -146,7 +146,7 @@ def test_delete_removes_nothing_after_a_failure_or_an_empty_listing(stage: Scene
 
 
 def test_symbolic_links_out_of_the_directory_are_not_followed_when_writing(stage: Scene) -> None:
-    lay(stage)
+    make_tree(stage)
     url = index(stage)
     (stage.path / "outside").mkdir()
     (stage.path / "out").mkdir()
@@ -158,7 +158,7 @@ def test_symbolic_links_out_of_the_directory_are_not_followed_when_writing(stage
 
 
 def test_a_failed_file_is_named_and_the_others_are_fetched(stage: Scene) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     (stage.path / "out/a.bin").mkdir(parents=True)
     out, err = run(stage, "--recursive", url, str(stage.path / "out"), "--json", status=7)
     told = json.loads(out)
@@ -167,12 +167,12 @@ def test_a_failed_file_is_named_and_the_others_are_fetched(stage: Scene) -> None
     assert (error["code"], error["kind"]) == (7, "StorageError")
     assert err.startswith(f"dfengine: {stage.path}/out/a.bin: ")
     assert err.count("\n") == 1
-    arrived = {path: digest for path, digest in there(stage.path / "out").items() if not path.startswith(".dfengine.")}
+    arrived = {path: digest for path, digest in files_below(stage.path / "out").items() if not path.startswith(".dfengine.")}
     assert {path: digest for path, digest in expected.items() if path != "a.bin"} == arrived
 
 
 def test_an_interrupted_run_exits_with_130_and_the_next_resumes(stage: Scene) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     for n in range(3):
         expected[f"large{n}"] = stage.file(f"tree/large{n}", 24 * MIB)
     node = stage.supernode()
@@ -187,12 +187,12 @@ def test_an_interrupted_run_exits_with_130_and_the_next_resumes(stage: Scene) ->
     out, _ = run(stage, *words)
     told = json.loads(out)
     assert told["from"]["resumed"] > 12 * MIB
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
     assert not list((stage.path / "out").glob(".*"))
 
 
 def test_progress_of_a_tree_is_one_line_on_a_terminal(stage: Scene) -> None:
-    lay(stage)
+    make_tree(stage)
     url, node = index(stage), stage.supernode()
     words = command(stage, "--recursive", url, str(stage.path / "model"), "-n", node.node, "--locallimit", "1M")
     with contextlib.closing(Terminal(words)) as terminal:
@@ -203,7 +203,7 @@ def test_progress_of_a_tree_is_one_line_on_a_terminal(stage: Scene) -> None:
 
 
 def test_a_closed_stdout_exits_with_23(stage: Scene) -> None:
-    lay(stage)
+    make_tree(stage)
     url = index(stage)
     read, write = os.pipe()
     os.close(read)
@@ -244,7 +244,7 @@ def test_a_tree_takes_two_registrations_and_one_origin_request_per_file(stage: S
         os.utime(stage.www / f"tree/{n % 3}/{n}", (1e9, 1e9))  # a file changed within the last minute costs a request of its own
     url, node = index(stage), stage.supernode()
     run(stage, "--recursive", url, str(stage.path / "out"), "-n", node.node)
-    assert len(there(stage.path / "out")) == 300
+    assert len(files_below(stage.path / "out")) == 300
     assert node.metric("dragonfly_supernode_dfgettasks_registered_total") == 2
     asked = stage.requests()
     assert len([each for each in asked if not each["path"].endswith("/")]) == 300

@@ -21,7 +21,7 @@ from tests.e2e.test_hostile_supernode import DIGEST, Hostile, offers, registered
 
 
 @contextmanager
-def victim(host: str = "127.0.0.1") -> Iterator[tuple[int, list[bytes]]]:
+def unrelated_server(host: str = "127.0.0.1") -> Iterator[tuple[int, list[bytes]]]:
     """An unrelated server on a peer's port: the port, and the bytes that each connection sent. It echoes each request with status 200."""
     heard: list[bytes] = []
     with socket.socket() as listener:
@@ -76,7 +76,7 @@ def test_registrations_with_a_path_outside_of_peer_file_are_refused(stage: Scene
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_download_ignores_offers_with_a_path_outside_of_peer_file(stage: Scene, path: str) -> None:
-    with victim() as (port, heard):
+    with unrelated_server() as (port, heard):
         pull = offers([0, DIGEST, [["cid", "127.0.0.1", port, path]]])
         with Hostile(registered(), pull) as node:
             stage.get("http://files.invalid/f", "out", "-n", f"127.0.0.1:{node.port}", "--notbs", "--timeout", "20", status=3)
@@ -86,7 +86,7 @@ def test_a_download_ignores_offers_with_a_path_outside_of_peer_file(stage: Scene
 @pytest.mark.parametrize("path", PATHS)
 def test_a_download_ignores_such_paths_from_a_1x_supernode(stage: Scene, path: str) -> None:
     size = 4 << 20
-    with victim() as (port, heard):
+    with unrelated_server() as (port, heard):
         piece = {"range": f"0-{size - 1}", "pieceNum": 0, "pieceSize": size, "pieceMd5": "0" * 32 + ":9", "cid": "c", "peerIp": "127.0.0.1",
                  "peerPort": port, "path": path, "downLink": 0}  # fmt: skip
 
@@ -103,7 +103,7 @@ def test_a_download_ignores_such_paths_from_a_1x_supernode(stage: Scene, path: s
         assert heard == []
 
 
-def joined(node: Any, url: str, n: int, **about: Any) -> tuple[str, str]:
+def register_claiming_all(node: Any, url: str, n: int, **about: Any) -> tuple[str, str]:
     """Register a download from 127.0.0.1 that claims all pieces; return its task and CID."""
     about = registration(url, n) | about
     answer = post(node, "/peer/registry", about)
@@ -127,12 +127,12 @@ def test_an_address_without_a_proven_peer_server_is_not_offered_as_a_source(stag
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode()
-    with victim("127.0.0.5") as (port, heard):
-        task, cid = joined(node, url, 1, ip="127.0.0.5", port=port)
+    with unrelated_server("127.0.0.5") as (port, heard):
+        task, cid = register_claiming_all(node, url, 1, ip="127.0.0.5", port=port)
         until(lambda: heard, "the supernode's check of the address")
         assert all(named.startswith("cdnnode:") for named in sources(node, url, 2, task))
         for n in range(10, 16):
-            _, accuser = joined(node, url, n)
+            _, accuser = register_claiming_all(node, url, n)
             post(node, "/swarm/pull", {"task": task, "cid": accuser, "failed": [[0, cid, "digest"], [0, cid, "gone"]], "want": 0})
         stage.end(stage.start_get(url, "out", "--notbs", host=3, nodes=(node,)))
         assert all(asked.startswith(b"GET /check/") or not asked for asked in heard)
@@ -146,11 +146,11 @@ def test_a_peer_server_at_another_address_is_proven_once_and_then_offered(stage:
     url = stage.origin() + "/f"
     node = stage.supernode()
     with LegacyPeer("127.0.0.5", 0) as peer:
-        task, cid = joined(node, url, 1, ip="127.0.0.5", port=peer.port)
+        task, cid = register_claiming_all(node, url, 1, ip="127.0.0.5", port=peer.port)
         until(lambda: node.metric("dfengine_unproved_peers") == 0, "the proof of the peer server")
         assert cid in sources(node, url, 2, task)
         asked = peer.count("^/check/")
-        joined(node, url, 3, ip="127.0.0.5", port=peer.port)
+        register_claiming_all(node, url, 3, ip="127.0.0.5", port=peer.port)
         assert (asked, peer.count("^/check/")) == (1, 1), "the proof is remembered"
 
 
@@ -160,7 +160,7 @@ def test_a_peer_server_that_starts_later_is_offered_once_it_responds(stage: Scen
     node = stage.supernode()
     with LegacyPeer("127.0.0.5", 0) as peer:
         port = peer.port
-    task, cid = joined(node, url, 1, ip="127.0.0.5", port=port)
+    task, cid = register_claiming_all(node, url, 1, ip="127.0.0.5", port=port)
     assert cid not in sources(node, url, 2, task)
     with LegacyPeer("127.0.0.5", port):
         until(lambda: node.metric("dfengine_unproved_peers") == 0, "a repeated check")
@@ -171,7 +171,7 @@ def test_the_address_that_a_client_registers_from_needs_no_check(stage: Scene) -
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode("--origin-deny", "10.0.0.0/8")
-    task, cid = joined(node, url, 1, port=22299)
+    task, cid = register_claiming_all(node, url, 1, port=22299)
     assert cid in sources(node, url, 2, task)
     assert node.metric("dfengine_unproved_peers") == 0
 
@@ -181,8 +181,8 @@ def test_denied_addresses_are_neither_checked_nor_offered(stage: Scene, ip: str)
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode("--origin-deny", "127.0.0.5")
-    with victim("127.0.0.5") as (port, heard):
-        task, cid = joined(node, url, 1, ip=ip, port=port)
+    with unrelated_server("127.0.0.5") as (port, heard):
+        task, cid = register_claiming_all(node, url, 1, ip=ip, port=port)
         assert cid not in sources(node, url, 2, task)
         assert node.metric("dfengine_unproved_peers") == 0, "no check is pending"
         assert not heard

@@ -18,7 +18,7 @@ SIZES = {**{f"s/{n:03}": 9_000 + n for n in range(60)}, "empty": 0, "large": 6 *
 FILES = {path: random.Random(path).randbytes(size) for path, size in SIZES.items()}
 
 
-def there(folder: Path) -> dict[str, bytes]:
+def files_below(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*") if path.is_file() and not path.relative_to(folder).parts[0].startswith(".dfengine.")
@@ -57,7 +57,7 @@ def test_all_files_but_the_refused_are_fetched(stage: Scene, index: str, refused
         told = get(stage, served.url, *options, status=4)
         assert failed(stage, told) == refused
         assert not list((stage.path / "out").glob(".dfengine.*"))
-        assert there(stage.path / "out") == {path: body for path, body in FILES.items() if path not in refused}
+        assert files_below(stage.path / "out") == {path: body for path, body in FILES.items() if path not in refused}
         before = len(served.asked("GET"))
         assert failed(stage, get(stage, served.url, *options, status=4)) == refused
         # A run without changes requests only the refused files. Without a supernode an index in HTML states no versions, so that the others
@@ -66,7 +66,7 @@ def test_all_files_but_the_refused_are_fetched(stage: Scene, index: str, refused
         served.refuse.clear()
         if node is None:
             get(stage, served.url, *options)
-            assert there(stage.path / "out") == FILES
+            assert files_below(stage.path / "out") == FILES
 
 
 def test_refused_files_are_named_and_the_supernode_retries_them_soon(stage: Scene) -> None:
@@ -81,7 +81,7 @@ def test_refused_files_are_named_and_the_supernode_retries_them_soon(stage: Scen
         served.refuse.clear()
         told = get(stage, served.url, "-n", node.node)
         assert told["from"]["resumed"] > sum(SIZES.values()) // 2  # the pieces that hold the two files are fetched whole
-        assert there(stage.path / "out") == FILES
+        assert files_below(stage.path / "out") == FILES
 
 
 def test_without_a_supernode_a_refused_file_is_not_retried(stage: Scene) -> None:
@@ -102,7 +102,7 @@ def test_delete_keeps_the_local_copy_of_a_refused_file(stage: Scene) -> None:
         node = stage.supernode()
         told = get(stage, served.url, "--delete", "-n", node.node, status=4)
         assert failed(stage, told) == served.refuse
-        assert there(stage.path / "out") == FILES
+        assert files_below(stage.path / "out") == FILES
         _, err = run(stage, "--recursive", served.url, str(stage.path / "out"), "--dry-run", "--delete", "-n", node.node)
         assert "s/030" in err
         assert "0 to delete" in err
@@ -117,7 +117,7 @@ def test_hosts_of_one_supernode_share_the_remaining_files(stage: Scene) -> None:
                          "--home", str(stage.path / f"home-{n}"), status=4)
             told = json.loads(out)
             assert told["from"]["origin"] == 0
-            assert {hashlib.sha256(body).digest() for body in there(stage.path / f"out-{n}").values()} == {
+            assert {hashlib.sha256(body).digest() for body in files_below(stage.path / f"out-{n}").values()} == {
                 hashlib.sha256(body).digest() for path, body in FILES.items() if path != "s/030"
             }
         assert served.asked("GET").count("large") <= 4
@@ -131,5 +131,5 @@ def test_the_manifest_and_its_data_are_tasks_of_one_supernode(stage: Scene) -> N
         told = get(stage, served.url, *options, "--notbs", status=4)
         assert failed(stage, told) == served.refuse
         assert told["from"]["origin"] == 0
-        assert there(stage.path / "out") == {path: body for path, body in FILES.items() if path not in served.refuse}
+        assert files_below(stage.path / "out") == {path: body for path, body in FILES.items() if path not in served.refuse}
         assert sorted(node.metric("dfengine_origin_requests_total") > 0 for node in nodes) == [False, False, False, True]

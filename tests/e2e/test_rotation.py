@@ -11,7 +11,7 @@ from tests.e2e.scene import MIB, Scene, status, until
 OLD, NEW = "o" * 32, "n" * 32
 
 
-def written(path: Path, secret: str) -> str:
+def write_secret(path: Path, secret: str) -> str:
     """Replace the file by a rename, so that readers see either the old or the new secret."""
     fresh = path.with_suffix(".fresh")
     fresh.touch(0o600)
@@ -24,8 +24,8 @@ def test_rotating_a_swarms_secret_fails_no_download(stage: Scene) -> None:
     shas = {name: stage.file(name, 9 * MIB) for name in ("0", "1", "2", "3", "long")}
     url = stage.origin()
     first, second = stage.path / "first", stage.path / "second"
-    server = ["--secret-file", written(first, OLD), "--secret-file", written(second, OLD)]
-    old, new = written(stage.path / "old", OLD), written(stage.path / "new", NEW)
+    server = ["--secret-file", write_secret(first, OLD), "--secret-file", write_secret(second, OLD)]
+    old, new = write_secret(stage.path / "old", OLD), write_secret(stage.path / "new", NEW)
     node = stage.supernode(*server, "--supernode-limit", "2")
     steps = [(OLD, OLD, [old]), (OLD, NEW, [old, new]), (NEW, OLD, [new, old]), (NEW, NEW, [new])]
     # This download runs from the beginning to the last step but one.
@@ -34,8 +34,8 @@ def test_rotating_a_swarms_secret_fails_no_download(stage: Scene) -> None:
     for number, (one, two, files) in enumerate(steps):
         if number == len(steps) - 1:
             stage.end(long)
-        written(first, one)
-        written(second, two)
+        write_secret(first, one)
+        write_secret(second, two)
         node.process.send_signal(signal.SIGHUP)
         words = [word for path in files for word in ("--secret-file", path)]
         gets = [stage.start_get(f"{url}/{number}", f"{number}-{host}", "--notbs", *words, host=host, nodes=(node,)) for host in (2, 3, 4)]
@@ -51,8 +51,8 @@ def test_rotating_a_swarms_secret_fails_no_download(stage: Scene) -> None:
 def test_a_secret_file_that_is_unusable_on_sighup_changes_nothing(stage: Scene) -> None:
     sha = stage.file("f.bin", 2 * MIB)
     url, path = stage.origin() + "/f.bin", stage.path / "secret"
-    node = stage.supernode("--secret-file", written(path, OLD))
-    stage.get(url, "a", "--notbs", "--secret-file", written(stage.path / "mine", OLD), nodes=(node,))
+    node = stage.supernode("--secret-file", write_secret(path, OLD))
+    stage.get(url, "a", "--notbs", "--secret-file", write_secret(stage.path / "mine", OLD), nodes=(node,))
     for pid in (node.process.pid, stage.peer_pid(2)):
         path.chmod(0o644)
         os.kill(pid, signal.SIGHUP)
@@ -64,7 +64,7 @@ def test_a_secret_file_that_is_unusable_on_sighup_changes_nothing(stage: Scene) 
 def test_a_peer_server_without_a_secret_does_not_serve_a_swarm_with_one(stage: Scene) -> None:
     stage.file("f.bin", 2 * MIB)
     url, path = stage.origin() + "/f.bin", stage.path / "secret"
-    open_, shut = stage.supernode(), stage.supernode("--secret-file", written(path, OLD))
+    open_, shut = stage.supernode(), stage.supernode("--secret-file", write_secret(path, OLD))
     stage.get(url, "a", nodes=(open_,))
     stage.peer_pid(2)
     result = stage.get(url, "b", "--secret-file", str(path), nodes=(shut,))

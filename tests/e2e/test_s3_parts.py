@@ -50,7 +50,7 @@ class Store:
         sock.sendall("\r\n".join(head).encode() + (b"" if asked.method == "HEAD" else BODY[start:past]))
 
 
-def made(url: str) -> Any:
+def client_of(url: str) -> Any:
     config = Config(signature_version=UNSIGNED, retries={"max_attempts": 1})
     return boto3.client("s3", endpoint_url=f"{url}/s3", region_name="us-east-1", config=config)
 
@@ -61,7 +61,7 @@ def test_an_object_of_no_multipart_upload_has_one_part(stage: Scene, tmp_path: P
     (disk / "k").write_bytes(BODY)
     (disk / "empty").write_bytes(b"")
     url = stage.proxy("--s3-bucket", f"disk={disk}")[1]
-    here = made(url)
+    here = client_of(url)
     answer = here.get_object(Bucket="disk", Key="k", PartNumber=1)
     assert answer["Body"].read() == BODY
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
@@ -88,7 +88,7 @@ def test_parts_of_a_multipart_upload_are_those_of_the_store(stage: Scene, monkey
         server.scripts["/models/k"] = store.send
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-        here = made(stage.proxy("--s3-bucket", "models=s3://models", "--sign", "none", "--s3-fresh", "0s")[1])
+        here = client_of(stage.proxy("--s3-bucket", "models=s3://models", "--sign", "none", "--s3-fresh", "0s")[1])
         start = 0
         for n, body in enumerate(PARTS, 1):
             answer = here.get_object(Bucket="models", Key="k", PartNumber=n)

@@ -63,7 +63,7 @@ def test_connections_beyond_a_clients_share_are_closed(stage: Scene, which: str)
         until(again, "a free connection of the client's share")
 
 
-def about(url: str, n: int) -> dict[str, Any]:
+def registration_message(url: str, n: int) -> dict[str, Any]:
     return {"rawUrl": url, "taskUrl": url, "cid": f"127.0.0.1-{n}", "ip": "127.0.0.1", "port": 0, "path": "/peer/file/x", "native": 1,
             "hostName": "h", "version": "1", "superNodeIp": "127.0.0.1"}
 
@@ -73,18 +73,18 @@ def test_downloads_beyond_a_clients_share_are_refused(stage: Scene) -> None:
     url = stage.origin() + "/f"
     node = stage.supernode("--client-share", "1", "--revalidate-interval", "1h")
     hers, his = line(node, ALICE), line(node, BOB)
-    answers = [ask(hers, "/peer/registry", about(url, n)) for n in range(DOWNLOADS + 1)]
+    answers = [ask(hers, "/peer/registry", registration_message(url, n)) for n in range(DOWNLOADS + 1)]
     assert {answer["code"] for answer in answers[:-1]} == {200}
     assert f"{DOWNLOADS} downloads of {ALICE}" in answers[-1]["message"]
-    assert ask(hers, "/peer/registry", about(url, 7))["code"] == 200, "a registered download may register again"
-    assert ask(his, "/peer/registry", about(url, DOWNLOADS))["code"] == 200
+    assert ask(hers, "/peer/registry", registration_message(url, 7))["code"] == 200, "a registered download may register again"
+    assert ask(his, "/peer/registry", registration_message(url, DOWNLOADS))["code"] == 200
     task = answers[0]["data"]["taskId"]
     hers.request("GET", f"/peer/service/down?taskId={task}&cid=127.0.0.1-3")
     hers.getresponse().read()
-    assert ask(hers, "/peer/registry", about(url, DOWNLOADS + 1))["code"] == 200
+    assert ask(hers, "/peer/registry", registration_message(url, DOWNLOADS + 1))["code"] == 200
     hers.request("DELETE", f"/tasks/{task}")
     hers.getresponse().read()
-    assert ask(hers, "/peer/registry", about(url, DOWNLOADS + 2))["code"] == 200, "removing the task releases its downloads"
+    assert ask(hers, "/peer/registry", registration_message(url, DOWNLOADS + 2))["code"] == 200, "removing the task releases its downloads"
     hers.close()
     his.close()
 

@@ -24,16 +24,16 @@ from dfengine.task import task_id
 from tests.e2e.scene import MIB, Scene, Supernode, until
 
 SIZE = 21 * MIB + 17
-NOBODY = content_url("0a" * 32)
+UNSHARED = content_url("0a" * 32)
 
 
-def made(stage: Scene, name: str = "own.bin", size: int = SIZE, seed: int = 0) -> Path:
+def make_file(stage: Scene, name: str = "own.bin", size: int = SIZE, seed: int = 0) -> Path:
     """A file that no origin serves."""
     stage.file(name, size, seed)
     return stage.www / name
 
 
-def named(path: Path) -> str:
+def df_name(path: Path) -> str:
     return content_url(hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -52,11 +52,12 @@ def announce(node: Supernode, message: Any, address: str = "127.0.0.1") -> dict[
 
 def claim(path: Path, **changed: Any) -> dict[str, Any]:
     """An announcement of that file by a client that serves no pieces."""
-    message = {"name": named(path), "cid": "liar", "ip": "127.0.0.1", "port": 15001, "path": "/peer/file/x", "length": path.stat().st_size}
+    length = path.stat().st_size
+    message = {"name": df_name(path), "cid": "liar", "ip": "127.0.0.1", "port": 15001, "path": "/peer/file/x", "length": length}
     return message | changed
 
 
-def killed(stage: Scene, host: int = 9) -> None:
+def kill_peer_server(stage: Scene, host: int = 9) -> None:
     """Kill the host's peer server, and empty its lock file."""
     pid = stage.peer_pid(host)
     os.kill(pid, signal.SIGKILL)
@@ -65,8 +66,8 @@ def killed(stage: Scene, host: int = 9) -> None:
 
 
 def test_a_file_shared_by_its_digest_is_served_by_its_host(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage)
-    name = named(path)
+    node, path = stage.supernode(), make_file(stage)
+    name = df_name(path)
     assert stage.share(path, nodes=(node,)) == f"{name}\n"
     results = [stage.get(name, f"out-{host}", host=host, nodes=(node,)) for host in (2, 3)]
     assert all(stage.digest(f"out-{host}") == name.rpartition(":")[2] for host in (2, 3))
@@ -77,7 +78,7 @@ def test_a_file_shared_by_its_digest_is_served_by_its_host(stage: Scene) -> None
 
 
 def test_a_share_uses_the_address_of_the_running_peer_server(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage, size=MIB)
+    node, path = stage.supernode(), make_file(stage, size=MIB)
     stage.get(stage.origin() + "/own.bin", "out-2", host=2, nodes=(node,))
     told = stage.share(path, "--ip", "127.0.0.8", host=2, nodes=(node,), status=7)
     assert "serves at 127.0.0.2: --ip 127.0.0.2, or another --home" in told
@@ -87,57 +88,57 @@ def test_a_share_uses_the_address_of_the_running_peer_server(stage: Scene) -> No
 
 @pytest.mark.parametrize("size", [0, 1, 4 * MIB - 5, 4 * MIB - 4, 330 * MIB])
 def test_copies_of_shared_files_of_every_length(stage: Scene, size: int) -> None:
-    node, path = stage.supernode(), made(stage, size=size)
+    node, path = stage.supernode(), make_file(stage, size=size)
     name = stage.share(path, "--replicas", "1", nodes=(node,)).strip()
-    killed(stage)
+    kill_peer_server(stage)
     assert stage.get(name, "out", nodes=(node,))["length"] == size
-    assert named(stage.path / "out") == name
+    assert df_name(stage.path / "out") == name
 
 
 def test_a_file_that_no_host_shares_is_an_error(stage: Scene) -> None:
     node = stage.supernode()
-    said = stage.get(NOBODY, "out", nodes=(node,), status=3)
+    said = stage.get(UNSHARED, "out", nodes=(node,), status=3)
     assert "no host shares it" in said
     assert "dfengine share" in said
-    assert "has no origin" in stage.get(NOBODY, "out", status=2)
-    assert "name one" in stage.share(made(stage), status=2)
+    assert "has no origin" in stage.get(UNSHARED, "out", status=2)
+    assert "name one" in stage.share(make_file(stage), status=2)
     assert not (stage.path / "out").exists()
 
 
 def test_a_download_fails_at_once_after_all_its_sources_are_killed(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage)
+    node, path = stage.supernode(), make_file(stage)
     name = stage.share(path, nodes=(node,)).strip()
     stage.get(name, "first", host=2, nodes=(node,))
-    killed(stage)
-    killed(stage, host=2)
+    kill_peer_server(stage)
+    kill_peer_server(stage, host=2)
     said = stage.get(name, "second", host=3, nodes=(node,), status=3)
     assert "is not available" in said, said
     assert "no progress" not in said, "the download's own deadline, max(60, 2 piece / minrate), is not reached"
 
 
 def test_a_registration_waits_for_a_share_that_follows_shortly(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage)
-    early = stage.start_get(named(path), "out", nodes=(node,))
+    node, path = stage.supernode(), make_file(stage)
+    early = stage.start_get(df_name(path), "out", nodes=(node,))
     until(lambda: node.metric("dragonfly_supernode_http_requests_total") or early.poll() is not None, "a registration")
     stage.share(path, nodes=(node,))
     stage.end(early)
-    assert named(stage.path / "out") == named(path)
+    assert df_name(stage.path / "out") == df_name(path)
 
 
 def test_a_download_continues_from_other_hosts_when_the_sharer_is_killed(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage)
+    node, path = stage.supernode(), make_file(stage)
     name = stage.share(path, nodes=(node,)).strip()
     stage.get(name, "first", host=2, nodes=(node,))
     slow = stage.start_get(name, "second", "-s", "8M", host=3, nodes=(node,))
     until(lambda: any(stage.path.glob(".second.*.part")), "a part file")
-    killed(stage)
+    kill_peer_server(stage)
     result = stage.end(slow)
     assert result["from"]["peers"] == SIZE
-    assert named(stage.path / "second") == name
+    assert df_name(stage.path / "second") == name
 
 
 def test_a_download_fails_when_its_only_sharer_is_killed_and_resumes_later(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage, size=3 * SIZE)
+    node, path = stage.supernode(), make_file(stage, size=3 * SIZE)
     name = stage.share(path, nodes=(node,)).strip()
     download = stage.start_get(name, "out", "-s", "6M", nodes=(node,))
 
@@ -146,7 +147,7 @@ def test_a_download_fails_when_its_only_sharer_is_killed_and_resumes_later(stage
         return bool(parts) and parts[0].stat().st_blocks * 512 > 9 * MIB
 
     until(begun, "some pieces")
-    killed(stage)
+    kill_peer_server(stage)
     said = stage.end(download, status=3)
     assert "not available any more" in said or "no host shares it" in said or "only a part of it" in said, said
     assert not (stage.path / "out").exists()
@@ -154,14 +155,14 @@ def test_a_download_fails_when_its_only_sharer_is_killed_and_resumes_later(stage
     result = stage.get(name, "out", nodes=(node,))
     assert result["from"]["resumed"] > 0
     assert result["from"]["resumed"] + result["from"]["peers"] == 3 * SIZE
-    assert named(stage.path / "out") == name
+    assert df_name(stage.path / "out") == name
 
 
 def test_copies_outlive_the_sharer_and_a_restart_until_their_ttl_ends(stage: Scene) -> None:
-    first, second, path = stage.supernode(), stage.supernode(), made(stage)
+    first, second, path = stage.supernode(), stage.supernode(), make_file(stage)
     told = json.loads(stage.share(path, "--replicas", "2", "--ttl", "60", "--json", nodes=(first, second)))
     assert sorted(told["kept"]) == sorted([first.node, second.node])
-    killed(stage)
+    kill_peer_server(stage)
     path.unlink()
     result = stage.get(told["name"], "out", host=2, nodes=(first,))
     assert result["from"]["supernode"] == SIZE
@@ -169,7 +170,7 @@ def test_copies_outlive_the_sharer_and_a_restart_until_their_ttl_ends(stage: Sce
     again = stage.supernode(home=second.home)
     result = stage.get(told["name"], "more", "--pattern", "cdn", host=3, nodes=(again,))
     assert result["from"]["supernode"] == SIZE
-    assert named(stage.path / "more") == told["name"]
+    assert df_name(stage.path / "more") == told["name"]
     copy = again.home / "download" / task_id(told["name"])[:3] / task_id(told["name"])
     assert copy.exists()
     until(lambda: not copy.exists(), "the removal of the expired copy", 180.0)
@@ -178,7 +179,7 @@ def test_copies_outlive_the_sharer_and_a_restart_until_their_ttl_ends(stage: Sce
 
 def test_another_supernode_stores_a_copy_in_place_of_a_lost_one(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test sends the sharer's announcements, by an announcer that waits for a second instead of minutes."""
-    nodes, path = [stage.supernode(), stage.supernode()], made(stage)
+    nodes, path = [stage.supernode(), stage.supernode()], make_file(stage)
     told = json.loads(stage.share(path, "--replicas", "1", "--ttl", "1h", "--json", nodes=tuple(nodes)))
     [lost], [other] = ([node for node in nodes if (node.node in told["kept"]) is kept] for kept in (True, False))
     stage.kill(lost.process)
@@ -196,28 +197,28 @@ def test_another_supernode_stores_a_copy_in_place_of_a_lost_one(stage: Scene, mo
 
     until(copied, "a copy at the other supernode")
     asyncio.run(sharer.close())
-    killed(stage)
+    kill_peer_server(stage)
     path.unlink()
     assert stage.get(told["name"], "out", host=2, nodes=(other,))["from"]["supernode"] == SIZE
-    assert named(stage.path / "out") == told["name"]
+    assert df_name(stage.path / "out") == told["name"]
 
 
 def test_more_copies_than_supernodes_are_refused(stage: Scene) -> None:
     node = stage.supernode()
-    assert "--replicas 2" in stage.share(made(stage), "--replicas", "2", nodes=(node,), status=2)
+    assert "--replicas 2" in stage.share(make_file(stage), "--replicas", "2", nodes=(node,), status=2)
 
 
 def test_shares_are_announced_again_to_a_restarted_supernode(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage)
+    node, path = stage.supernode(), make_file(stage)
     name = stage.share(path, nodes=(node,)).strip()
     stage.kill(node.process)
     again = stage.supernode(home=node.home, port=node.port)
     stage.get(name, "out", nodes=(again,))
-    assert named(stage.path / "out") == name
+    assert df_name(stage.path / "out") == name
 
 
 def test_a_share_ends_with_its_ttl_and_the_file_stays(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage)
+    node, path = stage.supernode(), make_file(stage)
     name = stage.share(path, "--ttl", "3s", nodes=(node,)).strip()
     until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
     assert path.exists()
@@ -226,7 +227,7 @@ def test_a_share_ends_with_its_ttl_and_the_file_stays(stage: Scene) -> None:
 
 @pytest.mark.parametrize("change", ["written", "put back", "replaced", "removed"])
 def test_a_changed_file_is_not_served_under_its_old_digest(stage: Scene, change: str) -> None:
-    node, path = stage.supernode(), made(stage)
+    node, path = stage.supernode(), make_file(stage)
     name = stage.share(path, nodes=(node,)).strip()
     if change in ("written", "put back"):
         before = path.stat()
@@ -236,7 +237,7 @@ def test_a_changed_file_is_not_served_under_its_old_digest(stage: Scene, change:
         if change == "put back":
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     elif change == "replaced":
-        made(stage, seed=1)
+        make_file(stage, seed=1)
     else:
         path.unlink()
     if change in ("replaced", "removed"):  # the old bytes stay readable until the peer server notices the change
@@ -247,7 +248,7 @@ def test_a_changed_file_is_not_served_under_its_old_digest(stage: Scene, change:
 
 
 def test_a_foreground_share_ends_with_the_command(stage: Scene) -> None:
-    node, path = stage.supernode(), made(stage)
+    node, path = stage.supernode(), make_file(stage)
     process = stage.start_share(path, "--foreground", nodes=(node,))
     assert process.stdout is not None
     name = process.stdout.readline().decode().strip()
@@ -263,10 +264,10 @@ def test_only_regular_files_and_links_to_them_can_be_shared(stage: Scene) -> Non
     os.mkfifo(pipe)
     assert "no regular file" in stage.share(pipe, nodes=(node,), status=2)
     assert "cannot open" in stage.share(stage.path / "missing", nodes=(node,), status=7)
-    (stage.path / "link").symlink_to(made(stage))
+    (stage.path / "link").symlink_to(make_file(stage))
     name = stage.share(stage.path / "link", nodes=(node,)).strip()
     stage.get(name, "out", nodes=(node,))
-    assert named(stage.path / "out") == name
+    assert df_name(stage.path / "out") == name
 
 
 def test_a_swarm_with_a_secret_refuses_shares_and_downloads_without_it(stage: Scene) -> None:
@@ -274,10 +275,10 @@ def test_a_swarm_with_a_secret_refuses_shares_and_downloads_without_it(stage: Sc
     secret.write_text("a secret of thirty-two characters")
     secret.chmod(0o600)
     own = ("--secret-file", str(secret))
-    node, path = stage.supernode(*own), made(stage)
+    node, path = stage.supernode(*own), make_file(stage)
     name = stage.share(path, "--replicas", "1", *own, nodes=(node,)).strip()
     stage.get(name, "out", *own, nodes=(node,))
-    assert named(stage.path / "out") == name
+    assert df_name(stage.path / "out") == name
     assert announce(node, claim(path))["status"] in (401, 403)
     assert "refuses" in stage.share(path, host=5, nodes=(node,), status=3)
     stage.get(name, "refused", host=3, nodes=(node,), status=3)
@@ -286,24 +287,24 @@ def test_a_swarm_with_a_secret_refuses_shares_and_downloads_without_it(stage: Sc
 def test_programs_share_get_open_and_stream_by_digest(stage: Scene) -> None:
     import dfengine
 
-    node, path = stage.supernode(), made(stage)
+    node, path = stage.supernode(), make_file(stage)
     stage.homes |= {stage.path / f"home-{host}" for host in (9, 2)}
     with dfengine.Client(nodes=[node.node], home=stage.path / "home-9", ip="127.0.0.9") as sharer:
         shared = sharer.share(path, replicas=1, ttl="1h")
-        assert (shared.name, shared.length, shared.kept) == (named(path), SIZE, [node.node])
+        assert (shared.name, shared.length, shared.kept) == (df_name(path), SIZE, [node.node])
         wrongs: tuple[dict[str, Any], ...] = ({"replicas": -1}, {"replicas": 2}, {"ttl": 0}, {"ttl": "x"}, {"nodes": []})
         for wrong in wrongs:
             with pytest.raises(dfengine.BadValue):
                 sharer.share(path, **wrong)
     with dfengine.Client(nodes=[node.node], home=stage.path / "home-2", ip="127.0.0.2") as client:
         client.get(shared.name, stage.path / "out")
-        assert named(stage.path / "out") == shared.name
+        assert df_name(stage.path / "out") == shared.name
         with client.open(shared.name) as file:
             assert file.size == SIZE
             assert file.pread(SIZE - 100, 100) == path.read_bytes()[-100:]
             assert hashlib.sha256(file.pread(0, SIZE)).hexdigest() == shared.name.rpartition(":")[2]
         with pytest.raises(dfengine.SupernodeError, match="no host shares it"):
-            client.get(NOBODY, stage.path / "none")
+            client.get(UNSHARED, stage.path / "none")
     asyncio.run(_as_coroutines(stage, node.node, path, shared.name))
 
 

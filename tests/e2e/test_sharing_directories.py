@@ -15,12 +15,12 @@ import pytest
 
 from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, until
 from tests.e2e.test_cache_command import cache
-from tests.e2e.test_sharing import killed
+from tests.e2e.test_sharing import kill_peer_server
 
 SIZES = {"a": 0, "b/small": 1, "b/c/most of a piece": 4 * MIB - 9, "b/c/ü%25#": 10_000, "big": 9 * MIB + 1, "z/run": 77}
 
 
-def made(stage: Scene, name: str = "model", seed: int = 0) -> Path:
+def make_file(stage: Scene, name: str = "model", seed: int = 0) -> Path:
     root = stage.path / name
     generator = random.Random(seed)
     for path, size in SIZES.items():
@@ -52,7 +52,7 @@ def get(stage: Scene, name: str, folder: str, *options: str, host: int = 2, node
 
 
 def test_a_shared_directory_is_served_by_its_host_and_by_others(stage: Scene) -> None:
-    node, root = stage.supernode(), made(stage)
+    node, root = stage.supernode(), make_file(stage)
     name = stage.share(root, nodes=(node,)).strip()
     told = get(stage, name, "one", nodes=(node,))
     assert state(stage.path / "one") == state(root)
@@ -60,17 +60,17 @@ def test_a_shared_directory_is_served_by_its_host_and_by_others(stage: Scene) ->
     assert told["manifest"] == name.rpartition(":")[2]
     again = get(stage, name, "one", nodes=(node,))
     assert again["from"]["peers"] == 0
-    killed(stage)
+    kill_peer_server(stage)
     get(stage, name, "two", host=3, nodes=(node,))
     assert state(stage.path / "two") == state(root)
     assert not list((node.home / "download").iterdir())
 
 
 def test_copies_of_a_directory_outlive_the_sharer_and_a_restart(stage: Scene) -> None:
-    node, root = stage.supernode(), made(stage)
+    node, root = stage.supernode(), make_file(stage)
     name = stage.share(root, "--replicas", "1", nodes=(node,)).strip()
     before = state(root)
-    killed(stage)
+    kill_peer_server(stage)
     shutil.rmtree(root)
     stage.kill(node.process)
     again = stage.supernode(home=node.home)
@@ -81,7 +81,7 @@ def test_copies_of_a_directory_outlive_the_sharer_and_a_restart(stage: Scene) ->
 
 @pytest.mark.parametrize("change", ["written", "removed"])
 def test_a_changed_file_is_not_served_and_ends_the_share(stage: Scene, change: str) -> None:
-    node, root = stage.supernode(), made(stage)
+    node, root = stage.supernode(), make_file(stage)
     name = stage.share(root, nodes=(node,)).strip()
     if change == "written":
         with open(root / "big", "r+b") as file:
@@ -95,14 +95,14 @@ def test_a_changed_file_is_not_served_and_ends_the_share(stage: Scene, change: s
 
 
 def test_removing_a_directory_ends_its_share(stage: Scene) -> None:
-    node, root = stage.supernode(), made(stage)
+    node, root = stage.supernode(), make_file(stage)
     stage.share(root, nodes=(node,))
     shutil.rmtree(root)
     until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
 
 
 def test_a_directory_with_links_pipes_or_no_file_is_refused(stage: Scene) -> None:
-    node, root = stage.supernode(), made(stage)
+    node, root = stage.supernode(), make_file(stage)
     (root / "b" / "link").symlink_to("small")
     assert "b/link is a symbolic link" in stage.share(root, nodes=(node,), status=2)
     (root / "b" / "link").unlink()
@@ -113,7 +113,7 @@ def test_a_directory_with_links_pipes_or_no_file_is_refused(stage: Scene) -> Non
 
 
 def test_recursive_get_of_a_shared_file_and_globs_of_a_directory_are_refused(stage: Scene) -> None:
-    node, root = stage.supernode(), made(stage)
+    node, root = stage.supernode(), make_file(stage)
     file = stage.share(root / "big", nodes=(node,)).strip()
     assert "not a shared directory" in get(stage, file, "out", nodes=(node,), status=4)
     name = stage.share(root, nodes=(node,)).strip()
@@ -121,7 +121,7 @@ def test_recursive_get_of_a_shared_file_and_globs_of_a_directory_are_refused(sta
 
 
 def test_cache_rm_ends_both_shares_of_a_directory(stage: Scene) -> None:
-    node, root = stage.supernode(), made(stage)
+    node, root = stage.supernode(), make_file(stage)
     name = stage.share(root, nodes=(node,)).strip()
     assert len(list((stage.path / "home-9" / "shares").iterdir())) == 2
     cache(stage, "rm", name)
@@ -129,7 +129,7 @@ def test_cache_rm_ends_both_shares_of_a_directory(stage: Scene) -> None:
 
 
 def test_a_shared_directory_requested_as_a_file_is_refused(stage: Scene) -> None:
-    node, root = stage.supernode(), made(stage)
+    node, root = stage.supernode(), make_file(stage)
     name = stage.share(root, nodes=(node,)).strip()
     told = json.loads(_end(stage, stage.start_get(name, "out", nodes=(node,)), 2))
     assert f"{name} is a shared directory: dfengine get --recursive {name} DIR" in told["error"]["message"]

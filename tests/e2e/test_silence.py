@@ -51,7 +51,7 @@ def test_five_frozen_peers_of_six_delay_a_download_by_seconds_only(stage: Scene)
 
 
 @contextmanager
-def claimed(node: Any, url: str, number: int, backlog: int) -> Iterator[None]:
+def claiming_downloads(node: Any, url: str, number: int, backlog: int) -> Iterator[None]:
     """`number` ports that accept connections and never respond, each with a download that claims every piece. backlog 0: accept none."""
     with contextlib.ExitStack() as stack:
         tasks: list[Any] = []
@@ -83,7 +83,7 @@ def test_sixty_claims_at_mute_ports_delay_a_download_by_seconds_only(stage: Scen
     url = stage.origin() + "/f.bin"
     node = stage.supernode("--revalidate-interval", "1h")
     stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
-    with claimed(node, url, 60, backlog):
+    with claiming_downloads(node, url, 60, backlog):
         began = time.monotonic()
         stage.get(url, "b", "--notbs", host=3, nodes=(node,))
         assert time.monotonic() - began < BOUND

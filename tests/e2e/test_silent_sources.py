@@ -24,7 +24,7 @@ ALLOWED = 8.0
 
 
 @contextlib.contextmanager
-def mute(ports: int, kind: str, content: bytes) -> Iterator[tuple[list[int], list[socket.socket]]]:
+def silent_sources(ports: int, kind: str, content: bytes) -> Iterator[tuple[list[int], list[socket.socket]]]:
     """Listeners at that many ports, by kind: `accepts` connections and never responds, sends the `head` alone, or `drips` a byte a second.
 
     `slow`: the right piece in HTTP chunks, at 50 KB/s. `half`: half of it at once, then a byte each 0.4 s. `end`: all but the last six
@@ -91,7 +91,7 @@ def mute(ports: int, kind: str, content: bytes) -> Iterator[tuple[list[int], lis
             thread.join()
 
 
-def claimed(node: Any, url: str, ports: list[int], pieces: int) -> None:
+def claiming_downloads(node: Any, url: str, ports: list[int], pieces: int) -> None:
     """Register downloads that claim all of the file's pieces, at these ports."""
     for n, port in enumerate(ports):
         about = registration(url, n) | {"port": port}
@@ -108,8 +108,8 @@ def test_forty_silent_or_slow_sources_delay_a_download_by_seconds_only(stage: Sc
     content = (stage.www / "f.bin").read_bytes()
     node = stage.supernode("--revalidate-interval", "1h")
     stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
-    with mute(40, kind, content) as (ports, asked):
-        claimed(node, url, ports, Geometry(LENGTH).count)
+    with silent_sources(40, kind, content) as (ports, asked):
+        claiming_downloads(node, url, ports, Geometry(LENGTH).count)
         began = time.monotonic()
         if streams:
             found, _ = stage.drain(stage.start_stream(url, "--notbs", host=3, nodes=(node,)))

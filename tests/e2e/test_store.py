@@ -25,12 +25,12 @@ def key(tmp_path: Path) -> Path:
     return path
 
 
-def stored(node: Supernode) -> None:
+def wait_until_stored(node: Supernode) -> None:
     until(lambda: node.metric("dfengine_store_written_bytes_total") >= SIZE, "a stored copy")
     until(lambda: not node.metric("dfengine_store_writes_pending"), "the end of all writes to the store")
 
 
-def lost(stage: Scene, node: Supernode) -> None:
+def end_and_delete_disk(stage: Scene, node: Supernode) -> None:
     """End the supernode and delete its disk."""
     node.process.terminate()
     node.process.wait(60)
@@ -44,22 +44,22 @@ def test_copies_are_read_from_a_directory_after_the_disk_is_lost(stage: Scene, k
     digest, base = stage.file("f", SIZE), stage.origin()
     node = stage.supernode(*options)
     stage.get(f"{base}/f", "one", "--pattern", "cdn", nodes=(node,))
-    stored(node)
+    wait_until_stored(node)
     asked = stage.sent("/f")
-    lost(stage, node)
+    end_and_delete_disk(stage, node)
     node = stage.supernode(*options)
     told = stage.get(f"{base}/f", "two", "--notbs", "--pattern", "cdn", host=3, nodes=(node,))
     assert (stage.digest("two"), told["from"]["origin"]) == (digest, 0)
     assert (stage.sent("/f"), node.metric("dfengine_origin_bytes_total")) == (asked, 0)
     assert [each["status"] for each in stage.requests("/f")][-1] == 304
-    lost(stage, node)
+    end_and_delete_disk(stage, node)
     # The origin is down: the copy in the store suffices.
     stage.nginx.terminate()
     stage.nginx.wait(60)
     node = stage.supernode(*options)
     stage.get(f"{base}/f", "three", "--notbs", "--pattern", "cdn", host=4, nodes=(node,))
     assert stage.digest("three") == digest
-    lost(stage, node)
+    end_and_delete_disk(stage, node)
     stage.origin()
     # The second piece is damaged: it alone is read from the origin. After that the store's path is a file.
     [data] = folder.rglob("data-*")
@@ -71,8 +71,8 @@ def test_copies_are_read_from_a_directory_after_the_disk_is_lost(stage: Scene, k
     assert stage.digest("four") == digest
     assert 0 < node.metric("dfengine_origin_bytes_total") < SIZE
     assert node.metric("dfengine_store_failures_total") >= 1
-    stored(node)  # the damaged piece is written again
-    lost(stage, node)
+    wait_until_stored(node)  # the damaged piece is written again
+    end_and_delete_disk(stage, node)
     assert data.read_bytes() == (stage.www / "f").read_bytes()
     shutil.rmtree(folder)
     folder.write_text("a file")
@@ -110,7 +110,7 @@ def test_supernodes_share_copies_in_a_bucket_and_survive_its_removal(stage: Scen
         digest, base = stage.file("f", SIZE), stage.origin()
         first, second = stage.supernode(*options), stage.supernode(*options)
         stage.get(f"{base}/f", "one", "--pattern", "cdn", nodes=(first,))
-        stored(first)
+        wait_until_stored(first)
         names = [each["Key"] for each in client.list_objects_v2(Bucket="copies")["Contents"]]
         assert all(name.startswith("of/swarm/df1/") for name in names), names
         # Another supernode has no copy: it reads that of the first from the bucket, and nothing from the origin.

@@ -22,7 +22,7 @@ PIECE = 4 * MIB - 5
 SHAPES = [0, 1, PIECE, PIECE + 1, 7 * PIECE + 12345]
 
 
-def took(process: subprocess.Popen[bytes], count: int) -> bytes:
+def read_bytes(process: subprocess.Popen[bytes], count: int) -> bytes:
     """Read some bytes of a stream."""
     assert process.stdout is not None
     parts = []
@@ -154,7 +154,7 @@ def test_a_paused_consumer_pauses_the_download_until_it_reads_again(stage: Scene
     digest = stage.file("f", 40 * PIECE)
     node = stage.supernode()
     process = stage.start_stream(stage.origin() + "/f", "--window", "3", "--cache", "0", nodes=(node,))
-    begun = took(process, 100_000)
+    begun = read_bytes(process, 100_000)
 
     def at_rest() -> bool:
         before = stage_sent()
@@ -175,7 +175,7 @@ def test_a_closed_pipe_ends_a_stream_with_23_and_no_message(stage: Scene) -> Non
     stage.file("f", 40 * PIECE)
     node = stage.supernode()
     process = stage.start_stream(stage.origin() + "/f", "--window", "3", nodes=(node,))
-    assert len(took(process, 1000)) == 1000
+    assert len(read_bytes(process, 1000)) == 1000
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
@@ -192,7 +192,7 @@ class TestPartiesThatDie:
         """Start a stream and read from it. digest: of an existing file, which must not be written again: that would be another version."""
         digest = digest or stage.file("f", self.size)
         process = stage.start_stream(stage.origin() + "/f", "--window", window, host=9, nodes=nodes)
-        return process, took(process, 5 * PIECE + 1), digest
+        return process, read_bytes(process, 5 * PIECE + 1), digest
 
     def test_a_stream_continues_after_its_serving_peer_is_killed(self, stage: Scene) -> None:
         digest = stage.file("f", self.size)
@@ -240,7 +240,7 @@ class TestPartiesThatDie:
     def test_a_stream_continues_after_the_origin_cuts_its_responses(self, stage: Scene, path: str) -> None:
         digest = stage.file("f", self.size)
         process = stage.start_stream(stage.origin() + path, "--window", "3", host=9)
-        begun = took(process, 5 * PIECE + 1)
+        begun = read_bytes(process, 5 * PIECE + 1)
         for worker in Path(f"/proc/{stage.nginx.pid}/task/{stage.nginx.pid}/children").read_text().split():
             os.kill(int(worker), 9)  # nginx's master starts another
         got, result = stage.drain(process, so_far=begun)
@@ -287,7 +287,7 @@ def test_a_changed_file_ends_a_stream_with_pieces_of_the_old_version_only(stage:
     process = stage.start_stream(url, "--window", "8", "--locallimit", "1500K", host=4, nodes=(node,))
     stage.homes.add(stage.path / "home-5")
     with dfengine.stream(url, ip="127.0.0.5", home=str(stage.path / "home-5"), **settings) as reader:
-        begun, read = took(process, 1000), bytearray(reader.read(1000) or b"")
+        begun, read = read_bytes(process, 1000), bytearray(reader.read(1000) or b"")
         stage.file("f", size, seed=1)
         os.utime(stage.www / "f", (1, 1))
         stage.get(url, "out", host=3, nodes=(node,))

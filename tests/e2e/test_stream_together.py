@@ -33,7 +33,7 @@ def file(stage: Scene) -> tuple[str, Supernode, str]:
     return f"{stage.origin()}/f", stage.supernode(), digest
 
 
-class Taken:
+class StreamReader:
     """Reads a stream by a thread, up to its end."""
 
     def __init__(self, stage: Scene, process: subprocess.Popen[bytes]) -> None:
@@ -55,14 +55,14 @@ class Taken:
         return counts
 
 
-def leads(stage: Scene, url: str, node: Supernode, *options: str) -> subprocess.Popen[bytes]:
+def start_leader(stage: Scene, url: str, node: Supernode, *options: str) -> subprocess.Popen[bytes]:
     """Start a stream that leads; return once it has begun."""
     process = stage.start_stream(url, *PACED, *options, nodes=(node,))
     until(lambda: "dfengine-stream" in str(descriptors(process.pid)), "the memory of the stream")
     return process
 
 
-def joins(stage: Scene, url: str, node: Supernode, count: int) -> list[subprocess.Popen[bytes]]:
+def start_followers(stage: Scene, url: str, node: Supernode, count: int) -> list[subprocess.Popen[bytes]]:
     """Start `count` streams; return once all have joined the leader."""
     found = [stage.start_stream(url, *PACED, nodes=(node,)) for _ in range(count)]
     for each in found:
@@ -77,8 +77,8 @@ def sent(node: Supernode) -> float:
 
 def test_eight_streams_of_a_host_fetch_the_file_once(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
-    leader = leads(stage, url, node)
-    streams = [Taken(stage, each) for each in (leader, *joins(stage, url, node, 7))]
+    leader = start_leader(stage, url, node)
+    streams = [StreamReader(stage, each) for each in (leader, *start_followers(stage, url, node, 7))]
     found = [each.end(digest) for each in streams]
     assert sorted(each["host"] for each in found) == [0, *[SIZE] * 7]
     assert SIZE <= sent(node) <= SIZE + 3 * PIECE
@@ -87,9 +87,9 @@ def test_eight_streams_of_a_host_fetch_the_file_once(stage: Scene, file: tuple[s
 @pytest.mark.parametrize("deaths", [1, 2])
 def test_a_follower_continues_after_the_leading_stream_is_killed(stage: Scene, file: tuple[str, Supernode, str], deaths: int) -> None:
     url, node, digest = file
-    doomed = [leads(stage, url, node)]
-    doomed += joins(stage, url, node, deaths - 1)
-    streams = [Taken(stage, each) for each in joins(stage, url, node, 3)]
+    doomed = [start_leader(stage, url, node)]
+    doomed += start_followers(stage, url, node, deaths - 1)
+    streams = [StreamReader(stage, each) for each in start_followers(stage, url, node, 3)]
     for turn, each in enumerate(doomed):
         assert each.stdout is not None
         assert len(each.stdout.read(SIZE * (turn + 1) // 4)) == SIZE * (turn + 1) // 4
@@ -102,8 +102,8 @@ def test_a_follower_continues_after_the_leading_stream_is_killed(stage: Scene, f
 
 def test_a_follower_continues_after_the_leading_streams_reader_ends(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
-    leader = leads(stage, url, node)
-    streams = [Taken(stage, each) for each in joins(stage, url, node, 2)]
+    leader = start_leader(stage, url, node)
+    streams = [StreamReader(stage, each) for each in start_followers(stage, url, node, 2)]
     assert leader.stdout is not None
     leader.stdout.read(SIZE // 3)
     leader.stdout.close()
@@ -115,28 +115,28 @@ def test_a_follower_continues_after_the_leading_streams_reader_ends(stage: Scene
 
 def test_a_leader_whose_reader_pauses_does_not_block_its_followers(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
-    leader = leads(stage, url, node, "--window", "4", "--cache", "0")
-    streams = [Taken(stage, each) for each in joins(stage, url, node, 2)]
+    leader = start_leader(stage, url, node, "--window", "4", "--cache", "0")
+    streams = [StreamReader(stage, each) for each in start_followers(stage, url, node, 2)]
     for each in streams:
         each.end(digest)
     assert sent(node) <= SIZE + 9 * PIECE, "one of the two streams leads the other"
-    Taken(stage, leader).end(digest)
+    StreamReader(stage, leader).end(digest)
 
 
 def test_a_stream_that_joins_after_the_first_pieces_are_evicted_fetches_alone(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
-    leader = leads(stage, url, node, "--window", "4", "--cache", "0")
+    leader = start_leader(stage, url, node, "--window", "4", "--cache", "0")
     assert leader.stdout is not None
     begun = leader.stdout.read(SIZE // 2)
-    late = Taken(stage, joins(stage, url, node, 1)[0])
+    late = StreamReader(stage, start_followers(stage, url, node, 1)[0])
     assert late.end(digest)["host"] == 0
     assert stage.drain(leader, so_far=begun)[0] == digest
 
 
 def test_a_stopped_leader_does_not_block_its_followers(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
-    leader = leads(stage, url, node)
-    streams = [Taken(stage, each) for each in joins(stage, url, node, 3)]
+    leader = start_leader(stage, url, node)
+    streams = [StreamReader(stage, each) for each in start_followers(stage, url, node, 3)]
     assert leader.stdout is not None
     begun = leader.stdout.read(SIZE // 4)
     leader.send_signal(signal.SIGSTOP)
@@ -149,8 +149,8 @@ def test_a_stopped_leader_does_not_block_its_followers(stage: Scene, file: tuple
 
 def test_streams_continue_after_the_peer_server_is_killed(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
-    leader = leads(stage, url, node)
-    streams = [Taken(stage, each) for each in (leader, *joins(stage, url, node, 2))]
+    leader = start_leader(stage, url, node)
+    streams = [StreamReader(stage, each) for each in (leader, *start_followers(stage, url, node, 2))]
     os.kill(stage.peer_pid(), signal.SIGKILL)
     (stage.path / "home-2" / "peer.lock").write_text("")
     for each in streams:

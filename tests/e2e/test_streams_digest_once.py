@@ -94,7 +94,7 @@ def sent(node: Supernode) -> float:
     return node.metric("dfengine_sent_bytes_total")
 
 
-def begun(stage: Scene, file: tuple[str, Supernode, str], count: int) -> list[Stream]:
+def started_streams(stage: Scene, file: tuple[str, Supernode, str], count: int) -> list[Stream]:
     """`count` streams that have read 20 MiB, in the order in which they joined."""
     streams = [Stream(stage, *file, joined=bool(n)) for n in range(count)]
     for each in streams:
@@ -102,7 +102,7 @@ def begun(stage: Scene, file: tuple[str, Supernode, str], count: int) -> list[St
     return streams
 
 
-def ends(streams: list[Stream], digest: str) -> list[dict[str, Any]]:
+def end_all(streams: list[Stream], digest: str) -> list[dict[str, Any]]:
     for each in streams:
         each.go_on()
     found = [each.end() for each in streams]
@@ -111,18 +111,18 @@ def ends(streams: list[Stream], digest: str) -> list[dict[str, Any]]:
 
 
 def test_two_of_five_streams_hash_the_file(stage: Scene, file: tuple[str, Supernode, str]) -> None:
-    streams = begun(stage, file, 5)
-    found = ends(streams, file[2])
+    streams = started_streams(stage, file, 5)
+    found = end_all(streams, file[2])
     assert [each["hashed"] for each in found] == [True, True, False, False, False]
     assert sent(file[1]) <= SIZE + 3 * PIECE
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_follower_continues_hashing_after_the_leader_is_lost(stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals) -> None:
-    streams = begun(stage, file, 4)
+    streams = started_streams(stage, file, 4)
     lost = streams.pop(0)
     lost.process.send_signal(how)
-    found = ends(streams, file[2])
+    found = end_all(streams, file[2])
     if how == signal.SIGKILL:
         assert [each["hashed"] for each in found] == [True, False, False]
         assert sent(file[1]) <= SIZE + 9 * PIECE
@@ -134,10 +134,10 @@ def test_a_follower_continues_hashing_after_the_leader_is_lost(stage: Scene, fil
 
 
 def test_after_all_hashing_streams_are_killed_the_file_is_read_once_more(stage: Scene, file: tuple[str, Supernode, str]) -> None:
-    streams = begun(stage, file, 5)
+    streams = started_streams(stage, file, 5)
     for _ in range(2):
         streams.pop(0).kill()
-    found = ends(streams, file[2])
+    found = end_all(streams, file[2])
     assert not any(each["hashed"] for each in found)
     assert sent(file[1]) <= 2 * SIZE + 18 * PIECE
 
@@ -149,7 +149,7 @@ def test_streams_take_the_digest_of_a_download_into_a_file(stage: Scene, file: t
     streams = [Stream(stage, *file) for _ in range(3)]
     for each in streams:
         each.part()
-    found = ends(streams, digest)
+    found = end_all(streams, digest)
     assert not any(each["hashed"] for each in found)
     assert [each["host"] for each in found] == [SIZE] * 3
     stage.end(get)
@@ -167,7 +167,7 @@ def test_one_stream_hashes_after_the_download_into_a_file_is_lost(
     for each in streams:
         each.part()
     get.send_signal(how)
-    found = ends(streams, digest)
+    found = end_all(streams, digest)
     assert sorted(each["hashed"] for each in found) == [False, True], "one stream continues and hashes, and the other takes its digest"
     assert sent(node) <= SIZE + 10 * PIECE
     stage.kill(get)

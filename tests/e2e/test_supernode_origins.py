@@ -36,7 +36,7 @@ ALONE = ("--pattern", "cdn", "--notbs")
 TWELVE_MB = 12_000_000
 
 
-class Watched:
+class RecordingScript:
     """A script that records the times of requests, and the most responses sent at the same time."""
 
     def __init__(self, script: Script) -> None:
@@ -70,7 +70,7 @@ def url(server: Server, path: str = "/f") -> str:
 
 def test_registrations_during_an_origins_retry_after_wait_for_one_request(stage: Scene) -> None:
     data = content(SMALL, 1)
-    script = Watched(lambda x: serve(x) if x.n else refuse(x, headers=(("Retry-After", "3"),)))
+    script = RecordingScript(lambda x: serve(x) if x.n else refuse(x, headers=(("Retry-After", "3"),)))
     node = stage.supernode()
     with Server(script, (data,)) as server:
         gets = [stage.start_get(url(server), f"out{host}", *ALONE, host=host, nodes=(node,)) for host in range(2, 8)]
@@ -176,7 +176,7 @@ def test_a_clients_retry_limits_are_bounded_by_the_supernodes_defaults(wish: tup
 
 
 def test_a_final_refusal_is_remembered_for_the_interval(stage: Scene) -> None:
-    script = Watched(lambda x: refuse(x, "404 Not Found"))
+    script = RecordingScript(lambda x: refuse(x, "404 Not Found"))
     node = stage.supernode("--fail-access-interval", "2s")
     with Server(script, (b"",)) as server:
         def asked_again() -> bool:
@@ -223,7 +223,7 @@ def test_a_running_comparison_with_the_origin_is_shared_by_registrations(stage: 
         assert [answer["code"] for answer in answers] == [200] * 8
         assert len(server.log) == 2
         until(lambda: not server.busy, "the end of the comparison")
-    leave_all(node)
+    deregister_all(node)
 
 
 @pytest.mark.parametrize("etags", ["of the bytes", "new in each answer"])
@@ -259,7 +259,7 @@ def test_each_accept_language_has_its_own_copy_if_the_origin_varies_by_it(stage:
     """RFC 9111 section 4.1. Requests with the same language share a copy, also after a restart."""
     files = {language: content(SMALL, n) for n, language in enumerate(("", "fr", "en"))}
     vary = (("Vary", "Accept-Encoding, Accept-Language"),)
-    script = Watched(lambda x: serve(x, file=files[x.request.get("accept-language")], extra=vary))
+    script = RecordingScript(lambda x: serve(x, file=files[x.request.get("accept-language")], extra=vary))
 
     def get(node: Supernode, name: str, language: str, *more: str) -> None:
         headers = ("--header", f"Accept-Language: {language}") if language else ()
@@ -280,7 +280,7 @@ def test_each_accept_language_has_its_own_copy_if_the_origin_varies_by_it(stage:
 
 def test_headers_that_the_origin_does_not_vary_by_share_a_copy(stage: Scene) -> None:
     data = content(SMALL, 1)
-    script = Watched(lambda x: serve(x, extra=(("Vary", "Accept-Encoding, Range, Cookie"),)))
+    script = RecordingScript(lambda x: serve(x, extra=(("Vary", "Accept-Encoding, Range, Cookie"),)))
     node = stage.supernode("--revalidate-interval", "1h")
     with Server(script, (data,)) as server:
         for n in range(3):
@@ -296,7 +296,7 @@ def test_headers_that_the_origin_does_not_vary_by_share_a_copy(stage: Scene) -> 
 @pytest.mark.parametrize(("connections", "most"), [(4, 3), (1, 1)])
 def test_an_origin_is_read_over_at_most_the_configured_connections(stage: Scene, connections: int, most: int) -> None:
     data = content(TWELVE_MB, 1)
-    script = Watched(lambda x: serve(x, rate=1e6))
+    script = RecordingScript(lambda x: serve(x, rate=1e6))
     node = stage.supernode("--origin-connections", str(connections))
     with Server(script, (data,)) as server:
         stage.get(url(server), "out", *ALONE, nodes=(node,))
@@ -337,12 +337,12 @@ def test_pieces_that_a_stream_waits_for_are_fetched_next(stage: Scene) -> None:
         starts = [span[0] // PIECE for span in (request.range(len(data)) for request in server.log) if span]
         assert 20 in starts
         assert not [start for start in starts if 10 <= start < 20], "pieces that no client waits for"
-        leave_all(node)
+        deregister_all(node)
         node.process.send_signal(signal.SIGTERM)
         node.process.wait(10)
 
 
-def leave_all(node: Supernode) -> None:
+def deregister_all(node: Supernode) -> None:
     """Remove all registered downloads and their leases."""
     for peer in json.loads(node.get("/peers")):
         urllib.request.urlopen(urllib.request.Request(f"http://{node.node}/peers/{quote(peer['ID'])}", method="DELETE"), timeout=20).close()
@@ -386,7 +386,7 @@ def test_finished_fetches_leave_no_eventfd_open(stage: Scene) -> None:
 
 
 @contextmanager
-def deaf() -> Iterator[str]:
+def full_queue_address() -> Iterator[str]:
     """An address that accepts no connection: its queue is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
@@ -408,7 +408,7 @@ def test_a_supernode_that_waits_for_an_origin_ends_within_seconds(stage: Scene, 
         "body": lambda x: serve(x, rate=10_000),
     }
     node = stage.supernode()
-    with Server(scripts[what], (content(SMALL, 1),)) as server, deaf() as nowhere, ThreadPoolExecutor(1) as pool:
+    with Server(scripts[what], (content(SMALL, 1),)) as server, full_queue_address() as nowhere, ThreadPoolExecutor(1) as pool:
         address = f"http://{nowhere}/f" if what == "connect" else url(server)
         asking = pool.submit(post, node, "/peer/registry", registration(address, 1))
         if what == "connect":

@@ -16,12 +16,12 @@ from tests.e2e.scene import MIB, Scene, descriptors, until
 SIZES = {"empty": 0, "one": 1, "piece": 4 * MIB - 5, "piece and one": 4 * MIB - 4, "some": 9_000_000}
 
 
-def part(stage: Scene, name: str) -> Path:
+def part_file(stage: Scene, name: str) -> Path:
     """The part file of an output."""
     return next(stage.path.glob(f".{name}.*.part"))
 
 
-def held(stage: Scene, name: str) -> int:
+def part_bytes(stage: Scene, name: str) -> int:
     """Bytes written to an output's part file (tmpfs and ext4 count whole blocks)."""
     parts = list(stage.path.glob(f".{name}.*.part"))
     return parts[0].stat().st_blocks * 512 if parts else 0
@@ -131,9 +131,9 @@ def test_a_killed_download_resumes(stage: Scene) -> None:
     url = stage.origin() + "/f"
     node = stage.supernode("--max-bandwidth", "40M")
     get = stage.start_get(url, "out", nodes=(node,))
-    until(lambda: held(stage, "out") > size // 2, "half of the file")
+    until(lambda: part_bytes(stage, "out") > size // 2, "half of the file")
     stage.kill(get)
-    before = held(stage, "out")
+    before = part_bytes(stage, "out")
     assert not (stage.path / "out").exists()
     result = stage.get(url, "out", nodes=(node,))
     assert stage.digest("out") == digest
@@ -150,7 +150,7 @@ def test_an_interrupted_download_says_how_to_resume_and_resumes(stage: Scene) ->
     node = stage.supernode("--max-bandwidth", "40M")
     for number, least in ((signal.SIGTERM, 8 * MIB), (signal.SIGINT, 32 * MIB)):
         get = stage.start_get(url, "out", nodes=(node,))
-        until(partial(lambda least: held(stage, "out") > least, least), "more bytes in the part file")
+        until(partial(lambda least: part_bytes(stage, "out") > least, least), "more bytes in the part file")
         get.send_signal(number)
         assert "run it again" in stage.end(get, 128 + number)
         assert not (stage.path / "out").exists()
@@ -164,7 +164,7 @@ def test_a_download_continues_after_its_supernode_is_killed_and_restarted(stage:
     url = stage.origin() + "/f"
     node = stage.supernode("--max-bandwidth", "40M", "--origin-connections", "1")
     get = stage.start_get(url, "out", "--notbs", nodes=(node,))
-    until(lambda: held(stage, "out") > size // 3, "a third of the file")
+    until(lambda: part_bytes(stage, "out") > size // 3, "a third of the file")
     stage.kill(node.process)
     port, download = node.port, int(node.download.rpartition(":")[2])
     stage.supernodes.remove(node)
@@ -183,7 +183,7 @@ def test_a_supernode_that_is_killed_in_mid_fetch_resumes_its_copy(stage: Scene) 
     url = stage.origin(slow="20m") + "/slow/f"
     node = stage.supernode()
     get = stage.start_get(url, "out", "--notbs", nodes=(node,))
-    until(lambda: held(stage, "out") > 12 * MIB, "some of the file")
+    until(lambda: part_bytes(stage, "out") > 12 * MIB, "some of the file")
     stage.kill(node.process)
     stage.supernodes.remove(node)
     stage.supernode(home=node.home, port=node.port, download_port=int(node.download.rpartition(":")[2]))
@@ -213,7 +213,7 @@ def test_a_download_continues_from_the_next_supernode(stage: Scene) -> None:
     url = stage.origin() + "/f"
     nodes = tuple(stage.supernode("--max-bandwidth", "30M") for _ in range(2))
     get = stage.start_get(url, "out", "--notbs", "--verbose", nodes=nodes)
-    until(lambda: held(stage, "out") > 16 * MIB, "some of the file")
+    until(lambda: part_bytes(stage, "out") > 16 * MIB, "some of the file")
     first, other = sorted(nodes, key=lambda node: -node.metric("dragonfly_supernode_dfgettasks_registered_total"))
     stage.kill(first.process)
     stage.supernodes.remove(first)
@@ -230,7 +230,7 @@ def test_a_download_continues_from_the_supernode_after_its_peer_is_killed(stage:
     node = stage.supernode()
     stage.get(url, "a", "--totallimit", "30M", nodes=(node,))
     get = stage.start_get(url, "b", "--notbs", host=3, nodes=(node,))
-    until(lambda: held(stage, "b") > 16 * MIB, "some of the file")
+    until(lambda: part_bytes(stage, "b") > 16 * MIB, "some of the file")
     os.kill(stage.peer_pid(2), signal.SIGKILL)
     stage.homes.discard(stage.path / "home-2")
     result = stage.end(get)

@@ -22,7 +22,7 @@ from tests.e2e.scene import DFENGINE, MIB, SMALL, Scene, filled, until
 PIECE = 4 * MIB - 5
 
 
-def left(folder: Path) -> list[str]:
+def visible_names(folder: Path) -> list[str]:
     """Names in a folder, without dfengine's own dot files."""
     return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
 
@@ -39,21 +39,21 @@ def test_a_full_disk_is_reported_and_the_download_resumes_later(small: Path, clo
     ballast.write_bytes(bytes(40 * MIB))
     said = fails_with(stage, url, small / "out", nodes, 7)
     assert "no room" in said
-    assert left(small) == ["ballast"]
+    assert visible_names(small) == ["ballast"]
     ballast.unlink()
     get = stage.start_get(url, str(small / "out"), "-s", "16M", nodes=nodes)
-    until(lambda: used(small) > 12 * MIB, "some pieces")
+    until(lambda: used_bytes(small) > 12 * MIB, "some pieces")
     filled(ballast)
     _, error = get.communicate(timeout=60)
     assert get.returncode == 7
     assert b"No space left" in error
     assert len(error.splitlines()) == 1
-    assert left(small) == ["ballast"]
+    assert visible_names(small) == ["ballast"]
     ballast.unlink()
     result = stage.get(url, str(small / "out"), nodes=nodes)
     assert stage.digest(str(small / "out")) == sha
     assert result["from"]["resumed"] >= 8 * MIB
-    assert left(small) == ["out"]
+    assert visible_names(small) == ["out"]
 
 
 def test_a_disk_that_fills_up_by_a_file_of_unknown_length_is_reported(small: Path, closed: Scene) -> None:
@@ -62,7 +62,7 @@ def test_a_disk_that_fills_up_by_a_file_of_unknown_length_is_reported(small: Pat
     for host, nodes in ((2, ()), (3, (closed.supernode(),))):
         said = str(closed.get(url, str(small / f"out-{host}"), host=host, nodes=nodes, status=7))
         assert "No space left" in said
-        assert left(small) == []
+        assert visible_names(small) == []
         for entry in small.iterdir():
             entry.unlink()
 
@@ -110,7 +110,7 @@ def test_an_output_directory_that_is_removed_or_becomes_read_only(small: Path, c
     folder = small / "folder"
     folder.mkdir()
     get = stage.start_get(url, str(folder / "out"), "-s", "16M", nodes=(node,))
-    until(lambda: used(small) > 12 * MIB, "some pieces")
+    until(lambda: used_bytes(small) > 12 * MIB, "some pieces")
     with contextlib.ExitStack() as undo:
         if what == "removed":
             shutil.rmtree(folder)
@@ -122,7 +122,7 @@ def test_an_output_directory_that_is_removed_or_becomes_read_only(small: Path, c
         assert get.returncode == 7, error
         assert (b"No such file" if what == "removed" else b"Read-only") in error
         assert len(error.splitlines()) == 1
-        assert what == "removed" or left(folder) == []
+        assert what == "removed" or visible_names(folder) == []
     folder.mkdir(exist_ok=True)
     result = stage.get(url, str(folder / "out"), nodes=(node,))
     assert stage.digest(str(folder / "out")) == sha
@@ -198,7 +198,7 @@ def test_a_signal_at_any_point_leaves_no_wrong_file_and_a_later_download_succeed
     assert not [name for name in os.listdir(stage.path) if name.startswith((".out", "out."))]
 
 
-def used(folder: Path) -> int:
+def used_bytes(folder: Path) -> int:
     """Bytes in use on the folder's file system."""
     state = os.statvfs(folder)
     return (state.f_blocks - state.f_bfree) * state.f_frsize
@@ -213,7 +213,7 @@ def test_a_supernode_evicts_copies_on_a_small_disk(small: Path, closed: Scene) -
         result = stage.get(f"{origin}/{name}", f"out-{name}", "--notbs", "--pattern", "cdn", nodes=(node,))
         assert stage.digest(f"out-{name}") == sha
         assert result["from"]["supernode"] == 20 * MIB
-    assert used(small) <= SMALL
+    assert used_bytes(small) <= SMALL
     big = stage.file("big", 100 * MIB)
     result = stage.get(f"{origin}/big", "out-big", nodes=(node,))
     assert stage.digest("out-big") == big
@@ -231,11 +231,11 @@ def test_a_peer_server_evicts_expired_files_on_a_small_disk(small: Path, closed:
     origin = stage.origin()
     node = stage.supernode()
     for name, sha in shas.items():
-        until(lambda: used(small) < 40 * MIB, "free space")
+        until(lambda: used_bytes(small) < 40 * MIB, "free space")
         command = [*DFENGINE, "get", f"{origin}/{name}", "-o", str(small / name), "-n", node.node, "--ip", "127.0.0.2", "--home", str(home),
                    "--expiretime", "1s", "--alivetime", "4s", "--quiet"]
         subprocess.run(command, check=True, timeout=60)
         assert stage.digest(str(small / name)) == sha
         (small / name).unlink()
-    until(lambda: used(small) < MIB, "the removal of all files")
+    until(lambda: used_bytes(small) < MIB, "the removal of all files")
     until(lambda: not (home / "peer.lock").read_text(), "the end of the peer server")

@@ -35,13 +35,13 @@ def node(stage: Scene, authority: Authority) -> Supernode:
     return stage.supernode(*options, "--revalidate-interval", "1h", tls=authority.context("test"))
 
 
-def secure(context: ssl.SSLContext, address: str, path: str) -> int:
+def tls_status(context: ssl.SSLContext, address: str, path: str) -> int:
     """The status of a GET over TLS, without a check of the server's name."""
     context.check_hostname = False
     return status(address, path, tls=context)
 
 
-def plain(address: str) -> bytes:
+def plain_response(address: str) -> bytes:
     """The bytes sent in response to a GET without TLS."""
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), 10) as line:
@@ -79,11 +79,11 @@ def test_a_tls_swarm_serves_its_members_and_refuses_all_others(stage: Scene, aut
     foreign = ssl.create_default_context(cafile=authority.ca)
     foreign.load_cert_chain(*others.issue("host"))
     for address, path in places:
-        assert secure(authority.context("test"), address, path) in (200, 400)
-        assert b"HTTP" not in plain(address)
+        assert tls_status(authority.context("test"), address, path) in (200, 400)
+        assert b"HTTP" not in plain_response(address)
         for context in (strangers, foreign):
             with pytest.raises((ssl.SSLError, ConnectionError)):
-                secure(context, address, path)
+                tls_status(context, address, path)
     for options in ((), ("--tls-ca", authority.ca), others.options("host"), ("--tls-ca", others.ca)):
         began = time.monotonic()
         assert node.node in stage.get(url, "c", *options, "--notbs", host=5, nodes=(node,), status=3)
@@ -171,7 +171,7 @@ def test_unfinished_handshakes_count_toward_a_clients_share_of_connections(stage
                 assert line.recv(1) == b"", "closed at once, while the others have ten seconds for the handshake"
         assert 163 <= len(descriptors(node.process.pid)) - before < 175
         address = f"127.0.0.1:{port}"
-        assert secure(authority.context("test"), address, "/ping") == 200
+        assert tls_status(authority.context("test"), address, "/ping") == 200
     finally:
         for line in lines:
             line.close()
@@ -210,7 +210,7 @@ def test_downloads_without_tls_do_not_import_ssl(stage: Scene) -> None:
     assert stage.digest("a")
 
 
-def shown(context: ssl.SSLContext, address: str) -> bytes:
+def presented_certificate(context: ssl.SSLContext, address: str) -> bytes:
     """The certificate that a server presents."""
     host, _, port = address.rpartition(":")
     context.check_hostname = False
@@ -230,14 +230,14 @@ def test_certificates_are_read_again_on_sighup(stage: Scene, authority: Authorit
     stage.get(url, "a", *host, "--notbs", nodes=(node,))
     servers = {node.process.pid: (options, node.node), stage.peer_pid(2): (host, peer_address(stage, 2))}
     for pid, (files, address) in servers.items():
-        before = shown(context, address)
+        before = presented_certificate(context, address)
         cert, key = authority.issue("other", names)
         os.replace(cert, files[1])
         os.kill(pid, signal.SIGHUP)  # the key is still that of the previous certificate
         assert stage.get(url, f"b-{pid}", *authority.options("second"), "--notbs", host=3, nodes=(node,))["serves"]
-        assert shown(context, address) == before
+        assert presented_certificate(context, address) == before
         os.replace(key, files[3])
         os.kill(pid, signal.SIGHUP)
-        until(partial(lambda before, address: shown(context, address) != before, before, address), "the new certificate")
+        until(partial(lambda before, address: presented_certificate(context, address) != before, before, address), "the new certificate")
         stage.get(url, f"c-{pid}", *authority.options("third"), "--notbs", host=4, nodes=(node,))
         assert stage.digest(f"b-{pid}") == stage.digest(f"c-{pid}") == sha

@@ -45,7 +45,7 @@ def part(stage: Scene, name: str) -> Path | None:
     return next((path for path in stage.path.glob(f".{name}.*.part")), None)
 
 
-def has_got(stage: Scene, name: str, size: int) -> None:
+def wait_for_bytes(stage: Scene, name: str, size: int) -> None:
     """Wait until the output's part file has `size` bytes."""
 
     def enough() -> bool:
@@ -55,37 +55,37 @@ def has_got(stage: Scene, name: str, size: int) -> None:
     until(enough, f"{size} bytes of {name}")
 
 
-def leads(stage: Scene, url: str, node: Supernode, name: str = "out") -> subprocess.Popen[bytes]:
+def start_leader(stage: Scene, url: str, node: Supernode, name: str = "out") -> subprocess.Popen[bytes]:
     """Start a download into a file; return once it has begun."""
     process = stage.start_get(url, name, *PACED, nodes=(node,))
-    has_got(stage, name, 1)
+    wait_for_bytes(stage, name, 1)
     return process
 
 
-def joined(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+def wait_until_joined(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
     """Wait until the process has joined a leader: it has mapped that one's page of signals beside its own."""
     until(lambda: Path(f"/proc/{process.pid}/maps").read_text().count("dfengine-signals") >= 2, "a download that has joined")
     return process
 
 
-def opens(stage: Scene, url: str, node: Supernode, start: str = "", store: str = "memory", digest: str = "") -> Reader:
+def start_reader(stage: Scene, url: str, node: Supernode, start: str = "", store: str = "memory", digest: str = "") -> Reader:
     """Open a file; return once it has joined a leader."""
     found = Reader(stage, url, node, start, store, LIMIT, digest)
-    joined(found.process)
+    wait_until_joined(found.process)
     return found
 
 
-def streams(stage: Scene, url: str, node: Supernode, *more: str) -> subprocess.Popen[bytes]:
-    return joined(stage.start_stream(url, *PACED, *more, nodes=(node,)))
+def start_stream(stage: Scene, url: str, node: Supernode, *more: str) -> subprocess.Popen[bytes]:
+    return wait_until_joined(stage.start_stream(url, *PACED, *more, nodes=(node,)))
 
 
-def ends(readers: list[Reader]) -> None:
+def end_all(readers: list[Reader]) -> None:
     """Let the readers close their file and end."""
     for reader in readers:
         reader.end()
 
 
-def nothing_is_held(stage: Scene) -> None:
+def assert_descriptors_are_closed(stage: Scene) -> None:
     """The peer server has closed the descriptors of ended downloads, except for registered memory, which it serves until it expires."""
     pid = stage.peer_pid()
     until(lambda: not [name for name in descriptors(pid) if "signals" in name or ".part" in name], "the close of their descriptors")
@@ -93,9 +93,9 @@ def nothing_is_held(stage: Scene) -> None:
 
 def test_streams_and_open_files_join_a_download_into_a_file(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
-    get = leads(stage, url, node)
-    stream = streams(stage, url, node)
-    readers = [opens(stage, url, node, start) for start in ("", "back", "")]
+    get = start_leader(stage, url, node)
+    stream = start_stream(stage, url, node)
+    readers = [start_reader(stage, url, node, start) for start in ("", "back", "")]
     delivered, told = stage.drain(stream)
     assert delivered == digest
     assert told["from"]["host"] == SIZE
@@ -106,25 +106,25 @@ def test_streams_and_open_files_join_a_download_into_a_file(stage: Scene, file: 
     assert stage.end(get)["from"]["host"] == 0
     assert stage.digest("out") == digest
     assert SIZE <= sent(node) <= SIZE + PIECE + 100_000
-    ends(readers)
-    nothing_is_held(stage)
+    end_all(readers)
+    assert_descriptors_are_closed(stage)
 
 
 @pytest.mark.parametrize("window", [1, 2])
 def test_a_stream_with_a_small_window_copies_all_pieces_of_a_download(stage: Scene, file: tuple[str, Supernode, str], window: int) -> None:
     url, node, digest = file
-    get = leads(stage, url, node)
-    delivered, told = stage.drain(streams(stage, url, node, "--window", str(window)))
+    get = start_leader(stage, url, node)
+    delivered, told = stage.drain(start_stream(stage, url, node, "--window", str(window)))
     assert delivered == digest
     assert told["from"]["host"] == SIZE
     stage.end(get)
-    nothing_is_held(stage)
+    assert_descriptors_are_closed(stage)
 
 
 def test_a_piece_that_an_open_file_reads_at_the_end_is_fetched_first(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
-    get = leads(stage, url, node)
-    reader = opens(stage, url, node, "one")
+    get = start_leader(stage, url, node)
+    reader = start_reader(stage, url, node, "one")
     reader.opened()
     assert reader.line().strip() == hashlib.sha256((stage.www / "f").read_bytes()[-1000:]).hexdigest()
     assert get.poll() is None, "the read does not wait for the whole file"
@@ -132,7 +132,7 @@ def test_a_piece_that_an_open_file_reads_at_the_end_is_fetched_first(stage: Scen
     assert reader.read() == {"sha256": digest, "host": SIZE, "fetched": 0}
     stage.end(get)
     assert sent(node) <= SIZE + PIECE + 100_000
-    ends([reader])
+    end_all([reader])
 
 
 @pytest.mark.parametrize("tenths", [0, 3, 6])
@@ -140,10 +140,10 @@ def test_a_killed_download_leaves_one_leader_of_open_files_and_one_of_streams(
     stage: Scene, file: tuple[str, Supernode, str], tenths: int
 ) -> None:
     url, node, digest = file
-    get = leads(stage, url, node)
-    stream = streams(stage, url, node)
-    readers = [opens(stage, url, node, start) for start in ("", "back")]
-    has_got(stage, "out", SIZE * tenths // 10)
+    get = start_leader(stage, url, node)
+    stream = start_stream(stage, url, node)
+    readers = [start_reader(stage, url, node, start) for start in ("", "back")]
+    wait_for_bytes(stage, "out", SIZE * tenths // 10)
     stage.kill(get)
     assert stage.drain(stream)[0] == digest
     found = [reader.opened_and_read() for reader in readers]
@@ -152,17 +152,17 @@ def test_a_killed_download_leaves_one_leader_of_open_files_and_one_of_streams(
     assert SIZE <= memory(readers) <= SIZE + PIECE
     # The stream and one of the open files lead separately.
     assert sent(node) <= 2 * (SIZE + PIECE) + UNDER_WAY
-    ends(readers)
-    nothing_is_held(stage)
+    end_all(readers)
+    assert_descriptors_are_closed(stage)
     stage.get(url, "out", "--pattern", "source")
 
 
 def test_after_a_killed_download_all_join_the_next_one_into_a_file(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
-    first = leads(stage, url, node)
-    second = joined(stage.start_get(url, "out-2", *PACED, nodes=(node,)))
-    stream, reader = streams(stage, url, node), opens(stage, url, node)
-    has_got(stage, "out-2", SIZE // 4)
+    first = start_leader(stage, url, node)
+    second = wait_until_joined(stage.start_get(url, "out-2", *PACED, nodes=(node,)))
+    stream, reader = start_stream(stage, url, node), start_reader(stage, url, node)
+    wait_for_bytes(stage, "out-2", SIZE // 4)
     stage.kill(first)
     assert stage.drain(stream)[0] == digest
     reader.opened()
@@ -170,16 +170,16 @@ def test_after_a_killed_download_all_join_the_next_one_into_a_file(stage: Scene,
     stage.end(second)
     assert stage.digest("out-2") == digest
     assert sent(node) <= SIZE + PIECE + UNDER_WAY
-    ends([reader])
+    end_all([reader])
     stage.get(url, "out", "--pattern", "source")
 
 
 def test_a_stopped_download_does_not_block_its_followers(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
-    get = leads(stage, url, node)
-    stream = streams(stage, url, node)
-    readers = [opens(stage, url, node) for _ in range(2)]
-    has_got(stage, "out", SIZE // 4)
+    get = start_leader(stage, url, node)
+    stream = start_stream(stage, url, node)
+    readers = [start_reader(stage, url, node) for _ in range(2)]
+    wait_for_bytes(stage, "out", SIZE // 4)
     get.send_signal(signal.SIGSTOP)
     assert stage.drain(stream)[0] == digest
     found = [reader.opened_and_read() for reader in readers]
@@ -189,7 +189,7 @@ def test_a_stopped_download_does_not_block_its_followers(stage: Scene, file: tup
     stage.end(get)
     assert stage.digest("out") == digest
     assert sent(node) <= 3 * SIZE
-    ends(readers)
+    end_all(readers)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
@@ -200,12 +200,12 @@ def test_followers_survive_a_lost_leader_while_the_peer_server_is_stopped(
     limit = 6 * MIB
     slow = ("--locallimit", str(limit))
     get = stage.start_get(url, "out", *slow, nodes=(node,))
-    has_got(stage, "out", 1)
+    wait_for_bytes(stage, "out", 1)
     other, same = (stage.start_get(url, name, *slow, nodes=(node,)) for name in ("out-2", "out"))
     stream = stage.start_stream(url, *slow, nodes=(node,))
     readers = [Reader(stage, url, node, store=store, limit=limit) for store in ("memory", "memory", "disk")]
     for process in (other, same, stream, *(reader.process for reader in readers)):
-        joined(process)
+        wait_until_joined(process)
     peer = stage.peer_pid()
     os.kill(peer, signal.SIGSTOP)
     try:
@@ -221,7 +221,7 @@ def test_followers_survive_a_lost_leader_while_the_peer_server_is_stopped(
     assert stage.digest("out") == stage.digest("out-2") == digest
     get.send_signal(signal.SIGCONT)
     get.wait(60)
-    ends(readers)
+    end_all(readers)
     for path in (stage.path / "home-2" / "files").iterdir():
         path.unlink()
 
@@ -229,8 +229,8 @@ def test_followers_survive_a_lost_leader_while_the_peer_server_is_stopped(
 @pytest.mark.parametrize("how", ["cut", "written", "removed"])
 def test_an_output_changed_while_an_open_file_reads_it_is_not_trusted(stage: Scene, file: tuple[str, Supernode, str], how: str) -> None:
     url, node, digest = file
-    get = leads(stage, url, node)
-    reader = opens(stage, url, node, "one")
+    get = start_leader(stage, url, node)
+    reader = start_reader(stage, url, node, "one")
     reader.opened()
     reader.line()
     stage.end(get)
@@ -246,13 +246,13 @@ def test_an_output_changed_while_an_open_file_reads_it_is_not_trusted(stage: Sce
     found = reader.read()
     assert found["sha256"] == digest
     assert (found["host"] == SIZE) == (how == "removed")
-    ends([reader])
+    end_all([reader])
 
 
 def test_an_open_file_stored_on_disk_joins_a_download(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
-    get = leads(stage, url, node)
-    reader = opens(stage, url, node, "back", "disk")
+    get = start_leader(stage, url, node)
+    reader = start_reader(stage, url, node, "back", "disk")
     reader.opened()
     assert reader.read() == {"sha256": digest, "host": SIZE, "fetched": 0}
     stage.end(get)
@@ -269,8 +269,8 @@ def test_open_files_survive_the_loss_of_their_leader_during_a_download(
     stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals
 ) -> None:
     url, node, digest = file
-    get = leads(stage, url, node)
-    readers = [opens(stage, url, node) for _ in range(3)]
+    get = start_leader(stage, url, node)
+    readers = [start_reader(stage, url, node) for _ in range(3)]
     for reader in readers:
         reader.opened()
     until(lambda: memory(readers) >= SIZE // 4, "a part of the file")
@@ -289,30 +289,30 @@ def test_open_files_survive_the_loss_of_their_leader_during_a_download(
         # The download may end before the leader is detected as stopped: the next leader then fetches the rest.
         assert memory(readers) <= 2 * (SIZE + PIECE)
         assert sent(node) <= 2 * SIZE + UNDER_WAY
-    ends(readers)
+    end_all(readers)
 
 
 def test_streams_and_open_files_join_a_download_of_unknown_length(stage: Scene) -> None:
     digest = stage.file("f", SIZE // 2)
     url, node = f"{stage.origin()}/chunked/f", stage.supernode()
-    get = leads(stage, url, node)
-    stream, reader = streams(stage, url, node), opens(stage, url, node)
+    get = start_leader(stage, url, node)
+    stream, reader = start_stream(stage, url, node), start_reader(stage, url, node)
     assert stage.drain(stream)[0] == digest
     reader.opened()
     assert reader.read()["sha256"] == digest
     stage.end(get)
     assert stage.digest("out") == digest
-    ends([reader])
+    end_all([reader])
 
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_open_files_take_the_digest_of_a_download(stage: Scene, file: tuple[str, Supernode, str], killed: bool) -> None:
     url, node, digest = file
     get = stage.start_get(url, "out", *PACED, "--digest", f"sha256:{digest}", nodes=(node,))
-    has_got(stage, "out", 1)
-    readers = [opens(stage, url, node, digest=f"sha256:{digest}") for _ in range(3)]
+    wait_for_bytes(stage, "out", 1)
+    readers = [start_reader(stage, url, node, digest=f"sha256:{digest}") for _ in range(3)]
     if killed:
-        has_got(stage, "out", SIZE // 3)
+        wait_for_bytes(stage, "out", SIZE // 3)
         stage.kill(get)
     found = [reader.opened_and_read() for reader in readers]
     assert {each["sha256"] for each in found} == {digest}
@@ -320,4 +320,4 @@ def test_open_files_take_the_digest_of_a_download(stage: Scene, file: tuple[str,
     if killed:
         get = stage.start_get(url, "out", "--pattern", "source")
     stage.end(get)
-    ends(readers)
+    end_all(readers)

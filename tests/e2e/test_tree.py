@@ -55,7 +55,7 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
     assert not [path for path in tmp_path.rglob(".dfengine.*") if path.is_dir() and path.parent.name != "left"]
 
 
-def lay(stage: Scene, tree: dict[str, int] = TREE, seed: int = 0) -> dict[str, str]:
+def make_tree(stage: Scene, tree: dict[str, int] = TREE, seed: int = 0) -> dict[str, str]:
     """Path -> sha256 of the files of a tree at the origin, below `tree/`."""
     found = {}
     for path, size in tree.items():
@@ -73,7 +73,7 @@ def index(stage: Scene, odd: str = "") -> str:
     return f"{stage.origin(odd=f'autoindex on; autoindex_format json; {odd}')}/odd/tree/"
 
 
-def there(folder: Path) -> dict[str, str]:
+def files_below(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
@@ -115,9 +115,9 @@ def counts(told: dict[str, Any]) -> tuple[int, int, int, int]:
 
 
 def test_a_tree_is_fetched_from_an_index_and_a_second_run_resumes_all(stage: Scene) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     told = fetch(stage, url, "out")
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
     assert counts(told) == (0, 0, SIZE, 0)
     assert [(path, size, why) for path, size, why, *_ in told["files"]] == [(path, TREE[path], "") for path in sorted(TREE)]
     for path in TREE:
@@ -129,7 +129,7 @@ def test_a_tree_is_fetched_from_an_index_and_a_second_run_resumes_all(stage: Sce
 
 
 def test_files_changed_at_the_origin_or_locally_are_fetched_again(stage: Scene) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     fetch(stage, url, "out")
     (stage.www / "tree" / "small/005.bin").write_bytes(b"new")
     os.utime(stage.www / "tree" / "small/005.bin", (1e9, 1e9))
@@ -138,20 +138,20 @@ def test_files_changed_at_the_origin_or_locally_are_fetched_again(stage: Scene) 
     (stage.path / "out" / "my own").write_bytes(b"kept")
     told = fetch(stage, url, "out")
     expected |= {"small/005.bin": hashlib.sha256(b"new").hexdigest(), "my own": hashlib.sha256(b"kept").hexdigest()}
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
     assert 0 < counts(told)[2] < SIZE
 
 
 def test_globs_select_the_files_of_a_tree(stage: Scene) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     told = fetch(stage, url, "out", include=["*.bin"], exclude=["small/", "large*"])
     wanted = {path for path in expected if path.endswith(".bin") and not path.startswith(("small/", "large"))} - {"z/large too.bin"}
-    assert there(stage.path / "out") == {path: expected[path] for path in wanted}
+    assert files_below(stage.path / "out") == {path: expected[path] for path in wanted}
     assert told["count"] == len(wanted)
 
 
 def test_a_directory_with_the_name_of_a_file_fails_that_file_only(stage: Scene) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     (stage.path / "out" / "a.bin").mkdir(parents=True)
     told = fetch(stage, url, "out", pattern="source")
     wrong = [(path, why) for path, _, why, *_ in told["files"] if why]
@@ -159,16 +159,16 @@ def test_a_directory_with_the_name_of_a_file_fails_that_file_only(stage: Scene) 
     assert "a directory has its name" in wrong[0][1]
     del expected["a.bin"]
     # The next run resumes from the directory of parts.
-    found = there(stage.path / "out")
+    found = files_below(stage.path / "out")
     assert {path: body for path, body in found.items() if not path.startswith(".dfengine.")} == expected
     (stage.path / "out" / "a.bin").rmdir()
     told = fetch(stage, url, "out", pattern="source")
-    assert there(stage.path / "out") == lay(stage)
+    assert files_below(stage.path / "out") == make_tree(stage)
     assert 0 < counts(told)[2] < SIZE
 
 
 def test_files_below_a_symbolic_link_are_not_written(stage: Scene) -> None:
-    _, url = lay(stage), index(stage)
+    _, url = make_tree(stage), index(stage)
     (stage.path / "elsewhere").mkdir()
     (stage.path / "out").mkdir()
     (stage.path / "out" / "small").symlink_to("../elsewhere")
@@ -181,22 +181,22 @@ def test_files_below_a_symbolic_link_are_not_written(stage: Scene) -> None:
 
 
 def test_a_second_host_fetches_a_tree_from_the_first(stage: Scene) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     node = stage.supernode()
     told = fetch(stage, url, "a", node)
-    assert there(stage.path / "a") == expected
+    assert files_below(stage.path / "a") == expected
     assert counts(told) == (0, SIZE, 0, 0)
     assert told["serves"]
     origin = node.metric("dfengine_origin_bytes_total")
     told = fetch(stage, url, "b", node, host=3)
-    assert there(stage.path / "b") == expected
+    assert files_below(stage.path / "b") == expected
     assert counts(told)[0] == SIZE, "the first host has every piece, so that the supernode sends none"
     assert node.metric("dfengine_origin_bytes_total") == origin
 
 
 def test_local_files_are_reused_by_digest_if_the_index_has_no_versions(stage: Scene) -> None:
     """An index in HTML states no times: the digests of the pieces verify the local files."""
-    expected = lay(stage)
+    expected = make_tree(stage)
     url, node = f"{stage.origin(odd='autoindex on;')}/odd/tree/", stage.supernode()
     fetch(stage, url, "out", node)
     assert counts(fetch(stage, url, "out", node)) == (0, 0, 0, SIZE)
@@ -205,13 +205,13 @@ def test_local_files_are_reused_by_digest_if_the_index_has_no_versions(stage: Sc
     (stage.path / "out" / "large.bin").write_bytes(body)
     (stage.path / "out" / "small/000.bin").unlink()
     told = fetch(stage, url, "out", node)
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
     assert 8_000_000 < counts(told)[3] < SIZE
     assert counts(fetch(stage, url, "out", node, force=True))[3] == 0
 
 
 def test_a_locally_changed_file_is_not_served_to_others(stage: Scene) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     node = stage.supernode()
     fetch(stage, url, "a", node)
     for path in ("large.bin", "small/003.bin"):
@@ -222,7 +222,7 @@ def test_a_locally_changed_file_is_not_served_to_others(stage: Scene) -> None:
         os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
     (stage.path / "a" / "z/large too.bin").unlink()
     told = fetch(stage, url, "b", node, host=3)
-    assert there(stage.path / "b") == expected
+    assert files_below(stage.path / "b") == expected
     peers, supernode, _, _ = counts(told)
     assert peers
     assert supernode
@@ -231,7 +231,7 @@ def test_a_locally_changed_file_is_not_served_to_others(stage: Scene) -> None:
 @pytest.mark.parametrize("with_node", [False, True])
 @pytest.mark.parametrize("part", [0.05, 0.4, 0.8])
 def test_a_killed_run_resumes(stage: Scene, part: float, with_node: bool) -> None:
-    expected = lay(stage)
+    expected = make_tree(stage)
     url = index(stage, "" if with_node else "limit_rate 6m;")
     nodes = (stage.supernode(),) if with_node else ()
     process = start(stage, url, "out", *nodes, **({"locallimit": "8M"} if with_node else {"connections": 2}))
@@ -254,22 +254,22 @@ def test_a_killed_run_resumes(stage: Scene, part: float, with_node: bool) -> Non
     until(enough, "enough bytes of the tree")
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    for path, body in there(out).items():
+    for path, body in files_below(out).items():
         assert path.startswith(".dfengine.") or expected[path] == body, "a file has its name before it is complete"
     told = fetch(stage, url, "out", *nodes)
-    assert there(out) == expected
+    assert files_below(out) == expected
     if part > 0.1:
         assert counts(told)[3] > 0
 
 
 def test_a_tree_is_completed_from_the_origin_after_the_supernode_is_killed(stage: Scene) -> None:
-    expected, url = lay(stage, {**TREE, "very large.bin": 60 * MIB}), index(stage)
+    expected, url = make_tree(stage, {**TREE, "very large.bin": 60 * MIB}), index(stage)
     node = stage.supernode()
     process = start(stage, url, "out", node, locallimit="10M", timeout=100)
     until(lambda: list((stage.path / "out").glob("small/*")), "the first files")
     stage.kill(node.process)
     told = end(process)
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
     assert told["why"]
     assert counts(told)[1] > 0
     assert counts(told)[2] > 0
@@ -277,18 +277,18 @@ def test_a_tree_is_completed_from_the_origin_after_the_supernode_is_killed(stage
 
 @pytest.mark.parametrize("with_node", [False, True])
 def test_two_simultaneous_trees_of_one_home_into_two_directories(stage: Scene, with_node: bool) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     nodes = [stage.supernode()] if with_node else []
     both = [start(stage, url, f"out-{n}", *nodes) for n in range(2)]
     for n, process in enumerate(both):
         counts(end(process))
-        assert there(stage.path / f"out-{n}") == expected
+        assert files_below(stage.path / f"out-{n}") == expected
     if with_node:
         assert nodes[0].metric("dfengine_origin_bytes_total") <= 1.02 * SIZE + MIB
 
 
 def test_a_second_download_into_the_same_directory_is_refused(stage: Scene) -> None:
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     first = start(stage, url, "out", locallimit="3M")
     until(lambda: list((stage.path / "out").glob(".dfengine.*/record")), "the first download")
     first.send_signal(signal.SIGSTOP)
@@ -306,6 +306,6 @@ def test_a_second_download_into_the_same_directory_is_refused(stage: Scene) -> N
     assert b"--delete would delete of that" in below.stderr
     first.send_signal(signal.SIGCONT)
     end(first)
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
     assert subprocess.run([*words, "--delete"], capture_output=True, timeout=PATIENCE, check=False).returncode == 0
     assert [path.name for path in (stage.path / "out").iterdir()] == ["x"]

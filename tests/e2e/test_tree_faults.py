@@ -17,7 +17,7 @@ import pytest
 from dfengine.manifest import File, Manifest
 from tests.e2e.scene import DFENGINE, MIB, SMALL, Scene, Supernode, filled, until
 from tests.e2e.standin import LegacySupernode
-from tests.e2e.test_tree import end, index, lay, start, there
+from tests.e2e.test_tree import end, files_below, index, make_tree, start
 
 BASE = "http://127.0.0.1:1/tree/"
 FILES = {"a": 5000, "b/c": 3 * MIB, "b/d": 10, "e": 0, "f": 900}
@@ -62,7 +62,7 @@ def test_a_correct_manifest_and_its_data_are_accepted(stage: Scene) -> None:
     right = {path: f"sha256:{hashlib.sha256(body).hexdigest()}" for path, body in files.items()}
     told = play(stage, manifest(right).encode(), b"".join(files[path] for path in sorted(files)))
     assert not [each for each in told["files"] if each[2]]
-    assert there(stage.path / "out") == {path: digest.removeprefix("sha256:") for path, digest in right.items()}
+    assert files_below(stage.path / "out") == {path: digest.removeprefix("sha256:") for path, digest in right.items()}
 
 
 @pytest.mark.parametrize("wrong", [("a",), ("b/c",), ("e",), ("b/c", "f")])
@@ -72,12 +72,12 @@ def test_files_that_differ_from_the_manifests_digests_fail(stage: Scene, wrong: 
     found = play(stage, manifest(told).encode(), b"".join(files[path] for path in sorted(files)))
     assert tuple(path for path, _, why, *_ in found["files"] if why) == wrong
     assert all("digest" in why for _, _, why, *_ in found["files"] if why)
-    left = there(stage.path / "out")
+    left = files_below(stage.path / "out")
     assert {path for path in left if not path.startswith(".dfengine.")} == files.keys() - set(wrong)
     for path in left.keys() & files.keys():
         assert left[path] == hashlib.sha256(files[path]).hexdigest()
     for place in (stage.path / "out").glob(".dfengine.*"):
-        place.rename(stage.path / "left")  # it is left for resumption; the end of the test expects none
+        place.rename(stage.path / "left")  # the directory of parts, from which a next run would resume
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_error_names_the_supernode_that_sent_an_invalid_manifest(stage: Scen
 
 
 def test_the_error_of_a_timeout_names_the_allowed_time(stage: Scene) -> None:
-    lay(stage)
+    make_tree(stage)
     url = index(stage)
     told = end(start(stage, url, "out", timeout=3.0, locallimit="100k"), 8)
     assert "not finished within 3 s" in told["error"]
@@ -121,7 +121,7 @@ def test_the_error_of_a_timeout_names_the_allowed_time(stage: Scene) -> None:
 def test_data_of_another_length_is_refused(stage: Scene, length: int) -> None:
     told = play(stage, manifest().encode(), bytes(length), status=3)
     assert "bytes" in told["error"]
-    assert not [path for path in there(stage.path / "out") if not path.startswith(".dfengine.")]
+    assert not [path for path in files_below(stage.path / "out") if not path.startswith(".dfengine.")]
     for place in (stage.path / "out").glob(".dfengine.*"):
         place.rename(stage.path / "left")
 
@@ -130,7 +130,7 @@ def test_data_damaged_in_transfer_is_not_written_under_a_files_name(stage: Scene
     files = bodies()
     data = b"".join(files[path] for path in sorted(files))
     play(stage, manifest().encode(), data, 3, fault=lambda n, before: "flip" if n else "")
-    for path, body in there(stage.path / "out").items():
+    for path, body in files_below(stage.path / "out").items():
         assert path.startswith(".dfengine.") or body == hashlib.sha256(files[path]).hexdigest()
     for place in (stage.path / "out").glob(".dfengine.*"):
         place.rename(stage.path / "left")
@@ -140,21 +140,21 @@ def test_data_damaged_in_transfer_is_not_written_under_a_files_name(stage: Scene
 @pytest.mark.parametrize("with_node", [False, True])
 def test_a_full_disk_fails_a_tree_and_the_next_run_completes_it(small: Path, closed: Scene, free: int, with_node: bool) -> None:
     stage = closed
-    expected, url = lay(stage), index(stage)
+    expected, url = make_tree(stage), index(stage)
     nodes: tuple[Supernode, ...] = (stage.supernode(),) if with_node else ()
     filled(small / "ballast", free)
     told = end(start(stage, url, str(small / "out"), *nodes), 7)
     assert "no room" in told["error"] or "No space" in told["error"]
-    for path, body in there(small / "out").items() if (small / "out").exists() else ():
+    for path, body in files_below(small / "out").items() if (small / "out").exists() else ():
         assert path.startswith(".dfengine.") or expected[path] == body
     (small / "ballast").unlink()
     end(start(stage, url, str(small / "out"), *nodes))
-    assert there(small / "out") == expected
+    assert files_below(small / "out") == expected
 
 
 def test_a_disk_too_small_for_a_tree_is_reported_without_the_supernode(small: Path, closed: Scene) -> None:
     stage = closed
-    lay(stage, {"large": SMALL, "b": 1})
+    make_tree(stage, {"large": SMALL, "b": 1})
     url, node = index(stage), stage.supernode()
     home = stage.path / "home-2"
     stage.homes.add(home)
@@ -167,15 +167,15 @@ def test_a_disk_too_small_for_a_tree_is_reported_without_the_supernode(small: Pa
 def test_a_disk_that_fills_up_during_a_tree_fails_it_and_the_next_run_resumes(small: Path, closed: Scene) -> None:
     """The disk has room at the beginning; another file takes it."""
     stage = closed
-    expected, url = lay(stage, {f"d/{n:03}": 40_000 for n in range(700)}), index(stage)
+    expected, url = make_tree(stage, {f"d/{n:03}": 40_000 for n in range(700)}), index(stage)
     node = stage.supernode()
     process = start(stage, url, str(small / "out"), node, locallimit="6M")
     until(lambda: list((small / "out").glob("d/*")), "the first files")
     filled(small / "ballast")
     told = end(process, 7)
     assert "No space" in told["error"]
-    assert all(path.startswith(".dfengine.") or expected[path] == body for path, body in there(small / "out").items())
+    assert all(path.startswith(".dfengine.") or expected[path] == body for path, body in files_below(small / "out").items())
     (small / "ballast").unlink()
     end(start(stage, url, str(small / "out"), node))
-    assert there(small / "out") == expected
+    assert files_below(small / "out") == expected
     assert os.listdir(small / "out") == ["d"]

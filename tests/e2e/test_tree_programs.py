@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.scene import MIB, Scene
 from tests.e2e.test_client_programs import Program
-from tests.e2e.test_tree import TREE, index, lay, there
+from tests.e2e.test_tree import TREE, files_below, index, make_tree
 
 LARGE = {**TREE, "very large.bin": 40 * MIB}
 
@@ -21,7 +21,7 @@ def program(stage: Scene) -> Program:
 
 
 def test_progress_and_result_of_a_tree(stage: Scene, program: Program) -> None:
-    expected = lay(stage)
+    expected = make_tree(stage)
     told = program.run(
         """
 seen = []
@@ -39,7 +39,7 @@ tell(count=result.count, length=result.length, done=seen[-1].done, known=seen[-1
 """,
         stage.supernode(),
     )
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
     size = sum(TREE.values())
     assert [told[name] for name in ("count", "length", "done", "known", "failed", "worst", "first")] == [
         len(TREE), size, size, size, 0, None, "a.bin"]  # fmt: skip
@@ -48,7 +48,7 @@ tell(count=result.count, length=result.length, done=seen[-1].done, known=seen[-1
 
 
 def test_a_cancelled_tree_resumes(stage: Scene, program: Program) -> None:
-    expected = lay(stage, {**TREE, "very large.bin": 110 * MIB})
+    expected = make_tree(stage, {**TREE, "very large.bin": 110 * MIB})
     told = program.run(
         """
 with dfengine.Client(nodes=nodes, **options) as client:
@@ -68,13 +68,13 @@ tell(resumed=result.resumed)
 """,
         stage.supernode(),
     )
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
     assert (told["handle"], told["progress"], told["client"]) == ("Cancelled", "ZeroDivisionError", "Cancelled")
     assert told["resumed"] > 4_000_000
 
 
 def test_trees_are_fetched_and_cancelled_by_asyncio(stage: Scene, program: Program) -> None:
-    expected = lay(stage, LARGE)
+    expected = make_tree(stage, LARGE)
     told = program.run(
         """
 async def main():
@@ -97,11 +97,11 @@ asyncio.run(main())
         stage.supernode(),
     )
     assert told == {"cancelled": True, "count": 121, "length": sum(LARGE.values())}
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
 
 
 def test_a_forked_child_has_no_descriptors_of_a_running_tree(stage: Scene, program: Program) -> None:
-    expected = lay(stage, LARGE)
+    expected = make_tree(stage, LARGE)
     told = program.run(
         """
 with dfengine.Client(nodes=nodes, **options) as client:
@@ -121,11 +121,11 @@ with dfengine.Client(nodes=nodes, **options) as client:
         stage.supernode(),
     )
     assert told == {"open": 0}
-    assert there(stage.path / "out") == expected
+    assert files_below(stage.path / "out") == expected
 
 
 def test_errors_name_the_failed_files_and_invalid_arguments_are_rejected(stage: Scene, program: Program) -> None:
-    lay(stage)
+    make_tree(stage)
     (stage.path / "out" / "a.bin").mkdir(parents=True)
     told = program.run(
         """

@@ -25,7 +25,7 @@ HANG = 6.0
 """Seconds: many times the bound, and less than any wait that is not interrupted."""
 
 
-class Mute:
+class SilentServer:
     """Accepts connections and sends nothing, or `said` and then nothing. `asked`: number of requests received."""
 
     def __init__(self, said: bytes = b"") -> None:
@@ -71,8 +71,8 @@ HEADS = {
 
 
 @pytest.fixture
-def mute(request: pytest.FixtureRequest) -> Iterator[Mute]:
-    server = Mute(HEADS[getattr(request, "param", "head")])
+def mute(request: pytest.FixtureRequest) -> Iterator[SilentServer]:
+    server = SilentServer(HEADS[getattr(request, "param", "head")])
     yield server
     server.close()
 
@@ -104,7 +104,7 @@ def silent_resolver() -> Iterator[Resolver]:
         yield Resolver(["unshare", "-m", "sh", "-c", f"mount --bind {conf.name} /etc/resolv.conf && exec \"$@\"", "sh"], resolver)
 
 
-def ended(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
+def exit_code_after(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
     """Exit code after a signal; fails if the process takes longer than HANG."""
     began = time.monotonic()
     process.send_signal(number)
@@ -115,11 +115,11 @@ def ended(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
 
 @pytest.mark.parametrize("mute", HEADS, indirect=True)
 @pytest.mark.parametrize("words", [["-o", "out"], ["-o", "-"], ["-J"]], ids=" ".join)
-def test_a_get_from_a_silent_origin_ends_by_a_signal_or_its_timeout(tmp_path: Path, mute: Mute, words: list[str]) -> None:
+def test_a_get_from_a_silent_origin_ends_by_a_signal_or_its_timeout(tmp_path: Path, mute: SilentServer, words: list[str]) -> None:
     command = [*DFENGINE, "get", f"http://127.0.0.1:{mute.port}/f", *words]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as get:
         until(lambda: mute.asked, "a request")
-        code = ended(get, signal.SIGTERM)
+        code = exit_code_after(get, signal.SIGTERM)
         assert code in (143, -signal.SIGTERM) or (code == 4 and words == ["-J"]), "-J sends one request"
     began = time.monotonic()
     done = subprocess.run([*command, "-e", "1"], cwd=tmp_path, capture_output=True, timeout=60, check=False)
@@ -141,12 +141,12 @@ def test_a_get_that_looks_up_a_name_ends_by_a_signal_or_its_timeout(tmp_path: Pa
     silent_resolver.wait()
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as get:
         silent_resolver.wait()
-        assert ended(get, signal.SIGTERM) == 143
+        assert exit_code_after(get, signal.SIGTERM) == 143
         assert get.stderr is not None
         assert get.stderr.read().startswith(b"dfengine: stopped")
 
 
-def test_a_supernode_with_silent_origins_ends_by_a_signal(stage: Scene, mute: Mute, silent_resolver: Resolver) -> None:
+def test_a_supernode_with_silent_origins_ends_by_a_signal(stage: Scene, mute: SilentServer, silent_resolver: Resolver) -> None:
     command = [*silent_resolver.command, *DFENGINE, "supernode", "--host", "127.0.0.1", "--port", "0", "--download-port", "0", "--home-dir"]
     with subprocess.Popen([*command, str(stage.path / "node")], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -157,9 +157,9 @@ def test_a_supernode_with_silent_origins_ends_by_a_signal(stage: Scene, mute: Mu
         ]
         until(lambda: mute.asked, "a request")
         silent_resolver.wait()
-        assert ended(process, signal.SIGTERM) == 0
+        assert exit_code_after(process, signal.SIGTERM) == 0
         for get in gets:
-            assert ended(get, signal.SIGTERM) == 143
+            assert exit_code_after(get, signal.SIGTERM) == 143
 
 
 def test_a_get_and_its_peer_server_end_by_a_signal_while_the_supernode_is_frozen(stage: Scene) -> None:
@@ -171,7 +171,7 @@ def test_a_get_and_its_peer_server_end_by_a_signal_while_the_supernode_is_frozen
     pid = stage.peer_pid(2)
     node.process.send_signal(signal.SIGSTOP)
     try:
-        assert ended(get, signal.SIGTERM) == 143
+        assert exit_code_after(get, signal.SIGTERM) == 143
         os.kill(pid, signal.SIGTERM)
         until(lambda: not os.path.exists(f"/proc/{pid}"), "the end of the peer server", HANG)
     finally:
@@ -179,7 +179,7 @@ def test_a_get_and_its_peer_server_end_by_a_signal_while_the_supernode_is_frozen
 
 
 @pytest.mark.parametrize("node", [False, True])
-def test_a_stream_of_a_program_ends_by_close_or_its_timeout(mute: Mute, tmp_path: Path, node: bool) -> None:
+def test_a_stream_of_a_program_ends_by_close_or_its_timeout(mute: SilentServer, tmp_path: Path, node: bool) -> None:
     url = f"http://127.0.0.1:{mute.port}/f"
     nodes = [f"127.0.0.1:{mute.port}"] if node else None
     reader = dfengine.stream(url, nodes=nodes, pattern="cdn", home=str(tmp_path))
@@ -194,8 +194,8 @@ def test_a_stream_of_a_program_ends_by_close_or_its_timeout(mute: Mute, tmp_path
         assert time.monotonic() - began < 1 + HANG
 
 
-def test_a_program_that_reads_a_stream_is_interrupted_by_sigint(mute: Mute) -> None:
+def test_a_program_that_reads_a_stream_is_interrupted_by_sigint(mute: SilentServer) -> None:
     program = f"import dfengine; dfengine.stream('http://127.0.0.1:{mute.port}/f').read(1)"
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL) as process:
         until(lambda: mute.asked, "a request")
-        assert ended(process, signal.SIGINT) in (1, 130, -signal.SIGINT)
+        assert exit_code_after(process, signal.SIGINT) in (1, 130, -signal.SIGINT)

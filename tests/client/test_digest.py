@@ -115,7 +115,7 @@ def test_a_length_learnt_after_all_pieces_completes_the_digest(tmp_path: Path) -
     file.close()
 
 
-class ToldMeanwhile(PieceFile):
+class LengthLearntAfterLocate(PieceFile):
     """The file's length becomes known just after a piece was located."""
 
     known = -1
@@ -131,7 +131,7 @@ class ToldMeanwhile(PieceFile):
 def test_a_length_learnt_while_the_last_piece_is_read_does_not_change_the_digest(tmp_path: Path, length: int) -> None:
     whole = content(length)
     made = piece_file(tmp_path, Geometry(-1, SIZE))
-    file = ToldMeanwhile(made.path, made.fd, made.record)
+    file = LengthLearntAfterLocate(made.path, made.fd, made.record)
     for n in range(0, -(-length // (SIZE - 5))):
         part = whole[n * (SIZE - 5) : (n + 1) * (SIZE - 5)]
         file.write(n, part, xxhash.xxh3_128_digest(part))
@@ -144,7 +144,7 @@ def test_a_length_learnt_while_the_last_piece_is_read_does_not_change_the_digest
 
 def test_a_piece_read_while_the_length_is_learnt_has_its_own_length(tmp_path: Path) -> None:
     made = piece_file(tmp_path, Geometry(-1, SIZE))
-    file = ToldMeanwhile(made.path, made.fd, made.record)
+    file = LengthLearntAfterLocate(made.path, made.fd, made.record)
     file.write(0, b"short", xxhash.xxh3_128_digest(b"short"))
     file.known = 5
     buffer = memoryview(bytearray(SIZE))

@@ -22,7 +22,7 @@ GEOMETRY = Geometry(100)
 ENTRY = Entry("f-1-2.000", "t", "c", "", [], "", 0, 0, 60.0)
 
 
-class Given:
+class HandedOverPlace:
     """A place that was handed over to a peer server."""
 
     def __init__(self, path: Path) -> None:
@@ -49,13 +49,13 @@ class Given:
 
 
 @pytest.fixture
-def given(tmp_path: Path) -> Iterator[Given]:
-    made = Given(tmp_path)
+def given(tmp_path: Path) -> Iterator[HandedOverPlace]:
+    made = HandedOverPlace(tmp_path)
     yield made
     made.close()
 
 
-def test_a_place_handed_over_again_counts_as_running(given: Given) -> None:
+def test_a_place_handed_over_again_counts_as_running(given: HandedOverPlace) -> None:
     """As a file that was read from the origin, and returns to the swarm."""
     given.again()
     assert given.runs()
@@ -63,7 +63,7 @@ def test_a_place_handed_over_again_counts_as_running(given: Given) -> None:
     assert not given.runs()
 
 
-def test_a_place_with_a_stuck_thread_counts_as_running(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_with_a_stuck_thread_counts_as_running(given: HandedOverPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck: list[socket.socket] = []
     monkeypatch.setattr(handed_over, "_stuck", stuck)
     given.place.stuck = True
@@ -73,14 +73,14 @@ def test_a_place_with_a_stuck_thread_counts_as_running(given: Given, monkeypatch
     assert not given.runs()
 
 
-def test_digests_are_published_to_the_peer_server(given: Given) -> None:
+def test_digests_are_published_to_the_peer_server(given: HandedOverPlace) -> None:
     digests: dict[str, str] = {"md5": "ab"}
     given.place.publish_digests(digests)
     assert given.runs()
     assert given.hosted._streams[ENTRY.name].digests == digests
 
 
-def test_a_withdrawn_place_is_released_at_once(given: Given) -> None:
+def test_a_withdrawn_place_is_released_at_once(given: HandedOverPlace) -> None:
     given.place.withdraw()
     stream: Any = given.hosted._streams[ENTRY.name]
     given.hosted._readable(stream)

@@ -21,7 +21,7 @@ class TestBackoff:
         assert 0.05 <= backoff.next(0.5) < 0.1
 
 
-class TestRhythm:
+class TestPullTiming:
     def test_an_idle_thread_causes_a_request_at_once(self) -> None:
         rhythm = PullTiming()
         assert rhythm.due(100.0, reports=0, to_request=1, idle_thread=True)
@@ -158,7 +158,7 @@ class TestRhythm:
         assert now <= pieces * apart * 1.2 + 0.1, "a worker waits long for a report to be sent"
 
 
-class TestPace:
+class TestPieceTiming:
     def test_no_piece_is_late_before_durations_are_known(self) -> None:
         timing = PieceTiming()
         assert timing.late_after(0.5) == float("inf")
@@ -185,7 +185,7 @@ class TestPace:
         assert timing.ahead(4) == ahead
 
 
-class TestEndings:
+class TestEarlyAnnouncements:
     def test_a_slow_piece_is_announced_the_lead_time_before_its_end(self) -> None:
         timing = PieceTiming()
         assert timing.announce_in(4000, 1000, 1.0) == pytest.approx(3.0 - LEAD), "only this piece is known"

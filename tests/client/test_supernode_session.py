@@ -40,7 +40,7 @@ class Line:
 
     served, usable = 1, True
     readable = False
-    """Bytes came before anything was asked."""
+    """Whether bytes arrived before the first request."""
 
     def __init__(self) -> None:
         self.answers: list[bytes] = []

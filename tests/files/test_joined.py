@@ -33,11 +33,11 @@ COUNT, CONTENT = 8, (1 << 20) - 5
 def memory(*pieces: int) -> MemoryFile:
     file = MemoryFile.allocate(Geometry(COUNT * CONTENT, 1 << 20), b"v1")
     for n in pieces:
-        bring(file, n)
+        write_piece(file, n)
     return file
 
 
-def bring(file: PieceFile, n: int) -> None:
+def write_piece(file: PieceFile, n: int) -> None:
     """Write a piece as another process with the same place does: no reader here is notified."""
     content = bytes([n]) * CONTENT
     file.write(n, content, content_digest(content))
@@ -85,20 +85,20 @@ def follow(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lead(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     """Become the leader and copy the stored pieces. Afterwards another piece arrives in the abandoned place."""
-    monkeypatch.setattr(PieceFile, "copy_missing", lambda fresh, file: bring(fresh, 0))
+    monkeypatch.setattr(PieceFile, "copy_missing", lambda fresh, file: write_piece(fresh, 0))
     shared.place.take_over(False)
 
 
 @pytest.mark.parametrize("moves", [follow, lead])
 def test_a_piece_that_the_next_place_lacks_is_wanted_again(shared: Shared, moves: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the reader waits forever and the engine is parked, as no piece is wanted."""
-    bring(shared.first, 3)
+    write_piece(shared.first, 3)
     ticket = shared.transfer.request((3, 5))
     assert ticket.missing == [5]
     moves(shared, monkeypatch)
     assert ticket.wait(0), "the reader is not woken"
     assert shared.transfer.wanted_pieces() == [3, 5]
-    bring(shared.transfer.file, 3)
+    write_piece(shared.transfer.file, 3)
     shared.joined._report_stored(shared.transfer)
     assert ticket.wait(0)
     assert shared.transfer.wanted_pieces() == [5]
@@ -109,7 +109,7 @@ def test_a_piece_that_the_next_place_lacks_is_wanted_again(shared: Shared, moves
 
 def test_a_read_waits_for_a_piece_lost_by_a_change_of_place(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two ranges, the second was stored when the read began."""
-    bring(shared.first, 3)
+    write_piece(shared.first, 3)
     found: list[list[bytes]] = []
     reads = threading.Thread(target=lambda: found.append(shared.opened.preadv([(5 * CONTENT, 4), (3 * CONTENT, 4)])), daemon=True)
     reads.start()
@@ -118,7 +118,7 @@ def test_a_read_waits_for_a_piece_lost_by_a_change_of_place(shared: Shared, monk
     follow(shared, monkeypatch)
     assert shared.transfer.wanted_pieces() == [5, 3]
     for n in (5, 3):
-        bring(shared.transfer.file, n)
+        write_piece(shared.transfer.file, n)
         shared.joined._report_stored(shared.transfer)
     reads.join(60)
     assert found == [[bytes([5]) * 4, bytes([3]) * 4]]
@@ -131,7 +131,7 @@ def test_a_read_finds_an_unreported_piece_by_itself(shared: Shared, monkeypatch:
     reads.start()
     while shared.transfer.parked:
         time.sleep(0.001)
-    bring(shared.first, 5)
+    write_piece(shared.first, 5)
     reads.join(60)
     assert found == [bytes([5]) * 4]
 
@@ -163,7 +163,7 @@ def test_the_next_leader_uses_a_place_only_if_its_owner_has_ended(tmp_path: Path
     fd_passing.send_message(ours, {"told": "lead", "left": True})
     follows.join(60)
     assert joining.leads
-    bring(first, 3)
+    write_piece(first, 3)
     assert list(transfer.file.available) == ([0] if between else [0, 3])
     place.close()
     joining.close()

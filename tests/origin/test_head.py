@@ -252,14 +252,14 @@ def test_a_formatted_date_is_parsed_to_the_same_second(when: int) -> None:
     assert seconds(formatdate(when, usegmt=True)) == when
 
 
-@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.usefixtures("other_time_zone")
 @pytest.mark.parametrize("text", FORMS)
 def test_dates_are_utc_in_any_local_time_zone(text: str) -> None:
     assert seconds(text) == 784111777.0
 
 
 @pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> object:
+def other_time_zone(monkeypatch: pytest.MonkeyPatch) -> object:
     """The local time zone is not UTC."""
     monkeypatch.setenv("TZ", "Asia/Kathmandu-05:45")
     time.tzset()

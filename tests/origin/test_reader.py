@@ -55,7 +55,7 @@ def _short() -> Iterator[None]:
 
 
 @contextmanager
-def hasty() -> Iterator[None]:
+def eager_preemption() -> Iterator[None]:
     """Connections are preempted at the least sign, and often."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claims, "WINDOW", 0.005)
@@ -342,7 +342,7 @@ class Sink:
         return found
 
 
-class Counted(Retry):
+class RecordingRetry(Retry):
     """Records how many other connections were running when a failure was counted."""
 
     def __init__(self, origin: Origin, count: int) -> None:
@@ -366,7 +366,7 @@ class Run:
     ) -> None:
         self.origin, self.sink = origin, sink
         sink.files = origin.files
-        self.retry, self.connection_limits = Counted(origin, tries), ConnectionLimits()
+        self.retry, self.connection_limits = RecordingRetry(origin, tries), ConnectionLimits()
         body = origin.open()
         count = sink.geometry.count
         gaps = [(0, count if count >= 0 else ENDLESS)] if missing is None else missing
@@ -419,7 +419,7 @@ def test_a_file_of_unstated_length_is_read_without_range_requests(length: int, c
     assert found.origin.asked == [], "ranges are requested of a file of unknown length"
 
 
-class Tells(Sink):
+class SlowLengthSink(Sink):
     """Other threads see the length before the thread that learnt it continues."""
 
     def learn_length(self, length: int) -> None:
@@ -429,7 +429,7 @@ class Tells(Sink):
 
 @pytest.mark.parametrize("length", [1, PIECE, 95])
 def test_no_range_is_requested_beyond_an_end_that_was_just_learnt(length: int) -> None:
-    found = run(Origin(length, hides=True), Tells(-1))
+    found = run(Origin(length, hides=True), SlowLengthSink(-1))
     assert found.reader.error is None
     assert found.origin.asked == []
 
@@ -441,7 +441,7 @@ def test_no_range_is_requested_beyond_an_end_that_a_later_response_states() -> N
             return super().open(start, end, **more)
 
     origin = Late(15, [Behaviour("cut", 3)], hides=True)
-    found = run(origin, Tells(-1))
+    found = run(origin, SlowLengthSink(-1))
     assert found.reader.error is None
     assert origin.asked == [(3, None)]
 
@@ -480,7 +480,7 @@ class SlowRanges(Origin):
     """The first response is fast only while other connections fetch, and waits for their requests."""
 
     first = 3
-    """Requests before which it brings nothing."""
+    """Number of range requests before which the first response delivers nothing."""
 
     def pace(self, body: Body) -> None:
         until = time.monotonic() + LONGEST
@@ -703,7 +703,7 @@ def test_a_preempted_connection_is_resumed_at_the_exact_byte(slow: int, ordered:
     origin = Origin(295, [*[Behaviour()] * slow, Behaviour(kind, 14)], step=3)
     if slow:
         origin.main_waits.clear()
-    with hasty():
+    with eager_preemption():
         found = Run(origin, Sink(295, ordered=ordered), 3, longest=3)
         until(lambda: len(origin.bodies) > slow and origin.bodies[slow].came >= 14 and len(origin.running) < 3)
         origin.main_waits.set()
@@ -720,7 +720,7 @@ def test_a_preempted_connection_is_resumed_at_the_exact_byte(slow: int, ordered:
 def test_a_preempted_main_response_continues_where_ranges_are_refused(status: int) -> None:
     """The main response is never given up for ranges."""
     origin = Origin(295, [Behaviour("drip", 14), *[Behaviour()] * 3, *[Behaviour("status", status)] * 500], step=3)
-    with hasty():
+    with eager_preemption():
         found = Run(origin, Sink(295), 3, longest=2, tries=0)
         assert found.end() is None
     assert found.sink.whole == origin.files[0]
@@ -741,7 +741,7 @@ def test_a_range_without_a_response_counts_as_refused_while_the_main_response_is
             return super().open(start, end, **more)
 
     origin = Mute(95, [Behaviour("drip", 14)], step=3)
-    with hasty():
+    with eager_preemption():
         found = Run(origin, Sink(95, ordered=True), 2, tries=0)
         assert found.end() is None
     assert found.sink.whole == origin.files[0]
@@ -751,7 +751,7 @@ def test_a_range_without_a_response_counts_as_refused_while_the_main_response_is
 @pytest.mark.parametrize("connections", [1, 3])
 def test_an_origin_that_grants_one_connection_keeps_that_connection(connections: int) -> None:
     origin = Origin(95, [Behaviour("drip", 14), *[Behaviour("status", 429)] * 500])
-    with hasty():
+    with eager_preemption():
         found = run(origin, connections=connections, tries=0)
     assert found.reader.error is None
     assert origin.bodies[0].came == 95
@@ -923,7 +923,7 @@ SEEDS = st.none() | st.integers(0, 99)
 def test_a_reader_without_an_error_has_every_byte_of_one_version(
     length: int, script: list[Behaviour], binds: str, hides: bool, connections: int, longest: int, tries: int, seed: int | None, haste: bool
 ) -> None:
-    with hasty() if haste else nullcontext():
+    with eager_preemption() if haste else nullcontext():
         found = run(Origin(length, script, binds, hides), None, seed, connections=connections, longest=longest, tries=tries)
     assert found.reader.bytes <= sum(found.origin.sent.values())
     if found.reader.error is None:
@@ -936,7 +936,7 @@ def test_under_a_binding_version_no_byte_is_fetched_twice(
     length: int, script: list[Behaviour], connections: int, seed: int | None, haste: bool
 ) -> None:
     """Connections that break or are preempted at any time cost no byte."""
-    with hasty() if haste else nullcontext(), pytest.MonkeyPatch.context() as patch:
+    with eager_preemption() if haste else nullcontext(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(assignment, "STALLED", LONGEST)  # on a busy machine a thread may be suspended for longer than that
         found = run(Origin(length, script), None, seed, connections=connections, tries=0)
     assert found.reader.error is None

@@ -21,7 +21,7 @@ from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.reader_on_demand import ReaderOnDemand
 from dfengine.origin.retry import Retry
 
-from .test_reader import LONGEST, PIECE, Behaviour, Origin, Sink, hasty
+from .test_reader import LONGEST, PIECE, Behaviour, Origin, Sink, eager_preemption
 
 KINDS = [
     Behaviour("status", 503), Behaviour("part", 403), Behaviour("cut", 3), Behaviour("reset", 12), Behaviour("whole"), Behaviour(),
@@ -41,7 +41,7 @@ def _short() -> Iterator[None]:
         yield
 
 
-class Asking:
+class DemandedReader:
     """A reader with `connections` threads, of which pieces are wanted one after the other."""
 
     def __init__(self, origin: Origin, sink: Sink, connections: int = 3, longest: int = 4, compare: bool = False) -> None:
@@ -85,13 +85,13 @@ class Asking:
         return self.reader.error
 
 
-def right(asking: Asking) -> bool:
+def right(asking: DemandedReader) -> bool:
     file = asking.origin.files[0]
     return all(piece == file[n * PIECE : n * PIECE + PIECE] for n, piece in asking.sink.pieces.items())
 
 
 def test_only_wanted_pieces_are_requested() -> None:
-    asking = Asking(Origin(1000), Sink(1000))
+    asking = DemandedReader(Origin(1000), Sink(1000))
     asking.want(70)
     asking.want(3, 4, 5, 40)
     assert asking.end() is None
@@ -101,7 +101,7 @@ def test_only_wanted_pieces_are_requested() -> None:
 
 
 def test_neighbouring_pieces_are_fetched_with_one_range() -> None:
-    asking = Asking(Origin(1000), Sink(1000), connections=2, longest=8)
+    asking = DemandedReader(Origin(1000), Sink(1000), connections=2, longest=8)
     asking.want(50)
     asking.want(*range(10, 18))
     assert asking.end() is None
@@ -110,7 +110,7 @@ def test_neighbouring_pieces_are_fetched_with_one_range() -> None:
 
 def test_the_first_response_delivers_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_demand, "MAIN_WAITS", LONGEST)
-    asking = Asking(Origin(1000), Sink(1000))
+    asking = DemandedReader(Origin(1000), Sink(1000))
     asking.want(0, 1, 2)
     assert asking.end() is None
     assert asking.origin.asked == []
@@ -119,7 +119,7 @@ def test_the_first_response_delivers_the_beginning(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("binds", ["strong", "weak"])
 def test_skipped_pieces_are_fetched_after_the_length_is_known(binds: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_demand, "MAIN_WAITS", 0.0)
-    asking = Asking(Origin(305, binds=binds, hides=True), Sink(-1))
+    asking = DemandedReader(Origin(305, binds=binds, hides=True), Sink(-1))
     asking.wait_for_no_connection()
     asking.want(30)
     assert asking.sink.geometry.length == 305
@@ -129,14 +129,14 @@ def test_skipped_pieces_are_fetched_after_the_length_is_known(binds: str, monkey
 
 
 def test_an_unneeded_first_response_is_closed() -> None:
-    asking = Asking(Origin(1000), Sink(1000))
+    asking = DemandedReader(Origin(1000), Sink(1000))
     asking.wait_for_no_connection()
     asking.want(0)
     assert asking.end() is None
 
 
 def test_without_validators_the_first_response_is_read_up_to_the_wanted_piece() -> None:
-    asking = Asking(Origin(1000, binds="nothing"), Sink(1000))
+    asking = DemandedReader(Origin(1000, binds="nothing"), Sink(1000))
     asking.want(20)
     asking.want(5, 30)
     assert sorted(asking.sink.pieces) == list(range(31))
@@ -146,7 +146,7 @@ def test_without_validators_the_first_response_is_read_up_to_the_wanted_piece() 
 
 @pytest.mark.parametrize("hides", [False, True])
 def test_a_file_of_unstated_length_is_read_up_to_its_last_piece(hides: bool) -> None:
-    asking = Asking(Origin(995, hides=hides), Sink(-1 if hides else 995))
+    asking = DemandedReader(Origin(995, hides=hides), Sink(-1 if hides else 995))
     asking.want(99)
     assert asking.sink.geometry.length == 995
     assert asking.end() is None
@@ -156,7 +156,7 @@ def test_a_file_of_unstated_length_is_read_up_to_its_last_piece(hides: bool) -> 
 def test_stored_pieces_are_compared_before_new_ones_are_published() -> None:
     origin = Origin(1000)
     here = {n: origin.files[0][n * PIECE : n * PIECE + PIECE] for n in (12, 50)}
-    asking = Asking(origin, Sink(1000, here), compare=True)
+    asking = DemandedReader(origin, Sink(1000, here), compare=True)
     asking.want(70)
     assert asking.end() is None
     assert {12, 50, 70} <= set(asking.sink.pieces)
@@ -166,14 +166,14 @@ def test_stored_pieces_are_compared_before_new_ones_are_published() -> None:
 
 def test_stored_pieces_of_another_file_end_the_reader() -> None:
     origin = Origin(1000)
-    asking = Asking(origin, Sink(1000, {12: b"0123456789"}), compare=True)
+    asking = DemandedReader(origin, Sink(1000, {12: b"0123456789"}), compare=True)
     asking.want(70)
     assert isinstance(asking.end(), OriginChanged)
     assert 70 not in asking.sink.pieces
 
 
 def test_another_version_ends_the_reader() -> None:
-    asking = Asking(Origin(1000, [Behaviour(), Behaviour(), *[Behaviour("other")] * 20]), Sink(1000))
+    asking = DemandedReader(Origin(1000, [Behaviour(), Behaviour(), *[Behaviour("other")] * 20]), Sink(1000))
     asking.want(70)
     asking.wait_for_no_connection()
     asking.want(20)
@@ -182,7 +182,7 @@ def test_another_version_ends_the_reader() -> None:
 
 
 def test_an_origin_that_grants_one_connection_delivers_all_wanted_pieces() -> None:
-    asking = Asking(Origin(1000, [Behaviour(), *[Behaviour("status", 429)] * 2]), Sink(1000))
+    asking = DemandedReader(Origin(1000, [Behaviour(), *[Behaviour("status", 429)] * 2]), Sink(1000))
     asking.want(70, 20, 3)
     assert asking.end() is None
     assert right(asking)
@@ -202,7 +202,7 @@ def test_a_file_with_a_new_validator_in_each_response_is_read_completely(
     """As from a store with several servers: each range has another version, so the file is read on from its beginning."""
     origin = Origin(length, [Behaviour("renamed")] * 1000, step=step)
     origin.chance = random.Random(order.random())
-    asking = Asking(origin, Sink(length), connections)
+    asking = DemandedReader(origin, Sink(length), connections)
     pieces = list(range(-(-length // PIECE)))
     order.shuffle(pieces)
     for at in range(0, len(pieces), at_once):
@@ -216,8 +216,8 @@ def test_a_slow_first_response_without_others_is_preempted(monkeypatch: pytest.M
     """A reader waits for its piece, and no other piece is wanted."""
     monkeypatch.setattr(slow_connections, "ALONE", 0.01)
     origin = Origin(1000, [Behaviour("drip", 3)])
-    with hasty():
-        asking = Asking(origin, Sink(1000))
+    with eager_preemption():
+        asking = DemandedReader(origin, Sink(1000))
         asking.want(0)
         asking.want(1)
         assert asking.end() is None
@@ -241,8 +241,8 @@ def test_wanted_pieces_are_correct_whatever_the_origin_does(
     script: list[Behaviour], wants: list[list[int]], binds: str, hides: bool, connections: int, first: Behaviour, haste: bool
 ) -> None:
     """The first response is complete, or the file would not be open. Later failures are transient and fewer than the tries."""
-    with hasty() if haste else nullcontext():
-        asking = Asking(Origin(305, [first, *script], binds, hides), Sink(-1 if hides else 305), connections)
+    with eager_preemption() if haste else nullcontext():
+        asking = DemandedReader(Origin(305, [first, *script], binds, hides), Sink(-1 if hides else 305), connections)
         for each in wants:
             asking.want(*each)
         error = asking.end()

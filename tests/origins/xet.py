@@ -49,7 +49,7 @@ class Cas:
         self.seen: list[Asked] = []
         self.xorbs: dict[str, bytes] = {}
         self.files: dict[str, tuple[int, list[tuple[str, int, int, int, int, int]]]] = {}
-        """Length; of each term: xorb, its first chunk and the one after the last, the same in bytes, bytes of the file."""
+        """Length, and for each term: xorb, its first chunk and the one after the last, the same in bytes, bytes of the file."""
         self._tokens: set[str] = set()
         self.signed = self.gone = 0
         self._servers = [_Server(self, name) for name in ("cas", "xorbs")]

@@ -17,7 +17,7 @@ TASK = "0123456789abcdef" * 4
 OLD = time.time() - 8 * 86400
 
 
-def laid(folder: Path, name: str, when: float = OLD) -> Path:
+def make(folder: Path, name: str, when: float = OLD) -> Path:
     path = folder / name
     path.write_bytes(b"left")
     os.utime(path, (when, when))
@@ -25,12 +25,12 @@ def laid(folder: Path, name: str, when: float = OLD) -> Path:
 
 
 def test_only_old_parts_in_the_outputs_folder_are_removed(tmp_path: Path) -> None:
-    gone = [laid(tmp_path, name) for name in (".a.0123456789ab.part", ".a.0123456789ab.record", ".b.c.ba9876543210.77.part",
+    gone = [make(tmp_path, name) for name in (".a.0123456789ab.part", ".a.0123456789ab.record", ".b.c.ba9876543210.77.part",
                                               ".r.0123456789ab.record", ".new\nline.0123456789ab.part")]  # fmt: skip
-    stay = [laid(tmp_path, name) for name in ("a.0123456789ab.part", ".a.0123456789AB.part", ".a.0123456789.part", ".a.0123456789ab.bak",
+    stay = [make(tmp_path, name) for name in ("a.0123456789ab.part", ".a.0123456789AB.part", ".a.0123456789.part", ".a.0123456789ab.bak",
                                               "a", ".part", "..0123456789ab.part.x", ".0123456789ab.part")]  # fmt: skip
-    stay += [laid(tmp_path, ".young.0123456789ab.part", time.time()), laid(tmp_path, ".mixed.0123456789ab.part"),
-             laid(tmp_path, ".mixed.0123456789ab.record", time.time())]  # fmt: skip
+    stay += [make(tmp_path, ".young.0123456789ab.part", time.time()), make(tmp_path, ".mixed.0123456789ab.part"),
+             make(tmp_path, ".mixed.0123456789ab.record", time.time())]  # fmt: skip
     (tmp_path / ".folder.0123456789ab.part").mkdir()
     os.utime(tmp_path / ".folder.0123456789ab.part", (OLD, OLD))
     (tmp_path / ".link.0123456789ab.part").symlink_to(stay[0])
@@ -43,7 +43,7 @@ def test_only_old_parts_in_the_outputs_folder_are_removed(tmp_path: Path) -> Non
 
 
 def test_a_part_locked_by_a_process_stays(tmp_path: Path) -> None:
-    part, record = laid(tmp_path, ".a.0123456789ab.part"), laid(tmp_path, ".a.0123456789ab.record")
+    part, record = make(tmp_path, ".a.0123456789ab.part"), make(tmp_path, ".a.0123456789ab.record")
     with open(part, "rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         abandoned_parts.remove_abandoned(str(tmp_path))
@@ -55,7 +55,7 @@ def test_a_part_locked_by_a_process_stays(tmp_path: Path) -> None:
 
 
 def test_another_users_part_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    part, me = laid(tmp_path, ".a.0123456789ab.part"), os.geteuid()
+    part, me = make(tmp_path, ".a.0123456789ab.part"), os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: me + 1)
     abandoned_parts.remove_abandoned(str(tmp_path))
     assert part.exists()
@@ -74,7 +74,7 @@ def test_an_old_part_that_is_resumed_stays(tmp_path: Path) -> None:
 
 
 def test_a_part_that_becomes_the_output_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    part, flock = laid(tmp_path, ".a.0123456789ab.part"), fcntl.flock
+    part, flock = make(tmp_path, ".a.0123456789ab.part"), fcntl.flock
 
     def late(fd: int, how: int) -> None:
         os.rename(part, tmp_path / "a")
@@ -87,6 +87,6 @@ def test_a_part_that_becomes_the_output_meanwhile_stays(tmp_path: Path, monkeypa
 
 def test_only_a_limited_number_of_entries_is_examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(abandoned_parts, "MOST_ENTRIES", 3)
-    parts = [laid(tmp_path, f".f{n}.0123456789ab.part") for n in range(5)]
+    parts = [make(tmp_path, f".f{n}.0123456789ab.part") for n in range(5)]
     abandoned_parts.remove_abandoned(str(tmp_path))
     assert sum(path.exists() for path in parts) == 2

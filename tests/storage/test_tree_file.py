@@ -27,7 +27,7 @@ from dfengine.storage.tree_file import TreeFile
 from dfengine.storage.tree_target import TreeTarget
 
 PIECE = 37
-"""Framed bytes of a piece here, 32 of content."""
+"""Framed bytes of a piece, 32 of them content."""
 
 TASK = "0123456789ab" * 4
 

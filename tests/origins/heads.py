@@ -10,7 +10,7 @@ from tests.origins.server import Exchange, Script
 FILE = content(SMALL)
 LENGTH = f"Content-Length: {SMALL}\r\n".encode()
 MALFORMED = "RFC 9112 section 5: the head is malformed"
-SWITCH = "RFC 9110 section 15.2.2: nobody asked for another protocol, so what follows is no file"
+SWITCH = "RFC 9110 section 15.2.2: no other protocol was requested, so the following bytes are no file"
 HEAD = ("head", "header", "status line", "answer", "response", "http", "malformed", "invalid", *CUT)
 
 

@@ -103,7 +103,7 @@ REDIRECTS = (
     Behaviour("redirect-to-file-scheme", to("file:///etc/hostname"), Fails(4, REDIRECT)),
     Behaviour("redirect-to-ftp", to("ftp://{other}/real"), Fails(4, REDIRECT), other=serve, curl=("-m", "1"), check=_not_asked),
     Behaviour("redirect-to-gopher", to("gopher://{other}/real"), Fails(4, REDIRECT), other=serve, check=_not_asked),
-    Behaviour("redirect-to-nobody", to("http://127.0.0.1:1/real"), Fails(4, ("refused",), named=False), options=ONCE),
+    Behaviour("redirect-to-a-closed-port", to("http://127.0.0.1:1/real"), Fails(4, ("refused",), named=False), options=ONCE),
     Behaviour("redirect-to-another-host", to("http://{other}/real"), other=serve),
     Behaviour("redirect-to-another-host-with-credentials", to("http://{other}/real"), other=serve, headers=SECRETS, check=_private),
     Behaviour("redirect-to-another-host-with-userinfo", to("http://{other}/real"), other=serve, url=USER, check=_private),

@@ -1,4 +1,4 @@
-"""The invariants of the engine's C structures, and what their tests ask of them that the engine asks in C."""
+"""Invariants of the engine's C structures, and access for tests to functions that the engine calls in C."""
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -11,7 +11,7 @@ from dfengine.supernode.swarm.leases cimport Leases
 
 
 def check_rarity(Rarity rarity not None):
-    """Every piece is in the one level of its copies."""
+    """Check that every piece is in exactly the level of its copies."""
     cdef Py_ssize_t n, total = 0
     cdef int level
     for n in range(rarity.size):
@@ -24,7 +24,7 @@ def check_rarity(Rarity rarity not None):
 
 
 def check_holders(Holders holders not None):
-    """Counts are recounted right, and open_list and open_index agree."""
+    """Compare the counts with their recount, and open_list with open_index."""
     cdef Py_ssize_t n, i
     live = [(m, h) for m, h in zip(holders.members, holders.haves, strict=True) if m is not None]
     assert len(holders.members) - len(live) == len(holders.vacant) == len(set(holders.vacant)), "vacant holder indexes"
@@ -50,7 +50,7 @@ cdef bint claims(const uint64_t* node, const uint64_t* words, Py_ssize_t nwords)
 
 
 def check_tree(BitsetTree tree not None):
-    """Every node claims whatever is below it."""
+    """Check that every node contains the pieces of all nodes below it."""
     cdef int level
     cdef Py_ssize_t i, index, word
     cdef Bitset bits
@@ -68,7 +68,7 @@ def check_tree(BitsetTree tree not None):
 
 
 def check_queue(ParkedQueue queue not None):
-    """Each download is at its position, in the order of the positions."""
+    """Check that each download is at its position, in the order of the positions."""
     assert len(queue.entries) <= 2 * len(queue.positions) + FAN, "vacant positions"
     assert [download for download in queue.entries if download is not None] == list(queue.positions), "order"
     assert all([queue.entries[position] is download for download, position in queue.positions.items()]), "positions"
@@ -80,7 +80,7 @@ def check_queue(ParkedQueue queue not None):
 
 
 def check_leases(Leases leases not None):
-    """Every lease is in one bucket, and every bucket is in the heap."""
+    """Check that every lease is in one bucket and every bucket in the heap."""
     cdef LeaseBucket bucket
     cdef Lease lease, before
     cdef Py_ssize_t scheduled = 0
@@ -99,19 +99,19 @@ def check_leases(Leases leases not None):
 
 
 def nearness(PeerState one not None, PeerState other not None):
-    """0 far; 1 the same subnet, where not both have a label; 1 + n where their labels agree in the first n levels; 6 one host."""
+    """0: far; 1: the same subnet, if not both have a label; 1 + n: their labels agree in the first n levels; 6: one host."""
     return between(&one.location, &other.location)
 
 
 def rarest(Rarity rarity not None, Bitset want not None, Bitset offered not None, Py_ssize_t start, Py_ssize_t limit, int most=LEVELS - 1):
-    """Up to `limit` (at most 64) pieces of `want` and `offered`, rarest first; most: bounds the level, 0 = pieces without a copy."""
+    """Up to `limit` (at most 64) pieces in both `want` and `offered`, rarest first; most: maximum level, 0 = pieces without a copy."""
     cdef uint32_t found[64]
     cdef Py_ssize_t i
     return [found[i] for i in range(rarity.search(want, offered, start, most, found, limit))]
 
 
 def sample(Holders holders not None, Py_ssize_t n):
-    """Some holders of piece n, open or not, none twice: all of them when they are at most RECENT, else up to RECENT + SAMPLES."""
+    """Distinct holders of piece n, open or not: all of them if at most RECENT, else up to RECENT + SAMPLES."""
     cdef uint32_t found[RECENT + SAMPLES]
     cdef Py_ssize_t i
     holders.scan_budget = SCAN_BUDGET
@@ -119,10 +119,10 @@ def sample(Holders holders not None, Py_ssize_t n):
 
 
 def open_count(Holders holders not None):
-    """Members with a free upload slot."""
+    """Number of members with a free upload slot."""
     return holders.nopen
 
 
 def find_wanted(Task task not None, Download download not None):
-    """Fill `task.want` with what the download may be offered; True if there is any."""
+    """Fill `task.want` with the pieces that the download may be offered; whether there are any."""
     return task.lacking(task.want, task.legacy_known if download.legacy else task.known, download)

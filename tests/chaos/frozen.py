@@ -21,13 +21,13 @@ FIRST = 0.6
 class Frozen(Trouble):
     """place: the stopped process; `count` of them if peers. after: seconds into the download, 0.0 = before its start.
 
-    goes_on: seconds until it continues, 0.0 = at the end of the run.
+    resumes: seconds until it continues, 0.0 = at the end of the run.
     """
 
     place: str
     count: int
     after: float
-    goes_on: float
+    resumes: float
 
     swarm = True
     slow = True
@@ -36,8 +36,8 @@ class Frozen(Trouble):
     def draw(cls, chance: random.Random, size: int) -> Frozen:
         place = chance.choice(PLACES)
         after = chance.choice((0.0, chance.uniform(0, FIRST))) if place == "peers" else chance.uniform(0, FIRST)
-        goes_on = chance.uniform(0.2, 4.0) if place == "client" or chance.random() < 0.5 else 0.0
-        return cls(place, chance.randint(1, len(HOSTS)), after, goes_on)
+        resumes = chance.uniform(0.2, 4.0) if place == "client" or chance.random() < 0.5 else 0.0
+        return cls(place, chance.randint(1, len(HOSTS)), after, resumes)
 
     @property
     def leaves_the_origin(self) -> bool:
@@ -65,15 +65,15 @@ class Frozen(Trouble):
             assert play.process is not None
             play.frozen.append(play.process.pid)
         _send(play.frozen, signal.SIGSTOP)
-        if self.goes_on:
-            play.wait(self.goes_on)
+        if self.resumes:
+            play.wait(self.resumes)
             _send(play.frozen, signal.SIGCONT)
             if self.place == "client":
                 play.frozen.clear()
 
     def __str__(self) -> str:
         what = f"{self.count} peers" if self.place == "peers" else self.place
-        return f"frozen:{what} after {self.after:.2f} {f'for {self.goes_on:.2f}' if self.goes_on else 'for good'}"
+        return f"frozen:{what} after {self.after:.2f} {f'for {self.resumes:.2f}' if self.resumes else 'for good'}"
 
 
 def _send(pids: list[int], number: signal.Signals) -> None:

@@ -109,7 +109,7 @@ class Scenario:
 
     @property
     def codes(self) -> frozenset[int]:
-        """Exit codes allowed although a way exists: an origin that is slow on several connections in a row is given up with 6."""
+        """Exit codes allowed although a way exists: an origin that is slow on several connections in a row ends the download with 6."""
         slow = any(link == "origin" and fault.kind == "trickle" and fault.last > fault.first for link, fault in self.faults)
         return (self.trouble.codes if self.trouble is not None else frozenset()) | (frozenset((6,)) if slow else frozenset())
 

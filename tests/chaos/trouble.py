@@ -25,7 +25,7 @@ ENDS = 10.0
 
 @dataclass
 class Play:
-    """A running run: `process` downloads `url` to `output` ("-" in a stream); `options` are those of its command."""
+    """The state of a run: `process` downloads `url` to `output` ("-" in a stream); `options` are those of its command."""
 
     world: World
     name: str
@@ -79,7 +79,7 @@ class Trouble:
 
     @contextmanager
     def around(self, play: Play) -> Iterator[None]:
-        """Set up before the download starts, undo when it is over."""
+        """Set up before the download starts, and undo after it."""
         yield
 
     def strike(self, play: Play) -> None:

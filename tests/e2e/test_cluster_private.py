@@ -55,11 +55,11 @@ def tasks(*nodes: Supernode) -> list[set[str]]:
 def said(redis: RedisServer) -> str:
     """All keys and values in Redis."""
     found: list[object] = []
-    for name in redis.says("KEYS", "*"):
+    for name in redis.execute("KEYS", "*"):
         # A key that has just expired has type none.
         asked = {b"string": ["GET"], b"set": ["SMEMBERS"], b"zset": ["ZRANGE", "0", "-1"], b"hash": ["HGETALL"], b"none": ["GET"]}
-        command, *more = asked[redis.says("TYPE", name)]
-        found += [name, redis.says(command, name, *more)]
+        command, *more = asked[redis.execute("TYPE", name)]
+        found += [name, redis.execute(command, name, *more)]
     return repr(found)
 
 

@@ -34,7 +34,7 @@ def _announcing(length: int, enemy: Enemy) -> Origin:
 def huge_file(enemy: Enemy) -> None:
     """Files of 8 TiB for which no disk has room."""
     origin, line, count = _announcing(8 * TIB, enemy), enemy.line(), itertools.count()
-    enemy.go_on(lambda: enemy.register(line, f"{origin.url}/{next(count)}"))
+    enemy.repeat(lambda: enemy.register(line, f"{origin.url}/{next(count)}"))
 
 
 @ATTACKS.add("huge-tables", "--max-length", "16T", bound=32)
@@ -50,7 +50,7 @@ def huge_tables(enemy: Enemy) -> None:
             for more in ({"held": [[0, pieces]]}, {"held": [[pieces - 1, pieces]]}, {"una": pieces, "end": pieces, "want": 4}):
                 enemy.ask(line, "/swarm/pull", {"task": task, "cid": cid, **more})
 
-    enemy.go_on(one)
+    enemy.repeat(one)
 
 
 @ATTACKS.add("wrong-length")
@@ -59,7 +59,7 @@ def wrong_length(enemy: Enemy) -> None:
     line = enemy.line()
     enemy.register(line)
     count = itertools.count(1)
-    enemy.go_on(lambda: enemy.register(line, fileLength=next(count)))
+    enemy.repeat(lambda: enemy.register(line, fileLength=next(count)))
 
 
 @ATTACKS.add("mute-claims")
@@ -85,7 +85,7 @@ def mute_claims(enemy: Enemy) -> None:
         enemy.begun()
         enemy.over.wait(2)
 
-    enemy.go_on(claim)
+    enemy.repeat(claim)
 
 
 @ATTACKS.add("false-complaints")
@@ -99,7 +99,7 @@ def false_complaints(enemy: Enemy) -> None:
         failed = [[n, source, why] for n in range(pieces) for source in ("cdnnode:127.0.0.1~x", "") for why in ("digest", "gone")]
         enemy.ask(line, "/swarm/pull", {"task": task, "cid": cid, "failed": failed * 20, "want": 4})
 
-    enemy.go_on(complain)
+    enemy.repeat(complain)
 
 
 @ATTACKS.add("broken-numbers")
@@ -115,7 +115,7 @@ def broken_numbers(enemy: Enemy) -> None:
         path, body = enemy.random.choice(made)
         enemy.ask(line, path, body)
 
-    enemy.go_on(one)
+    enemy.repeat(one)
 
 
 @ATTACKS.add("reflection")
@@ -132,7 +132,7 @@ def reflection(enemy: Enemy) -> None:
                 enemy.ask(line, "/swarm/pull", {"task": task, "cid": cid, "held": [[0, pieces]]})
         enemy.over.wait(0.2)
 
-    enemy.go_on(one)
+    enemy.repeat(one)
 
 
 def _take(enemy: Enemy, request: bool) -> Callable[[], None]:
@@ -159,10 +159,10 @@ def _take(enemy: Enemy, request: bool) -> Callable[[], None]:
 @ATTACKS.add("idle-downloads")
 def idle_downloads(enemy: Enemy) -> None:
     """Downloads that pull all pieces they may have, request none of them and stay connected."""
-    enemy.go_on(_take(enemy, False), 4)
+    enemy.repeat(_take(enemy, False), 4)
 
 
 @ATTACKS.add("frozen-downloads")
 def frozen_downloads(enemy: Enemy) -> None:
     """Downloads that request their assigned pieces and then read nothing, as a stopped process does."""
-    enemy.go_on(_take(enemy, True), 4)
+    enemy.repeat(_take(enemy, True), 4)

@@ -81,7 +81,7 @@ class Enemy:
         data = answer.get("data") or {}
         return data.get("taskId", ""), about["cid"], data
 
-    def go_on(self, act: Callable[[], object], threads: int = 1) -> None:
+    def repeat(self, act: Callable[[], object], threads: int = 1) -> None:
         """Repeat `act` until the siege is over; failures are ignored."""
 
         def work() -> None:

@@ -30,7 +30,7 @@ def pipeline(enemy: Enemy) -> None:
     line = enemy.line()
     for _ in range(600):
         enemy.register(line)
-    enemy.go_on(lambda: _unread(enemy, b"GET /metrics HTTP/1.1\r\n\r\n"), 8)
+    enemy.repeat(lambda: _unread(enemy, b"GET /metrics HTTP/1.1\r\n\r\n"), 8)
 
 
 @ATTACKS.add("labels")
@@ -39,7 +39,7 @@ def labels(enemy: Enemy) -> None:
     line = enemy.line()
     for n in range(20_000):
         enemy.register(line, callSystem=f"system-{n}")
-    enemy.go_on(lambda: _unread(enemy, b"GET /metrics HTTP/1.1\r\n\r\n", 100), 2)
+    enemy.repeat(lambda: _unread(enemy, b"GET /metrics HTTP/1.1\r\n\r\n", 100), 2)
 
 
 @ATTACKS.add("many-connections")
@@ -63,7 +63,7 @@ def many_connections(enemy: Enemy) -> None:
                 sock.setblocking(False)
             sock.send(requests[n % 3])
 
-    enemy.go_on(round_)
+    enemy.repeat(round_)
 
 
 @ATTACKS.add("piece-pipeline")
@@ -71,7 +71,7 @@ def piece_pipeline(enemy: Enemy) -> None:
     """250 KB of pipelined requests for pieces at the download port, unread responses."""
     task, _, _ = enemy.register(enemy.line())
     request = f"GET /download/{task[:3]}/{task} HTTP/1.1\r\nRange: bytes=0-4194303\r\n\r\n".encode()
-    enemy.go_on(lambda: _unread(enemy, request, port=enemy.download), 8)
+    enemy.repeat(lambda: _unread(enemy, request, port=enemy.download), 8)
 
 
 @ATTACKS.add("slow-readers")
@@ -92,7 +92,7 @@ def slow_readers(enemy: Enemy) -> None:
 
     while len(enemy.kept) < 1000 and not enemy.over.is_set():
         one()
-    enemy.go_on(one)
+    enemy.repeat(one)
 
 
 @ATTACKS.add("idle-connections", descriptors=FEW)
@@ -109,7 +109,7 @@ def idle_connections(enemy: Enemy) -> None:
 
     while len(enemy.kept) < FEW and not enemy.over.is_set():
         more()
-    enemy.go_on(more)
+    enemy.repeat(more)
 
 
 @ATTACKS.add("sessions", secret=True)
@@ -137,7 +137,7 @@ def sessions(enemy: Enemy) -> None:
 
     while not enemy.over.is_set() and not enemy.has_begun:
         burst()
-    enemy.go_on(burst)
+    enemy.repeat(burst)
 
 
 def _authority(n: int) -> str:
@@ -159,7 +159,7 @@ def certificates(enemy: Enemy) -> None:
 
     while count < 300 and not enemy.over.is_set():
         one()
-    enemy.go_on(one)
+    enemy.repeat(one)
 
 
 @ATTACKS.add("endless-certificates")
@@ -167,7 +167,7 @@ def endless_certificates(enemy: Enemy) -> None:
     """Certificates that begin 24,000 times and never end."""
     line = enemy.line()
     texts = [b64encode(b"-----BEGIN CERTIFICATE-----\n" * 24_000).decode()]
-    enemy.go_on(lambda: enemy.register(line, rootCAs=texts))
+    enemy.repeat(lambda: enemy.register(line, rootCAs=texts))
 
 
 @ATTACKS.add("slow-heads", bound=96)
@@ -191,7 +191,7 @@ def slow_heads(enemy: Enemy) -> None:
         enemy.kept.pop(0).close()
         one()
 
-    enemy.go_on(again)
+    enemy.repeat(again)
 
 
 @ATTACKS.add("unfinished-requests", bound=96)
@@ -207,7 +207,7 @@ def unfinished_requests(enemy: Enemy) -> None:
             enemy.kept.pop(0).close()
         sock.sendall(part)
 
-    enemy.go_on(one, 4)
+    enemy.repeat(one, 4)
 
 
 @ATTACKS.add("heavy-pulls")
@@ -220,7 +220,7 @@ def heavy_pulls(enemy: Enemy) -> None:
         {"ending": [0] * 16_000}, {"evicted": [[0, 1]] * 16_000}, {"held": [[0, 1]] * 60_000}, {"una": 1 << 30}, {"want": 1 << 30},
     )  # fmt: skip
     bodies = [json.dumps({"task": task, "cid": cid, **kind}).encode() for kind in kinds]
-    enemy.go_on(lambda: enemy.ask(line, "/swarm/pull", enemy.random.choice(bodies)))
+    enemy.repeat(lambda: enemy.ask(line, "/swarm/pull", enemy.random.choice(bodies)))
 
 
 @ATTACKS.add("dead-urls", bound=96)
@@ -234,7 +234,7 @@ def dead_urls(enemy: Enemy) -> None:
         enemy.register(line, f"{origin.url}/{os.urandom(8).hex()}?{'x' * 1000}")
         lines.append(line)
 
-    enemy.go_on(one, 4)
+    enemy.repeat(one, 4)
 
 
 @ATTACKS.add("small-files", descriptors=FEW)
@@ -250,4 +250,4 @@ def small_files(enemy: Enemy) -> None:
 
     while count < 2038 and not enemy.over.is_set():
         one()
-    enemy.go_on(one)
+    enemy.repeat(one)

@@ -34,7 +34,7 @@ def endless_trees(enemy: Enemy) -> None:
     """Endless directories: every page names 5000 files and 1000 directories."""
     members = [_file(f"{n:040}") for n in range(5000)] + [{"name": f"d{n}", "type": "directory"} for n in range(1000)]
     origin, line, count = _index(members), enemy.line(), itertools.count()
-    enemy.go_on(lambda: enemy.register(line, f"{origin.url}/{next(count)}/", taskUrl="", tree="manifest"))
+    enemy.repeat(lambda: enemy.register(line, f"{origin.url}/{next(count)}/", taskUrl="", tree="manifest"))
 
 
 @ATTACKS.add("hostile-globs", bound=MEMORY)
@@ -46,7 +46,7 @@ def hostile_globs(enemy: Enemy) -> None:
         n = next(count)
         enemy.register(line, f"{origin.url}/{n}/", taskUrl="", tree="manifest", exclude=[f"{each[:250]}{n % 997}" for each in HOSTILE * 16])
 
-    enemy.go_on(one)
+    enemy.repeat(one)
 
 
 @ATTACKS.add("tree-fields")
@@ -62,4 +62,4 @@ def tree_fields(enemy: Enemy) -> None:
         )  # fmt: skip
         enemy.register(line, f"{origin.url}/{n % 99}/", taskUrl="", **kinds[n % len(kinds)])
 
-    enemy.go_on(one, 4)
+    enemy.repeat(one, 4)

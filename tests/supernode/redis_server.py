@@ -49,7 +49,7 @@ class RedisServer:
             assert time.monotonic() < end
             time.sleep(0.02)
 
-    def says(self, *command: str) -> Any:
+    def execute(self, *command: str) -> Any:
         """Return the reply to a command."""
         with contextlib.closing(redis.Redis(port=self.port, ssl=self._tls, ssl_cert_reqs="none")) as client:
             return client.execute_command(*command)

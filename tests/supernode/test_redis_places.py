@@ -117,8 +117,8 @@ def test_after_a_failover_the_new_master_is_used(sentinels: Sentinels) -> None:
         until(lambda: answers(scripts))
         scripts.send_notices([("a:1", b"one", 600.0)])
         # The replica has the data, and the Sentinel knows the replica.
-        until(lambda: sentinels.replica.says("DBSIZE") >= 5)
-        until(lambda: sentinels.sentinel.says("SENTINEL", "REPLICAS", "main"))
+        until(lambda: sentinels.replica.execute("DBSIZE") >= 5)
+        until(lambda: sentinels.sentinel.execute("SENTINEL", "REPLICAS", "main"))
         sentinels.master.kill()
         until(lambda: answers(scripts))
         assert [record for record, _ in scripts.receive_notices(0).records] == [b"one"]

@@ -117,7 +117,7 @@ def _check_task(task: Task, swarm: Swarm) -> None:
     for download in task.parked:
         assert download.pending_want > 0, f"{download} is parked and wants nothing"
         if task.id not in swarm.wakeable:
-            assert task.parked[download] == task.lack(download), f"{download}: what it lacks"
+            assert task.parked[download] == task.lack(download), f"{download}: missing pieces"
             _check_parked(download, swarm)
 
 

@@ -63,7 +63,7 @@ class HoldersMachine(RuleBasedStateMachine):
             self.holders.lose(self.index[member], n)
 
     @rule(n=st.integers(0, PIECES - 1))
-    def everybody_gains(self, n: int) -> None:
+    def all_members_gain(self, n: int) -> None:
         for member, have in self.has.items():
             if have.set(n):
                 self.holders.gain_all(self.index[member], bits([n]))

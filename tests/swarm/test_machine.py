@@ -196,7 +196,7 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.pullers())
     @rule(k=st.integers(1, 2), rounds=st.integers(1, 3), selected=selections)
-    def everybody_pulls(self, k: int, rounds: int, selected: list[int] | None) -> None:
+    def all_downloads_pull(self, k: int, rounds: int, selected: list[int] | None) -> None:
         for _ in range(rounds):
             for task, cid in self.pullers():
                 self.pull_and_park(task, cid, k, True, selected)
@@ -289,7 +289,7 @@ class SwarmMachine(RuleBasedStateMachine):
         self.event(lambda swarm: swarm.failed(task, cid, n, source, why, self.now))
 
     @rule(task=tasks, why=whys, times=st.integers(1, 2))
-    def everybody_fails_and_pulls(self, task: str, why: str, times: int) -> None:
+    def all_downloads_fail_and_pull(self, task: str, why: str, times: int) -> None:
         for _ in range(times):
             for cid, download in list(self.swarm.tasks[task].downloads.items()):
                 for n in list(download.running):

@@ -54,7 +54,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.ahead.pop(download, None)
 
     @rule(lack=some_pieces)
-    def all_go_and_others_come(self, lack: set[int]) -> None:
+    def all_leave_and_others_join(self, lack: set[int]) -> None:
         for download in (*self.lacks, *range(100, 180)):
             self.drop(download)
         for download in range(100, 180):
@@ -66,7 +66,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.first(bits(offer, PIECES), dict.fromkeys(skip)) == model
 
     @rule(offer=some_pieces, part=some_pieces, skip=st.sets(names), after=names)
-    def first_with_those_ahead(self, offer: set[int], part: set[int], skip: set[int], after: int) -> None:
+    def first_with_downloads_ahead(self, offer: set[int], part: set[int], skip: set[int], after: int) -> None:
         """`after` is one of the skipped downloads, as in a search that continues."""
         lacking = [download for download, lack in self.lacks.items() if lack & offer and download not in skip]
         if after in self.lacks and after not in self.ahead:

@@ -1,4 +1,4 @@
-"""Larger swarms on the virtual clock of `bench.fluid`, in multiples of the bound (Mundinger, Weber, Weiss; Kumar, Ross)."""
+"""Larger swarms on the virtual clock of `bench.fluid`, in multiples of the bound (Mundinger, Weber, Weiss; Kumar, Ross): no timings."""
 
 from __future__ import annotations
 

@@ -268,7 +268,7 @@ def test_reads_in_a_busy_swarm_wait_about_as_long_as_two_pieces() -> None:
 
 
 def test_a_piece_reported_as_evicted_is_offered_again() -> None:
-    """A client reports it for selected pieces that it is not offered (`client.unoffered`)."""
+    """A client reports selected pieces that are not offered as evicted (`client.unoffered`)."""
     cluster = Cluster(4)
     cluster.join("a", holds=[(0, 4)])
     assert cluster.pull("a", selected=(3, 1)).kind == "finished"

@@ -163,7 +163,7 @@ def test_a_late_request_takes_a_slot_when_bytes_flow() -> None:
     assert used(swarm) == 0
 
 
-def test_an_idle_client_gets_slots_again_after_a_minute() -> None:
+def test_leases_of_an_idle_client_take_slots_again_after_a_minute() -> None:
     swarm = swarm_of()
     swarm.join("hog", port=0)
     taken = take_all(swarm, "hog")

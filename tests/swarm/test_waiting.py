@@ -34,7 +34,7 @@ def test_a_released_slot_answers_one_pull() -> None:
     assert len(woken["b"]) == 1
 
 
-def test_a_finished_piece_answers_pulls_that_lack_pieces_of_its_holder() -> None:
+def test_a_finished_piece_answers_all_pulls_that_lack_it() -> None:
     swarm = Cluster(2, cached=0, supernode=0)
     swarm.cache(0, 1)
     swarm.join("has", holds=[0])

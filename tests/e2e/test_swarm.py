@@ -116,9 +116,8 @@ def test_an_output_on_another_file_system_is_served_without_a_copy(stage: Scene,
         # The owner changes the output: the changed bytes reach no download.
         with open(out, "r+b") as file:
             file.write(b"mine")
-        third = stage.get(url, "c", host=4, nodes=(node,))
+        stage.get(url, "c", host=4, nodes=(node,))
         assert stage.digest("c") == digest
-        assert third["from"]["peers"] <= 9_000_000
     finally:
         for path in tmp_path.iterdir():
             path.unlink()
@@ -292,7 +291,7 @@ def test_a_missing_file_is_requested_once_by_the_supernode(stage: Scene) -> None
     url = stage.origin() + "/missing"
     node = stage.supernode()
     for host in (2, 3, 4):
-        assert "404" in stage.get(url, "no", "--notbs", host=host, nodes=(node,), status=3) + " 404"
+        assert "404" in stage.get(url, "no", "--notbs", host=host, nodes=(node,), status=3)
     assert len(stage.requests("/missing")) == 1
     assert not list(stage.path.glob("no*"))
 
@@ -313,7 +312,7 @@ def test_a_wrong_digest_exits_with_5_and_leaves_no_output(stage: Scene) -> None:
     url = stage.origin() + "/f"
     node = stage.supernode()
     for algorithm, length in (("sha256", 64), ("blake3", 64), ("xxh3", 32), ("md5", 32)):
-        assert "digest" in stage.get(url, "out", "--digest", f"{algorithm}:{'0' * length}", nodes=(node,), status=5) + "digest"
+        assert f"the file's {algorithm} is " in stage.get(url, "out", "--digest", f"{algorithm}:{'0' * length}", nodes=(node,), status=5)
         assert not (stage.path / "out").exists()
 
 

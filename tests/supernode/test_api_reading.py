@@ -20,5 +20,5 @@ def test_the_probed_piece_is_the_latest_missing_one_but_not_the_last_of_the_file
     bits = Bitset(4)
     for n in here:
         bits.set(n)
-    file: Any = SimpleNamespace(geometry=GEOMETRY, here=bits)
+    file: Any = SimpleNamespace(geometry=GEOMETRY, available=bits)
     assert latest(file) == piece

@@ -70,7 +70,7 @@ class Copy:
 
     def __init__(self, pieces: int) -> None:
         geometry = Geometry(pieces * ((4 << 20) - 5), 4 << 20)
-        self.file = SimpleNamespace(record=Record.in_memory(geometry), geometry=geometry, here=Bitset(pieces))
+        self.file = SimpleNamespace(record=Record.in_memory(geometry), geometry=geometry, available=Bitset(pieces))
         self.file.available.set_range(0, pieces)
         self.state, self.task, self.stop, self.request = "SUCCESS", TASK, int, FetchRequest("http://origin/file")
         self.current_url, self.retry_reason, self.leader = self.request.url, "", ""

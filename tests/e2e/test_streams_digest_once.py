@@ -28,7 +28,7 @@ with dfengine.stream(url, nodes=[node], ip="127.0.0.2", home=home, locallimit=in
     while content := stream.read(1 << 20):
         seen.update(content)
         got += len(content)
-        if memory.transfer is not None and memory.transfer.follower is not None:
+        if memory.transfer is not None and memory.transfer.digester is not None:
             hashed = True
         if got >= 20 << 20 and not told:
             told = True

@@ -53,7 +53,7 @@ class Place:
         digests = [bytes([n]) * 16 for n in range(PIECES)]
         for task in (TASK, OTHER):
             geometry = SimpleNamespace(length=PIECES * 100, count=PIECES) if count >= 0 else SimpleNamespace(length=-1, count=-1)
-            file = SimpleNamespace(here=(), record=SimpleNamespace(digest=digests.__getitem__, digests=b"".join(digests)))
+            file = SimpleNamespace(available=(), record=SimpleNamespace(digest=digests.__getitem__, digests=b"".join(digests)))
             fetch: Any = SimpleNamespace(geometry=geometry, file=file, state="success", task=task, claim=None, stop=int, wants=self._wants,
                                          wants_pieces=lambda pieces: self._wants(pieces[0], -1))
             node.cdn.fetches[task] = fetch

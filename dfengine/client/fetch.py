@@ -1,8 +1,8 @@
-"""Fetch threads: each takes jobs from the plan, receives pieces over pooled connections, verifies them and hands them in.
+"""Fetch threads: each takes jobs from the plan, receives pieces over pooled connections, verifies them and passes them to the transfer.
 
-Path of a piece: socket -> the thread's own buffer, hashed while it is received (C, without the GIL) -> one pwrite to its place -> bit.
-A piece that is longer than WRITE and fetched by only one job is written in parts before it is verified; its bit is still set
-last. The frame is checked but not stored. While one piece is received, the next one is already requested from the same
+Path of a piece: socket -> the thread's own buffer, hashed while it is received (C, without the GIL) -> one pwrite to its place -> its
+bit in the record. A piece that is longer than WRITE and fetched by only one job is written in parts before it is verified; its bit is
+still set last. The frame is checked but not stored. While one piece is received, the next one is already requested from the same
 source, so that the connection is not idle while the first is hashed and written.
 """
 

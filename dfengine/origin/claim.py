@@ -50,7 +50,7 @@ class Claim:
         if self.revoked:
             raise Revoked("revoked")
         if self.preempted:
-            raise Preempted("others bring the rest")
+            raise Preempted("others fetch the rest")
 
     def begin_wait(self, now: float) -> None:
         """Its thread waits for bytes of the origin from now on."""

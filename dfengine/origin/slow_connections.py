@@ -4,13 +4,13 @@ Laws:
 
 1. A connection is judged by the seconds for which its thread waited for the origin, a reference by all elapsed seconds. So a pause of
    this side (a full window, a limit, a disk) makes no connection slow, and the bytes buffered meanwhile make none a reference.
-2. A connection is slow while a reference has more than SLOW times its rate, and its claim's rest would take longer than REST. References
-   are other connections: those that receive bytes now, and those whose claims ended while this one was as slow. Where no other one receives
-   bytes, any that ended before is a reference as well, and all of them are dropped then: their rates do not predict the next ones.
-3. Without a reference a connection is preempted if no byte arrived for QUIET seconds after earlier ones. Where a reader waits for these
+2. A connection is slow while a reference has more than SLOW times its rate, and the rest of its claim would take longer than REST.
+   References are other connections: those that receive bytes now, and those whose claims ended while this one was as slow. Where no other
+   one receives bytes, any that ended before is a reference too, and all of them are dropped then: their rates do not predict the next ones.
+3. Without a reference a connection is preempted if no byte arrived for QUIET seconds after earlier ones. Where a reader waits for its
    pieces, and no others are requested meanwhile, it is preempted once if no other one has received bytes of this file, and its rest would
    take longer than ALONE.
-4. Each one that is preempted doubles both patiences for MEMORY seconds. So few requests are added, whatever an origin does.
+4. Each preempted connection doubles PATIENCE and QUIET for MEMORY seconds. So few requests are added, whatever an origin does.
 
 An origin that is slow on each of its connections has no reference.
 """
@@ -32,7 +32,7 @@ REST = 2.0
 """Seconds that the rest of a slow claim takes at least."""
 
 PATIENCE = 1.0
-"""Seconds for which a connection stays slow before it is preempted; the first of them follow a whole window, see `claim.WINDOW`."""
+"""Seconds for which a connection stays slow before it is preempted; counted from the end of its first `claim.WINDOW`."""
 
 QUIET = 5.0
 """Seconds without a byte. TCP retransmits lost segments within less, several times."""

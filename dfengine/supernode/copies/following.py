@@ -1,6 +1,6 @@
 """Fetches a task from the supernode that leads it, as a client of its swarm, while serving this one's own hosts. In the fetch's thread.
 
-Each piece is compared with the digest that the leader names, and offered here at once: the hosts of each supernode are a branch, and the
+Each piece is compared with the digest that the leader names, and offered here at once: each supernode sends to its own hosts, and the
 origin is read once. The leader also sends the origin's validators, so that a follower that continues without it reads the rest by range. A
 lost leader costs LOST seconds: then another member leads, whatever the state of Redis (`fallback_leader` of `cluster/cluster_view.py`). A
 leader that refuses, or sends nothing for PATIENCE seconds, costs that time, and the origin is read. From a leader that reads the origin
@@ -91,7 +91,7 @@ class _Changed(Exception):
 
 
 class _LeaderChanged(Exception):
-    """Another supernode leads; `leads`: this one."""
+    """Another supernode leads. takes_lead: this one takes the lead itself."""
 
     def __init__(self, takes_lead: bool = False) -> None:
         super().__init__()
@@ -330,7 +330,7 @@ class _Following:
                 raise SupernodeError(f"supernode {node} sends no pieces")
 
     def _check_leader(self, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
-        """Check whether another supernode than the one at `node` leads, or this one should. Raises _Moved."""
+        """Check whether another supernode than the one at `node` leads, or this one should. Raises _LeaderChanged."""
         fetch, law, now = self._fetch, self._slow_leader, time.monotonic()
         for size, seconds, at in connections.take_timings():
             law.piece_received(size, seconds, at)

@@ -30,7 +30,7 @@ class Leases:
     def leave_room(self, lease: Lease) -> int:
         """Free the host's room for another piece, of any of its tasks. May be repeated."""
     def free_slot(self, lease: Lease) -> int:
-        """Free the source's slot while the last bytes arrive. May be repeated."""
+        """Free the source's slot, at the end of the lease or before (`leases.pxd`). May be repeated."""
     def use_slot(self, lease: Lease) -> None:
         """Let a lease from the supernode whose slot and room were freed use both again."""
     def make_late(self, lease: Lease) -> None:

@@ -69,8 +69,8 @@ class Gate:
     """Before an S3 server: knows who asked for what, and ends signatures. Use as a context.
 
     asked: (path, query, Range, status, bytes sent) of each GET. cut: the next body ends after so many bytes, and its signature is refused
-    from then on; was_cut is set, and the connection is closed once go_on is set. refuse: every signature is refused; refused_keys: those
-    of these access keys. client: of the store, for the test's own use.
+    from then on; was_cut is set, and the connection is closed once go_on is set. holds: requests that come meanwhile wait for go_on, too.
+    refuse: every signature is refused; refused_keys: those of these access keys. client: of the store, for the test's own use.
     """
 
     def __init__(self, store: str) -> None:
@@ -80,6 +80,7 @@ class Gate:
         self.refuse = False
         self.refused_keys: set[str] = set()
         self.ended: set[str] = set()
+        self.holds = self.holding = False
         self.was_cut = threading.Event()
         self.go_on = threading.Event()
         self.go_on.set()
@@ -118,6 +119,8 @@ class Gate:
         signature = query.get("X-Amz-Signature", [""])[0]
         wanted = handler.headers.get("Range", "")
         key = query.get("X-Amz-Credential", [""])[0].partition("/")[0]
+        if self.holding:
+            self.go_on.wait(30)
         if self.refuse or signature in self.ended or key in self.refused_keys:
             body = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
             return self._answer(handler, 403, [("Content-Length", str(len(body)))], body, (parts.path, query, wanted))
@@ -135,6 +138,7 @@ class Gate:
         if cut >= 0:
             self.cut = -1
             self.ended.add(signature)
+            self.holding = self.holds
         self._answer(handler, answer.status, fields, body, (parts.path, query, wanted), cut)
 
     def _answer(self, handler: BaseHTTPRequestHandler, status: int, fields: list[tuple[str, str]], body: bytes,

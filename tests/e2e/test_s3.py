@@ -204,6 +204,7 @@ def test_a_response_whose_object_changes_in_mid_transfer_is_cut(stage: Scene, ga
     gate.client.put_object(Bucket="models", Key="k", Body=content(SIZE))
     here = client(f"{stage.proxy('--s3-bucket', 'models=s3://models', '--s3-fresh', '0s')[1]}/s3")
     gate.cut = 3 * MIB
+    gate.holds = True
     gate.go_on.clear()
     body = here.get_object(Bucket="models", Key="k")["Body"]
     assert gate.was_cut.wait(60)

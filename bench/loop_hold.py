@@ -45,7 +45,7 @@ QUIET = 0.3
 class Copy:
     """A finished fetch as the supernode sees it."""
 
-    state, stopped, md5, error, failure_reported, asking, following = SUCCESS, False, "", None, False, False, False
+    state, stopped, md5, error, failure_reported, revalidating, computing_md5 = SUCCESS, False, "", None, False, False, False
     origin_requests = origin_bytes = 0
     stop = int
 
@@ -56,9 +56,9 @@ class Copy:
     file: Any = property(lambda self: self)
     geometry: Any = property(lambda self: self)
     record: Any = property(lambda self: self)
-    here = ()
+    available = ()
     claim = None
-    wanted = FetchRequest("http://origin/f")
+    request = FetchRequest("http://origin/f")
 
     def digest(self, n: int) -> bytes:
         """Digest of any piece."""

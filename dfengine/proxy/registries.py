@@ -116,8 +116,10 @@ class Registries:
         """Whether `registry` may be asked at `address`."""
         if not self._access.permits(registry.connect_host, address):
             return False
+        if registry.known:
+            return True
         addresses = effective_addresses(ip_address(address.partition("%")[0]))
-        return registry.known or not any(each.is_loopback or each.is_multicast for each in addresses)
+        return not any(each.is_loopback or each.is_multicast for each in addresses)
 
     def check_name(self, registry: Registry) -> None:
         """Check that a proxy, which resolves the name itself, may be sent it. Raises OriginForbidden."""

@@ -35,7 +35,7 @@ NODES = 3
 OWN = 999_999
 """Weight of a host's own supernode; the others have weight 1."""
 PAUSE = 30.0
-LONGEST = 240.0
+DEADLINE = 240.0
 """Seconds after which a host counts as failed."""
 
 
@@ -175,7 +175,7 @@ class Cluster:
                 fault(self)
             while self._later and self._later[0][0] <= time.monotonic():
                 self._later.pop(0)[1]()
-            if now > LONGEST:
+            if now > DEADLINE:
                 for host, process in gets.items():
                     if host not in codes:
                         process.kill()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.decide import name
-from bench.scheduler import HERE, LEAST, TASK, WARM
+from bench.scheduler import HERE, MIN_PIECES, TASK, WARM
 from bench.stage import machine, median, own_namespace, table
 from tests.supernode.redis_server import RedisServer
 
@@ -55,7 +55,7 @@ def measure(folder: Path, count: int, pulls: int, options: list[str]) -> tuple[f
         for home in folder.glob("home-*"):
             shutil.rmtree(home)
     answered, pieces = (sum(int(out[n]) for out in said) for n in range(2))
-    if pieces < LEAST * answered:
+    if pieces < MIN_PIECES * answered:
         raise RuntimeError(f"{pieces} pieces in {answered} pulls: the swarms do not give what is measured")
     return answered / max(float(out[2]) for out in said), cpu / answered * 1e6
 

@@ -20,12 +20,12 @@ import sys
 from bench.cluster_faults import FAULTS, Cluster, Outcome, nothing
 from bench.stage import MIB, machine, median, table
 
-MOST_TIME, MORE_SECONDS = 1.15, 5.0
+MAX_TIME, MORE_SECONDS = 1.15, 5.0
 
 
 def goal(undisturbed: Outcome) -> float:
     """Maximum seconds for the last host in a run with a fault."""
-    return MOST_TIME * undisturbed.last + MORE_SECONDS
+    return MAX_TIME * undisturbed.last + MORE_SECONDS
 
 
 def row(name: str, pairs: list[tuple[Outcome, Outcome]]) -> list[str]:

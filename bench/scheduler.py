@@ -60,7 +60,7 @@ DOWNLOADS = 1000
 WARM = 4.0
 """Seconds. The first responses may use a saved budget of 50 ms (`console.budget`), which is not typical of a console that stays open."""
 WATCHED = f"/api/v2/tasks/{TASK}/swarm", "/api/v2/hosts?limit=1000", "/api/v2/tasks"
-LEAST = 3.5
+MIN_PIECES = 3.5
 """Average number of pieces in a pull below which a run is not representative of pulls of four."""
 HERE = Path(__file__).parent
 
@@ -196,7 +196,7 @@ def measure(mode: str, arguments: argparse.Namespace, load: Path, cids: Path) ->
             server.stdin.close()
             server.wait(20)
     pulls, pieces, seconds, idle = int(out[0]), int(out[1]), float(out[2]), float(out[3])
-    if pieces < LEAST * pulls:
+    if pieces < MIN_PIECES * pulls:
         raise RuntimeError(f"{pieces} pieces in {pulls} pulls: the swarm does not give what is measured")
     return pulls / seconds, cpu / pulls * 1e6, idle / seconds * 100, pieces / pulls
 

@@ -30,7 +30,7 @@ from bench.hosts import Hosts
 from bench.stage import DFENGINE, GB, MIB, NGINX, machine, median, stop_peer, table
 from dfengine._piece import Geometry
 
-AHEAD = 64 * MIB
+HEADROOM = 64 * MIB
 """Bytes by which the ballast is smaller than the data that is still to be written."""
 
 SCENES = ("together", "spread", "mixed", "killed")
@@ -143,7 +143,7 @@ class Ballast:
 
     def adjust(self) -> None:
         """Release as much as others have written since, and a little more."""
-        self._size = max(0, self._size - max(0, self._in_use() + AHEAD - self._used))
+        self._size = max(0, self._size - max(0, self._in_use() + HEADROOM - self._used))
         self._file.truncate(self._size)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from dfengine._memory cimport zeroed
 
 from dfengine.errors import BadPiece, BadValue
 
-cdef int64_t MOST = 1 << 31
+cdef int64_t MAX_COUNT = 1 << 31
 cdef int64_t SMALLEST = 64
 
 
@@ -29,7 +29,7 @@ cdef class Window:
     """A window of `wnd` pieces (-1: regular) over a task of `count` pieces (-1: unknown yet). Raises BadValue."""
 
     def __cinit__(self, wnd, count=-1):
-        if not (wnd == -1 or 1 <= wnd < MOST) or not -1 <= count < MOST:
+        if not (wnd == -1 or 1 <= wnd < MAX_COUNT) or not -1 <= count < MAX_COUNT:
             raise BadValue(f"a window of {wnd} over {count} pieces cannot be")
         self.wnd = wnd
         self.count = count
@@ -42,7 +42,7 @@ cdef class Window:
         PyMem_Free(self.states)
 
     cdef int64_t _end(self) noexcept nogil:
-        cdef int64_t end = MOST if self.wnd < 0 else self.una + self.wnd
+        cdef int64_t end = MAX_COUNT if self.wnd < 0 else self.una + self.wnd
         if 0 <= self.count < end:
             end = self.count
         return end
@@ -99,7 +99,7 @@ cdef class Window:
 
     def slide(self, past):
         cdef int64_t target, n, fresh
-        if past < 0 or past > (self.count if self.count >= 0 else MOST):
+        if past < 0 or past > (self.count if self.count >= 0 else MAX_COUNT):
             raise BadPiece(f"a window of {self.count} pieces cannot begin at {past}")
         target = past
         if target <= self.una:
@@ -129,7 +129,7 @@ cdef class Window:
         return self.una <= n < self.high and self.states[<int64_t>n & self.mask] == HERE
 
     def set_count(self, count):
-        if not 0 <= count < MOST or (self.count >= 0 and count != self.count) or count < self.high:
+        if not 0 <= count < MAX_COUNT or (self.count >= 0 and count != self.count) or count < self.high:
             raise BadValue(f"{count} pieces in all cannot be: {self.high} were seen, {self.count} were told")
         self.count = count
 

@@ -16,7 +16,7 @@ from dfengine.task import redacted
 LEVELS = ("debug", "info", "warning", "error")
 """In ascending order of importance."""
 
-LONGEST = 500
+MAX_VALUE = 500
 """Maximum number of characters of a value."""
 
 _BARE = re.compile(r"[A-Za-z0-9_./:@+~*?&%;-]+")
@@ -34,7 +34,7 @@ def line(form: str, when: str, level: str, kind: str, fields: Mapping[str, Value
 
 
 def printable(fields: Mapping[str, Value]) -> dict[str, Value]:
-    """An event's fields for a log: without None and "", each value cut to LONGEST, without the credentials of URLs."""
+    """An event's fields for a log: without None and "", each value cut to MAX_VALUE, without the credentials of URLs."""
     return {name: _value(value) for name, value in fields.items() if value is not None and value != ""}
 
 
@@ -44,7 +44,7 @@ def _value(value: Value) -> Value:
     if not isinstance(value, str):
         return value
     text = redacted(value) if "://" in value else value
-    return text if len(text) <= LONGEST else text[:LONGEST] + "..."
+    return text if len(text) <= MAX_VALUE else text[:MAX_VALUE] + "..."
 
 
 def _written(value: Value) -> str:

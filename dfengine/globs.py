@@ -19,10 +19,10 @@ import re
 from dfengine.errors import BadValue
 from dfengine.value import Value
 
-MOST = 64
+MAX_PATTERNS = 64
 """Maximum number of patterns of one selection."""
 
-LONGEST = 256
+MAX_PATTERN = 256
 """Maximum number of characters of one pattern."""
 
 
@@ -34,8 +34,8 @@ class Globs(Value):
 
     def check(self) -> Globs:
         """Return self. Raises BadValue, which names the pattern."""
-        if len(self.include) + len(self.exclude) > MOST:
-            raise BadValue(f"{len(self.include) + len(self.exclude)} patterns are more than {MOST}")
+        if len(self.include) + len(self.exclude) > MAX_PATTERNS:
+            raise BadValue(f"{len(self.include) + len(self.exclude)} patterns are more than {MAX_PATTERNS}")
         for pattern in (*self.include, *self.exclude):
             _expression(pattern)
         return self
@@ -72,8 +72,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _expression(pattern: str) -> str:
     """The regular expression for a slash and the path. Raises BadValue."""
-    if not pattern or len(pattern) > LONGEST:
-        raise BadValue(f"pattern {pattern[:60]!r} does not have 1 to {LONGEST} characters")
+    if not pattern or len(pattern) > MAX_PATTERN:
+        raise BadValue(f"pattern {pattern[:60]!r} does not have 1 to {MAX_PATTERN} characters")
     if any(each < " " or each == "\x7f" or "\ud800" <= each <= "\udfff" for each in pattern):
         raise BadValue(f"pattern {pattern[:60]!r} contains a control character or a lone surrogate")
     segments = pattern.split("/")

@@ -26,7 +26,7 @@ CONTENT = "df"
 
 SCHEMES = (*OBJECTS, "hf", "file", CONTENT)
 
-LONGEST_KEY = 1024
+MAX_KEY = 1024
 """Bytes of a key in UTF-8: the limit of S3, GCS and Azure."""
 
 _PLACES = {
@@ -161,8 +161,8 @@ def _object(url: str, scheme: str, rest: str) -> Location:
         if name != "versionId" or not equals or not re.fullmatch(r"[\x21-\x7e]{1,1024}", version) or "&" in query:
             raise BadValue(f"URL {url[:200]!r} contains a ? that does not begin ?versionId=ID: write it as %3F if it belongs to the name")
     decoded = _text(url, key)
-    if len(decoded.encode()) > LONGEST_KEY:
-        raise BadValue(f"URL {url[:60]!r}... has a key of {len(decoded.encode())} bytes: {LONGEST_KEY} are the most")
+    if len(decoded.encode()) > MAX_KEY:
+        raise BadValue(f"URL {url[:60]!r}... has a key of {len(decoded.encode())} bytes: {MAX_KEY} are the most")
     return Location(scheme, place, decoded, version, account)
 
 

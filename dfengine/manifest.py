@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-MOST_FILES = 1_000_000
+MAX_FILES = 1_000_000
 """Maximum number of files of one tree."""
 
-LONGEST = 128 << 20
+MAX_ENCODED = 128 << 20
 """Maximum number of bytes of an encoding."""
 
 _FORMAT = 1
@@ -101,7 +101,7 @@ class Manifest:
     ) -> None:
         self.base = _base(base)
         links = ["" if link and link == link_of(path) else link for path, link in zip(paths, links, strict=True)]
-        names = Paths(f"the manifest of {base[:200]}", MOST_FILES)
+        names = Paths(f"the manifest of {base[:200]}", MAX_FILES)
         for n, path in enumerate(paths):
             names.file(path)
             if n and path < paths[n - 1]:
@@ -237,8 +237,8 @@ def decode(data: bytes | bytearray | memoryview) -> Manifest:
     """Decode the result of `Manifest.encode`. Raises BadListing, which names the path if there is one."""
     import json
 
-    if len(data) > LONGEST:
-        raise BadListing(f"a manifest of {len(data)} bytes is longer than {LONGEST}")
+    if len(data) > MAX_ENCODED:
+        raise BadListing(f"a manifest of {len(data)} bytes is longer than {MAX_ENCODED}")
     try:
         fields = json.loads(bytes(data).decode("ascii"))
     except (ValueError, RecursionError):

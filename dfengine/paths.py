@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dfengine.errors import BadListing
 
-LONGEST_SEGMENT = 255
+MAX_SEGMENT = 255
 """Bytes of one segment of a path: the limit of Linux's file systems."""
 
-LONGEST_PATH = 4000
+MAX_PATH = 4000
 """Bytes of a path; with the target directory before it, it stays below PATH_MAX."""
 
 LARGEST = (1 << 62) - 1
@@ -85,5 +85,5 @@ class Paths:
             encoded = path.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise self.refused(path, "which is not Unicode") from None
-        if len(encoded) > LONGEST_SEGMENT and (len(encoded) > LONGEST_PATH or max(map(len, encoded.split(b"/"))) > LONGEST_SEGMENT):
-            raise self.refused(path, f"which is longer than {LONGEST_PATH} bytes, or than {LONGEST_SEGMENT} in one segment")
+        if len(encoded) > MAX_SEGMENT and (len(encoded) > MAX_PATH or max(map(len, encoded.split(b"/"))) > MAX_SEGMENT):
+            raise self.refused(path, f"which is longer than {MAX_PATH} bytes, or than {MAX_SEGMENT} in one segment")

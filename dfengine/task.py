@@ -29,10 +29,10 @@ OWN = "cdnnode:"
 PEER_PORTS = range(15000, 65001)
 """Ports that a peer may serve on (1.x refuses others); 0: it serves no pieces."""
 
-MOST_TEXT = 1024
+MAX_TEXT = 1024
 """Maximum number of characters of each text of a registration, such as identifier and location."""
 
-MOST_URL = MOST_HEADERS = 16 << 10
+MAX_URL = MAX_HEADERS = 16 << 10
 """Maximum number of characters of a URL, and of all headers for its origin: no origin accepts more."""
 
 PEER_FOLDER = "/peer/file"

@@ -20,34 +20,34 @@ from dfengine.errors import BadValue, ProtocolViolation
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Exceptions of a decoder for bytes that are not such a message."""
 
-MOST_PIECES = (1 << 31) - 1
+MAX_PIECES = (1 << 31) - 1
 """Maximum number of pieces in a message: every index fits a machine word, whatever a client sends."""
 
-MOST_SELECTED = 64
+MAX_SELECTED = 64
 """Maximum number of pieces that a pull may select: the supernode looks for a source for each."""
 
-Count = Annotated[int, Meta(ge=0, le=MOST_PIECES)]
+Count = Annotated[int, Meta(ge=0, le=MAX_PIECES)]
 """A piece number, or a number of pieces."""
 
-Sign = Annotated[int, Meta(ge=-1, le=MOST_PIECES)]
+Sign = Annotated[int, Meta(ge=-1, le=MAX_PIECES)]
 """The same, or -1 for none."""
 
 Length = Annotated[int, Meta(ge=-1, le=1 << 62)]
 """Bytes of a file, -1 unknown."""
 
-Number = Annotated[int, Meta(ge=-(1 << 31), le=MOST_PIECES)]
+Number = Annotated[int, Meta(ge=-(1 << 31), le=MAX_PIECES)]
 """Any other number. Where it is used, it is validated with 1.x's error texts."""
 
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 
-MOST_FORM = 64 << 10
+MAX_FORM = 64 << 10
 """Maximum number of bytes of a form registration: decoding 1 MB of percent-encoding takes a fifth of a second."""
 
-MOST_COLONS = 16 << 10
+MAX_COLONS = 16 << 10
 """Maximum number of colons in a JSON registration: for 1 MB of fields the dict alone takes 20 ms."""
 
-MOST_ALTERNATIVES = 4
-MOST_FOLDED = 128 << 10
+MAX_ALTERNATIVES = 4
+MAX_FOLDED = 128 << 10
 """Maximum number of bytes of a message of which only a few fields are read."""
 
 Name = Annotated[str, Meta(max_length=1024)]
@@ -108,7 +108,7 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
 
     @classmethod
     def decode(cls, body: bytes, form: bool = False) -> Registration:
-        """Decode a body. Raises ProtocolViolation if it is no JSON object (or form of up to MOST_FORM bytes), BadValue for a wrong type."""
+        """Decode a body. Raises ProtocolViolation if it is no JSON object (or form of up to MAX_FORM bytes), BadValue for a wrong type."""
         try:
             return cls._of_form(body) if form else _registration.decode(_known_fields(body))
         except (msgspec.ValidationError, RecursionError) as error:
@@ -118,8 +118,8 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
 
     @classmethod
     def _of_form(cls, body: bytes) -> Registration:
-        if len(body) > MOST_FORM:
-            raise ProtocolViolation(f"a form of {len(body)} bytes is longer than {MOST_FORM}")
+        if len(body) > MAX_FORM:
+            raise ProtocolViolation(f"a form of {len(body)} bytes is longer than {MAX_FORM}")
         given = _fields(body, True)
         for name in ("headers", "rootcas", "include", "exclude"):
             if name in given:
@@ -129,8 +129,8 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
 
 def _known_fields(body: bytes) -> bytes:
     """A registration's JSON with known fields only, keys in lower case, without nulls. Other values are not decoded."""
-    if body.count(b":") > MOST_COLONS:
-        raise ProtocolViolation(f"a registration has at most {MOST_COLONS} colons")
+    if body.count(b":") > MAX_COLONS:
+        raise ProtocolViolation(f"a registration has at most {MAX_COLONS} colons")
     try:
         given = _raw_fields.decode(body)
     except msgspec.ValidationError:
@@ -158,9 +158,9 @@ def _fields(body: bytes, form: bool) -> dict[str, Any]:
 
 
 def folded(body: bytes) -> dict[str, Any]:
-    """A JSON request's fields with lower-case keys, without nulls. Raises ProtocolViolation, also for more than MOST_FOLDED bytes."""
-    if len(body) > MOST_FOLDED:
-        raise ProtocolViolation(f"{len(body)} bytes are more than {MOST_FOLDED}")
+    """A JSON request's fields with lower-case keys, without nulls. Raises ProtocolViolation, also for more than MAX_FOLDED bytes."""
+    if len(body) > MAX_FOLDED:
+        raise ProtocolViolation(f"{len(body)} bytes are more than {MAX_FOLDED}")
     return _fields(body, False)
 
 
@@ -249,7 +249,7 @@ class Pull(msgspec.Struct, omit_defaults=True):
     wait: Seconds = 0.0
     una: Count = 0
     end: Sign = -1
-    pieces: Annotated[list[Count], Meta(min_length=1, max_length=MOST_SELECTED)] | None = None
+    pieces: Annotated[list[Count], Meta(min_length=1, max_length=MAX_SELECTED)] | None = None
 
 
 class OriginAsk(msgspec.Struct, omit_defaults=True):

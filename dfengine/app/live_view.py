@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 INTERVAL = 2.0
 """Seconds between two samples, by default."""
 
-LEAST = 0.2
+MIN_INTERVAL = 0.2
 ROWS = 500
 """Maximum number of tasks, and of hosts, in a request."""
 
@@ -49,7 +49,7 @@ def top(values: dict[str, Any]) -> None:
         raise BadValue(f"one supernode at a time: give one -n ({', '.join(map(str, found[:9]))})")
     endless = sys.stdout.isatty()
     terminal = endless and not values.get("json")
-    samples = _Samples(found[0], max(LEAST, values.get("interval", INTERVAL)), values.get("count", 0 if endless else 1))
+    samples = _Samples(found[0], max(MIN_INTERVAL, values.get("interval", INTERVAL)), values.get("count", 0 if endless else 1))
     raise_on_signals()
     try:
         if terminal:

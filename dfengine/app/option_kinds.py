@@ -7,7 +7,7 @@ import contextlib
 from dfengine import settings
 from dfengine.errors import BadValue
 from dfengine.settings import SupernodeAddress
-from dfengine.task import MOST_TEXT, Digest
+from dfengine.task import MAX_TEXT, Digest
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -80,8 +80,8 @@ def _resume(text: str) -> str:
 
 def _registered(text: str) -> str:
     """Check a text that a registration carries: a supernode refuses longer ones and control characters. Raises BadValue."""
-    if len(text) > MOST_TEXT:
-        raise BadValue(f"{len(text)} characters are more than {MOST_TEXT}")
+    if len(text) > MAX_TEXT:
+        raise BadValue(f"{len(text)} characters are more than {MAX_TEXT}")
     if any(character < " " or character == "\x7f" for character in text):
         raise BadValue("it contains a control character")
     return text

@@ -29,7 +29,7 @@ DEFAULT_NODE = "127.0.0.1"
 DEFAULT_ROWS = 50
 """Default number of rows."""
 
-LEAST_DIGITS = 8
+MIN_DIGITS = 8
 """Minimum number of hex digits that select a task by the beginning of its id."""
 
 _REDIS = {"reached": "answers", "lost": "does not answer: its last state is used"}
@@ -37,7 +37,7 @@ _REDIS = {"reached": "answers", "lost": "does not answer: its last state is used
 SAMPLE_SECONDS = 1.0
 """Seconds between two samples. A supernode that was not queried recently has no rates in the first one."""
 
-LONGEST = 40
+MAX_SHOWN = 40
 """Maximum number of characters shown of a text that a host reports of itself, such as a name, which may have a thousand."""
 
 TASK_HEAD = ("task", "state", "length", "cached", "hosts", "rate", "saved", "url")
@@ -57,7 +57,7 @@ def status(values: dict[str, Any]) -> None:
 def tasks(values: dict[str, Any]) -> None:
     """Print the tasks of each supernode, or one task with its downloads. Raises as `status`."""
     text = values.pop("text", "")
-    named = LEAST_DIGITS <= len(text) <= 64 and all(each in "0123456789abcdef" for each in text)
+    named = MIN_DIGITS <= len(text) <= 64 and all(each in "0123456789abcdef" for each in text)
     active = {"active": "true"} if values.get("active") else {}
     sort = values.get("sort", "rate")
 
@@ -233,8 +233,8 @@ def _cells(*texts: str) -> tuple[str, ...]:
 
 
 def brief(text: str) -> str:
-    """A text that a host reports of itself, truncated to LONGEST characters."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    """A text that a host reports of itself, truncated to MAX_SHOWN characters."""
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
 def rate(value: float | None) -> str:

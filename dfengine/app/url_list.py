@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, BinaryIO
 
-LONGEST = 64 << 10
+MAX_LINE = 64 << 10
 """Maximum length of a line in bytes."""
 
-MOST_URLS = 64
+MAX_URLS = 64
 """Maximum number of URLs of one file."""
 
 BOM = b"\xef\xbb\xbf"
 
 BLANKS = " \t"
 
-MOST_NAMED = 100
+MAX_NAMED = 100
 """Maximum number of unknown options that are reported, since an endless list may have any number of them."""
 
 
@@ -49,11 +49,11 @@ class Listed(Value):
 
 
 def lines(file: BinaryIO) -> Iterator[bytes]:
-    """The file's lines, each truncated to LONGEST + 1 bytes. Raises OSError."""
-    while line := file.readline(LONGEST + 1):
+    """The file's lines, each truncated to MAX_LINE + 1 bytes. Raises OSError."""
+    while line := file.readline(MAX_LINE + 1):
         rest = line
-        while len(rest) > LONGEST and not rest.endswith(b"\n"):
-            rest = file.readline(LONGEST + 1)
+        while len(rest) > MAX_LINE and not rest.endswith(b"\n"):
+            rest = file.readline(MAX_LINE + 1)
         yield line
 
 
@@ -79,7 +79,7 @@ def entries(given: Iterable[bytes], unknown: Callable[[str], None]) -> Iterator[
                 continue
             if name in ("out", "dir", "digest"):
                 found = found.replace(**{name: value})
-            elif name and name not in named and len(named) < MOST_NAMED:
+            elif name and name not in named and len(named) < MAX_NAMED:
                 named.add(name)
                 unknown(name)
     if found is not None:
@@ -88,8 +88,8 @@ def entries(given: Iterable[bytes], unknown: Callable[[str], None]) -> Iterator[
 
 def _text(line: bytes) -> tuple[str, str]:
     """(the line without its line ending, its fault or "")."""
-    if len(line) > LONGEST:
-        return line[:1].decode("utf-8", "surrogateescape"), f"the line is longer than {LONGEST} bytes"
+    if len(line) > MAX_LINE:
+        return line[:1].decode("utf-8", "surrogateescape"), f"the line is longer than {MAX_LINE} bytes"
     text = line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
     return text, "the line holds a NUL" if "\0" in text else ""
 
@@ -98,8 +98,8 @@ def _urls(number: int, text: str, fault: str) -> Listed:
     if fault:
         return Listed(line=number, fault=fault)
     given = [part.strip(BLANKS) for part in text.split("\t") if part.strip(BLANKS)]
-    if len(given) > MOST_URLS:
-        return Listed(line=number, fault=f"{len(given)} URLs of one file are more than {MOST_URLS}")
+    if len(given) > MAX_URLS:
+        return Listed(line=number, fault=f"{len(given)} URLs of one file are more than {MAX_URLS}")
     try:
         return Listed(line=number, urls=tuple(dict.fromkeys(check_task_url(typed_url(each)) for each in given)))
     except BadValue as error:

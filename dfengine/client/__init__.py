@@ -7,11 +7,13 @@
     supernodes                          selection of the supernodes to try
     supernode_session, native, legacy   one registration, and the two pull protocols
     silent_nodes, node_answer           supernodes that do not answer (pure); waits for an answer, detects early that none will arrive
-    pull_timing, unoffered, progress_timeout  when to send the next request, wanted pieces that are not offered, when to give up
-    watch                               checks of the main thread between two waits
+    pull_timing, progress_timeout       when to send the next request, when to give up
+    unoffered_pieces                    wanted pieces that a supernode does not offer (pure)
+    wait_checks                         checks of the main thread between two waits
     plan, job, health, piece_timing     which piece is fetched next, and from which source (pure)
     plan_of_file                        the same where other downloads of the host wait for certain pieces
-    plan_on_demand, priority, on_demand the same where readers ask for pieces; engine: the thread of a download that a program reads from
+    plan_on_demand, priority, on_demand the same where readers ask for pieces;
+                                        `download_thread`: the download's thread while a program reads from it
     transfer, job_connections, fetch    the fetch threads, and their shared state
     connection_pool, throttle           idle connections for reuse, and the limit on bytes received
     assembly, digest, finished          assembly of the file, its whole digest, reuse of finished outputs
@@ -20,7 +22,7 @@
     from_origin, origin_lease           fetching from the origin, and permission for that; swarm_recovery: back to the swarm
     joining, heartbeat, leader_place, copying  downloads of one host: election and liveness of a leader, its pieces, copying of a piece
     present_version                     asks a supernode whether such a leader's version is still the present one
-    kept_copy                           ended downloads whose data the host keeps in memory
+    kept_copy, passed_memory            ended downloads whose data the host keeps in memory, as memory passed to its peer server
     joined_file, page_waiter            a download into a file that copies all pieces of a leader; threads that wait in the leader's page
     cleanup                             releases a download's resources, also where a signal interrupts it
     local_peer, eviction_reports        this host's peer server, which is not a child process (`_detached`); notifying supernodes of the end

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dfengine._piece import Geometry
     from dfengine.client.transfer import Transfer
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.settings import GetSettings
     from dfengine.storage.home import Home
     from dfengine.storage.piece_file import PieceFile

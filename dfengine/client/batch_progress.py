@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Following(Protocol):
-        """Counters of one download, in bytes, as in `watch.Watch.counters`."""
+        """Counters of one download, in bytes, as in `wait_checks.Watch.counters`."""
 
         def counters(self) -> tuple[int, int, int, int, int]: ...
 
     class Shown(Protocol):
         def print(self, text: str) -> None: ...
 
-MOST_PRINTED = 1000
+MAX_PRINTED = 1000
 """Distinct messages that are remembered, so that a message about many files is printed once."""
 
 
@@ -49,7 +49,7 @@ class BatchProgress:
         return time.monotonic() - self._started
 
     def counters(self) -> tuple[int, int, int, int, int]:
-        """Sums of `watch.Watch.counters`; the length is that of all files."""
+        """Sums of `wait_checks.Watch.counters`; the length is that of all files."""
         with self._lock:
             sums = [*self._bytes]
             for each in self._running:
@@ -78,7 +78,7 @@ class BatchProgress:
     def once(self, text: str) -> None:
         """Print `text` unless it was printed before."""
         with self._lock:
-            if text in self._printed or len(self._printed) >= MOST_PRINTED:
+            if text in self._printed or len(self._printed) >= MAX_PRINTED:
                 return
             self._printed.add(text)
         self.print(text)
@@ -94,20 +94,20 @@ class BatchProgress:
 
 
 class FileProgress:
-    """Observer of one file's downloads, which run one after the other (see `watch.Display`)."""
+    """Observer of one file's downloads, which run one after the other (see `wait_checks.Display`)."""
 
     def __init__(self, progress: BatchProgress) -> None:
         self._progress = progress
         self._followed: Following | None = None
 
     def follow(self, watch: Following) -> None:
-        """See `watch.Display`."""
+        """See `wait_checks.Display`."""
         self.leave()
         self._followed = watch
         self._progress.begin(watch)
 
     def print(self, text: str) -> None:
-        """See `watch.Display`."""
+        """See `wait_checks.Display`."""
         self._progress.once(text)
 
     def leave(self) -> None:

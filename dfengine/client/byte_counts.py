@@ -12,7 +12,7 @@ CDN = "cdnnode:"
 """Prefix of a supernode's own CID."""
 
 
-MOST_NAMED = 20
+MAX_NAMED = 20
 
 
 class ByteCounts:
@@ -63,11 +63,11 @@ class ByteCounts:
 
     @property
     def served(self) -> list[str]:
-        """The MOST_NAMED sources that sent the most bytes, as one line of text each."""
+        """The MAX_NAMED sources that sent the most bytes, as one line of text each."""
         found = {f"peer {ip}:{port}": length for (ip, port), length in self._senders.items()}
         found |= {"the supernode": self.supernode, "the origin": self.origin, "another download of this host": self.host}
         ordered = sorted(((length, who) for who, length in found.items() if length), reverse=True)
-        return [f"{who} served {length} bytes" for length, who in ordered[:MOST_NAMED]]
+        return [f"{who} served {length} bytes" for length, who in ordered[:MAX_NAMED]]
 
     @property
     def total(self) -> int:

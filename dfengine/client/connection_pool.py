@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 
-from dfengine.net.dial import Connection
+from dfengine.net.http_client import Connection
 
-MOST = 16
+MAX_IDLE = 16
 """Default limit of idle connections; the connection that has been idle longest is closed first."""
 
 
 class ConnectionPool:
     """The pool of one download, for use by any thread."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_IDLE) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._idle: list[Connection] = []

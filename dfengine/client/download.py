@@ -26,10 +26,10 @@ from dfengine.client.messages import Registration, encode_report
 from dfengine.client.result import Result
 from dfengine.client.supernodes import ordered_supernodes
 from dfengine.client.swarm_session import SwarmSession
-from dfengine.client.watch import Watch
+from dfengine.client.wait_checks import Watch
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginError, SupernodeError
 from dfengine.net import fd_passing, tracing
-from dfengine.net.dial import local_address
+from dfengine.net.http_client import local_address
 from dfengine.storage.home import Home
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from dfengine.client.shared_resources import SharedResources
     from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
-    from dfengine.client.watch import Observer
+    from dfengine.client.wait_checks import Observer
     from dfengine.settings import GetSettings, SupernodeAddress
 
 

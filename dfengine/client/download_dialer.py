@@ -9,8 +9,8 @@ from _weakrefset import WeakSet  # as threading imports it: the module weakref t
 
 from dfengine.errors import SourceGone
 from dfengine.net import fork_safety
-from dfengine.net.dial import CONNECT, Connection
 from dfengine.net.dialer import Dialer
+from dfengine.net.http_client import CONNECT, Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

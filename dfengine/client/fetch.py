@@ -17,14 +17,14 @@ from dfengine._piece import FRAME, FRAME_TAIL, TAIL, Geometry
 from dfengine.client.job import Job
 from dfengine.client.transfer import Transfer
 from dfengine.errors import DigestMismatch, ProtocolViolation, RemoteError, Silent, SourceGone, TooSlow
-from dfengine.net.dial import CONNECT, Head
+from dfengine.net.http_client import CONNECT, Head
 from dfengine.net.piece_client import PieceBody, request_piece
 from dfengine.storage.hashing import hasher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.net.dial import Connection
     from dfengine.net.dialer import Dialer
+    from dfengine.net.http_client import Connection
 
 BUFFERS = 48 << 20
 """Bytes of receive buffers of a download's WORKERS: large pieces mean fewer threads. Doubled while sources are silent."""
@@ -32,13 +32,13 @@ BUFFERS = 48 << 20
 WORKERS = 4
 """Fetch threads of a download, if the buffers allow; up to twice as many while sources are silent (Transfer.check_sources)."""
 
-AHEAD = 2
+PIPELINED = 2
 """Pieces requested on a connection at the same time."""
 
 SILENCE = 10.0
 """Seconds without a byte after which a source counts as gone."""
 
-FIRST = 3.0
+FIRST_BYTE = 3.0
 """Seconds for connecting, and for the first bytes of an answer, if another source could be asked instead."""
 
 BLAKE3_PIECE = 32
@@ -112,7 +112,7 @@ class Fetcher:
 
     def _patience(self, job: Job) -> float:
         """Seconds to wait for the first byte from the job's source."""
-        return FIRST if self._transfer.has_alternative(job) else SILENCE
+        return FIRST_BYTE if self._transfer.has_alternative(job) else SILENCE
 
     def _fetch(self, job: Job) -> None:
         """Fetch this job's piece, and pieces that can be pipelined behind it."""
@@ -135,7 +135,7 @@ class Fetcher:
         waiting: deque[Job] = deque()
         in_step = self._send_request(connection, job, waiting)
         while in_step and waiting:
-            if len(waiting) < AHEAD and connection.usable:
+            if len(waiting) < PIPELINED and connection.usable:
                 ahead = self._transfer.job_ahead((connection.host, connection.port))
                 if ahead is not None:
                     self._send_request(connection, ahead, waiting)

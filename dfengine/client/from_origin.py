@@ -13,7 +13,7 @@ from functools import partial
 from dfengine._piece import Geometry, frame_head
 from dfengine.client import fetch
 from dfengine.client.supernode_session import chance
-from dfengine.client.watch import TICK
+from dfengine.client.wait_checks import TICK
 from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDiffers, OriginError, StorageError, TreeChanged
 from dfengine.net.tracing import CLIENT
 from dfengine.origin.cancel import Cancel
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from dfengine.client.place import Place
     from dfengine.client.transfer import Transfer
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.origin.origin_interface import Answer, Origin
     from dfengine.settings import GetSettings
 

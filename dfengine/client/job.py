@@ -17,7 +17,7 @@ RATE = 0.5
 HEDGES = 3
 """Most concurrent jobs of the piece that a stream's consumer waits for."""
 
-MOST_SOURCES = 8
+MAX_SOURCES = 8
 """Most sources of one piece that are remembered."""
 
 
@@ -75,7 +75,7 @@ class Piece:
     def offer(self, sources: list[Source]) -> None:
         """Add sources that have the piece, best first. A source that is offered again may be tried again."""
         fresh = {source.cid for source in sources}
-        self.sources = (sources + [source for source in self.sources if source.cid not in fresh])[:MOST_SOURCES]
+        self.sources = (sources + [source for source in self.sources if source.cid not in fresh])[:MAX_SOURCES]
         self.tried -= fresh - {job.source.cid for job in self.jobs}
 
     @property

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dfengine.client.job import Job
     from dfengine.client.piece_timing import PieceTiming
-    from dfengine.net.dial import Connection
+    from dfengine.net.http_client import Connection
 
 STEP = 0.01
 """Shortest time in seconds between checks of the progress of pieces."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import LeaderPlace, Unusable, output_key
 from dfengine.client.page_waiter import RECHECK, PageWaiter
-from dfengine.client.watch import TICK
+from dfengine.client.wait_checks import TICK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dfengine.client.assembly import Assembly
     from dfengine.client.joining import Joining
     from dfengine.client.transfer import Transfer
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
 
 COPIED, NAMED, KEPT = "copied", "named", "kept"
 

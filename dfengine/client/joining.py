@@ -44,7 +44,7 @@ DOUBLED = 6
 ENDING = 5.0
 """Seconds to wait for the end of the beating thread, which may wait for a transfer's lock."""
 
-MOST = 8
+MAX_DESCRIPTORS = 8
 """Most descriptors of one message."""
 
 
@@ -184,7 +184,7 @@ class Joining:
     def _receive(self) -> bool:
         """Receive messages once. Return False when the server has closed the connection. Raises OSError."""
         assert self._sock is not None
-        messages = fd_passing.receive_messages(self._sock, MOST)
+        messages = fd_passing.receive_messages(self._sock, MAX_DESCRIPTORS)
         if messages is None:
             self._disconnect()
             return False

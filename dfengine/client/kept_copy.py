@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from dfengine._piece import Geometry
     from dfengine.client.transfer import Transfer
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.storage.piece_file import PieceFile
 
 ANSWER = 1.0
 """Seconds to wait for the peer server's answer; after that the pieces are fetched."""
 
-MOST = 8
+MAX_DESCRIPTORS = 8
 """Most descriptors of an answer."""
 
 
@@ -76,7 +76,7 @@ def request_copy(sockets: str, task: str, geometry: Geometry, generation: bytes,
     try:
         with fd_passing.connect(sockets, ANSWER) as sock:
             fd_passing.send_message(sock, message)
-            answer, descriptors = (fd_passing.receive_messages(sock, MOST) or [({}, [])])[0]
+            answer, descriptors = (fd_passing.receive_messages(sock, MAX_DESCRIPTORS) or [({}, [])])[0]
         if not descriptors:
             return None
         file, descriptors, digests = adopt(descriptors), [], answer.get("digests")
@@ -91,10 +91,10 @@ def request_copy(sockets: str, task: str, geometry: Geometry, generation: bytes,
 def copy_into(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
     """Copy the pieces that `transfer` lacks, each compared with its digest. Return whether all pieces of the file now equal the kept ones.
 
-    Raises StorageError, and the errors of `watch`.
+    Raises StorageError, and the errors of `wait_checks`.
     """
     from dfengine.client.joined_file import Copier
-    from dfengine.client.watch import TICK
+    from dfengine.client.wait_checks import TICK
 
     place = kept.place()
     copier = Copier(place, transfer, transfer.wake)

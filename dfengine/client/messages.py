@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-MOST_ALTERNATIVES = 8
+MAX_ALTERNATIVES = 8
 
 LARGEST = 1 << 63
 """Integers from here on are refused."""
@@ -160,7 +160,7 @@ class Pulled(Value):
 class Registered(Value):
     """Answer to a registration. code 200: all fields are set; else `message` is the reason. length in raw bytes, -1 unknown.
 
-    alternatives: supernodes that a full supernode names, MOST_ALTERNATIVES at most; they are not validated.
+    alternatives: supernodes that a full supernode names, MAX_ALTERNATIVES at most; they are not validated.
     """
 
     code: int
@@ -256,7 +256,7 @@ def decode_registered(body: bytes) -> Registered:
         code = _get(fields, "code", int)
         message = _get(fields, "message", str, "") or _get(fields, "msg", str, "")
         if fields.get("data") is None:
-            named = _get(fields, "alternatives", list, [])[:MOST_ALTERNATIVES]
+            named = _get(fields, "alternatives", list, [])[:MAX_ALTERNATIVES]
             return Registered(code, message, alternatives=tuple(_is(each, "an alternative", str) for each in named))
         data = _get(fields, "data", dict)
         return Registered(

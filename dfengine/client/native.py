@@ -12,8 +12,8 @@ from dfengine.client.messages import Offer, decode_pulled, encode_pull
 from dfengine.client.node_answer import FILE, Patience, silent_nodes
 from dfengine.client.pull_timing import GRACE, PARK, PullTiming
 from dfengine.client.supernode_session import JSON, Membership, chance, refuse
-from dfengine.client.transfer_state import MOST_WANTED
-from dfengine.client.unoffered import UnofferedPieces
+from dfengine.client.transfer_state import MAX_WANTED
+from dfengine.client.unoffered_pieces import UnofferedPieces
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, Silent, SupernodeError, UnknownDownload
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 REFUSED = 32
 """Consecutive offers without a usable source after which the swarm is given up."""
 
-MOST_REPORTED = 1000
+MAX_REPORTED = 1000
 """Most reports of each kind in one pull; the next pull has the rest. A supernode processes a pull's reports at once, and limits them."""
 
 FINAL_TIMEOUT = 2.0
@@ -99,17 +99,17 @@ class NativeSession:
         if not self._timing.unanswered and self._connection.readable:
             # Every later answer would be taken for the answer to another pull.
             raise ProtocolViolation(f"supernode {self._member.node} sends an unsolicited answer")
-        report = transfer.report(MOST_REPORTED, self._pace_reported)
+        report = transfer.report(MAX_REPORTED, self._pace_reported)
         self._pace_reported |= report.pace > 0
         self._end = report.end
-        held, self._held = self._held[:MOST_REPORTED], self._held[MOST_REPORTED:]
+        held, self._held = self._held[:MAX_REPORTED], self._held[MAX_REPORTED:]
         if self._held or report.wanted_pieces == []:
             want = 0  # offers would be of pieces that are stored, or that no reader waits for
         self._wanted_pieces = frozenset(report.wanted_pieces or () if want else ())
         self._unoffered_since = min(self._unoffered_since, time.monotonic()) if want else math.inf
         lacking: list[int] = []
         if want and self._report_lacking:
-            lacking, self._report_lacking = transfer.lacking(MOST_WANTED), False
+            lacking, self._report_lacking = transfer.lacking(MAX_WANTED), False
         elif want and report.wanted_pieces:
             lacking = self._unoffered.overdue(report.wanted_pieces, time.monotonic())
         pull = encode_pull(

@@ -20,8 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dfengine.net.dial import Connection
     from dfengine.net.dialer import Dialer
+    from dfengine.net.http_client import Connection
     from dfengine.settings import SupernodeAddress
 
 QUIET = 2.0

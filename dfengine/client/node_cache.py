@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PAGE = 500
 """Copies in one answer."""
 
-MOST_PAGES = 10_000
+MAX_PAGES = 10_000
 
 
 class NodeCache:
@@ -35,7 +35,7 @@ class NodeCache:
         """Return every copy: task, url, length, pieces, here, taken (bytes on the disk), used, until (unix seconds), state, pinned,
         tree (which task of a tree), base (the data's name, for the manifest of a shared directory)."""
         found: list[dict[str, Any]] = []
-        for page in range(MOST_PAGES):
+        for page in range(MAX_PAGES):
             if self._token:
                 part = self._control.request("GET", f"{self._path}?offset={page * PAGE}&limit={PAGE}")
                 part = part.get("items") if isinstance(part, dict) else None

@@ -14,7 +14,7 @@ from dfengine.client import node_answer
 from dfengine.client.messages import decode_pulled, encode
 from dfengine.client.node_answer import FILE
 from dfengine.client.supernode_session import JSON, chance
-from dfengine.client.watch import Watch
+from dfengine.client.wait_checks import Watch
 from dfengine.errors import RemoteError, SupernodeError
 from dfengine.net.dialer import Dialer
 from dfengine.settings import SupernodeAddress

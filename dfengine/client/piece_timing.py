@@ -21,19 +21,19 @@ RAMP, TELLING = 0.125, 0.25
 ENDGAME = 2.0
 """Standard deviations over the mean after which a piece counts as late when no other piece is left to start."""
 
-ENDGAME_LEAST = 0.5
+MIN_ENDGAME = 0.5
 """Seconds by which the duration must also exceed the mean: below that a second transfer costs more than it saves."""
 
-NEXT_LEAST = 0.05
+MIN_NEXT = 0.05
 """The same for the piece that a stream's consumer waits for."""
 
-SILENT_LEAST, SILENT_MOST = 0.5, 3.0
+MIN_SILENCE, MAX_SILENCE = 0.5, 3.0
 """Limits of the measured time in seconds to an answer's first byte after which a source counts as silent."""
 
 SLOW = 10.0
 """A source is too slow if its piece will take this many times as long as quick pieces."""
 
-SLOW_LEAST = 1.5
+MIN_SLOW = 1.5
 """And at least this many seconds. While no piece is complete, one is requested again to measure how long quick pieces take."""
 
 STEP = 0.5
@@ -94,8 +94,8 @@ class PieceTiming:
     def hedge_after(self, deviations: float | None) -> float:
         """Seconds after which a piece is hedged when no other is left to start; with `deviations`: for the piece at a stream's head."""
         if deviations is not None:
-            return max(self.late_after(deviations), self.mean + NEXT_LEAST)
-        return max(self.late_after(ENDGAME), self.mean + ENDGAME_LEAST)
+            return max(self.late_after(deviations), self.mean + MIN_NEXT)
+        return max(self.late_after(ENDGAME), self.mean + MIN_ENDGAME)
 
     def answered(self, seconds: float) -> None:
         """Add the time to an answer's first byte. Mean and spread are computed as for TCP's time-out (RFC 6298)."""
@@ -108,7 +108,7 @@ class PieceTiming:
     @property
     def patience(self) -> float:
         """Seconds to the first byte of an answer after which its source counts as silent."""
-        return min(SILENT_MOST, max(SILENT_LEAST, 2 * (self._answer + 4 * self._spread)))
+        return min(MAX_SILENCE, max(MIN_SILENCE, 2 * (self._answer + 4 * self._spread)))
 
     def overdue(self, received: int, seconds: float, still: float, floor: float) -> bool:
         """Whether to request a piece from another source as well: `received` bytes arrived in `seconds`, none in the last `still` seconds.
@@ -130,7 +130,7 @@ class PieceTiming:
             return False
         # The count includes the answer's head, so `left` may be 0 before the piece is complete.
         whole = seconds + (max(left, 1) / rate if rate > 0 else math.inf)
-        return whole > max(SLOW_LEAST, SLOW * self.quick)
+        return whole > max(MIN_SLOW, SLOW * self.quick)
 
     def ahead(self, workers: int, seconds: float = 0.1) -> int:
         """Number of pieces to hold beyond those being fetched, so that `workers` stay busy for `seconds`: 1..workers."""

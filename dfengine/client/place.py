@@ -10,7 +10,7 @@ from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.node_answer import FILE
 from dfengine.client.throttle import Throttle
 from dfengine.client.transfer import Transfer
-from dfengine.client.watch import TICK
+from dfengine.client.wait_checks import TICK
 from dfengine.task import expected_of
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dfengine.client.kept_copy import KeptCopy
     from dfengine.client.plan import Plan
     from dfengine.client.swarm_recovery import SwarmRecovery
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.origin.version import Version
     from dfengine.settings import GetSettings
     from dfengine.storage.home import Home
@@ -188,7 +188,7 @@ class Place:
         self.delegated = [*self.kept_copy.known_digests(self.algorithms)] if self.kept_copy is not None else []
 
     def copy_kept(self, watch: Watch) -> None:
-        """Copy the pieces that the transfer lacks from `kept_copy`. Raises StorageError, and the errors of `watch`."""
+        """Copy the pieces that the transfer lacks from `kept_copy`. Raises StorageError, and the errors of `wait_checks`."""
         kept, transfer = self.kept_copy, self.transfer
         if kept is not None and transfer is not None:
             from dfengine.client import kept_copy

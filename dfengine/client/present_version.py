@@ -12,7 +12,7 @@ import time
 
 from dfengine.client.leader_place import Unusable
 from dfengine.client.supernode_session import ANSWER, join, leave
-from dfengine.client.watch import TICK
+from dfengine.client.wait_checks import TICK
 from dfengine.errors import RemoteError
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.messages import Registration
     from dfengine.client.place import Place
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.net.dialer import Dialer
     from dfengine.settings import GetSettings, SupernodeAddress
 

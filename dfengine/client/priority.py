@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-AHEAD = 256
+MAX_PIECES = 256
 """Most pieces to read ahead for all readers together; the oldest are dropped first."""
 
 _DEMANDED, _READ_AHEAD, _OTHER = range(3)
@@ -54,7 +54,7 @@ class Priority:
         for n in pieces:
             if n not in self._demanded:
                 self._ahead[n] = None
-        while len(self._ahead) > AHEAD:
+        while len(self._ahead) > MAX_PIECES:
             del self._ahead[next(iter(self._ahead))]
 
     def on_stored(self, n: int) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Protocol, Self
 
     class Followed(Protocol):
-        """See `watch.Watch`. name: shown instead of the file's name, "": the file's name."""
+        """See `wait_checks.Watch`. name: shown instead of the file's name, "": the file's name."""
 
         @property
         def name(self) -> str: ...

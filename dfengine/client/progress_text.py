@@ -20,7 +20,7 @@ HOLD = 2.0
 NAME, BAR, WIDEST_BAR = 11, 9, 42
 """Widths in cells: the minimum of a name beside a bar; the minimum and maximum of the bar, including brackets."""
 
-LONGEST = 1000 * 86400.0
+MAX_REMAINING = 1000 * 86400.0
 """Seconds beyond which the remaining time is not shown."""
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -208,8 +208,8 @@ def _layouts(now: Counters, encoding: str) -> list[tuple[bool, list[str]]]:
     if not known:
         figures = [size, rate, clock(now.seconds).rjust(5)]
         return [(False, [*figures, share]), (False, figures), (False, figures[:2]), (False, figures[:1])]
-    # With a tiny rate the remaining time is meaningless; beyond LONGEST it would also not fit.
-    soon = now.rate > 0 and now.length - done < now.rate * LONGEST
+    # With a tiny rate the remaining time is meaningless; beyond MAX_REMAINING it would also not fit.
+    soon = now.rate > 0 and now.length - done < now.rate * MAX_REMAINING
     wait = clock((now.length - done) / now.rate).rjust(5) if soon else " " * 5
     left = wait + (" left" if soon else " " * 5)
     return [

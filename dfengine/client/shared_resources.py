@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
-from dfengine.client.connection_pool import MOST, ConnectionPool
+from dfengine.client.connection_pool import MAX_IDLE, ConnectionPool
 from dfengine.client.throttle import Throttle
-from dfengine.net.dial import local_address
+from dfengine.net.http_client import local_address
 from dfengine.storage.home import Home
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.client.local_peer import LocalPeer
-    from dfengine.net.dial import Connection
+    from dfengine.net.http_client import Connection
 
 FRESH = 10.0
 """Seconds for which a peer server that answered is assumed to run, and a home that was checked is assumed to exist. A server ends by
@@ -43,9 +43,9 @@ class SharedResources:
 
     def __init__(self, downloads: int, limit: int) -> None:
         self.limit = Throttle(limit) if limit else None
-        self.supernodes = SharedConnections(max(MOST, downloads))
+        self.supernodes = SharedConnections(max(MAX_IDLE, downloads))
         """Connections to supernodes' control ports; with TLS, the certificates' names were verified."""
-        self.peers = SharedConnections(max(MOST, 2 * downloads))
+        self.peers = SharedConnections(max(MAX_IDLE, 2 * downloads))
         """Connections to sources of pieces."""
         self._lock = threading.Lock()
         self._homes: dict[str, tuple[float, Home]] = {}

@@ -15,8 +15,8 @@ from dfengine.client.identity import unique_sign
 from dfengine.errors import BadValue, LocalError, RemoteError, SupernodeError
 from dfengine.location import content_url
 from dfengine.net.content_announcement import announce
-from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
+from dfengine.net.http_client import local_address
 from dfengine.net.node_names import resolved
 from dfengine.nodes import has_dns_names, order
 from dfengine.storage import content, shared_content

@@ -1,13 +1,13 @@
 """Supernodes that do not answer, and when each is asked again. Pure: `now` is monotonic seconds.
 
     state    event                        to
-    none     silent                       SILENT for FIRST seconds
+    none     silent                       SILENT for FIRST_PAUSE seconds
     SILENT   silent                       SILENT: another download observed the same silence; if its time is over, for as long again
     SILENT   next_action, too early       SILENT: SKIP
     SILENT   next_action, in time         PROBED: PROBE, by a ping
     PROBED   next_action within TRIAL     PROBED: SKIP, since another download probes it
     PROBED   next_action later            PROBED: PROBE, since the last probe has no result
-    PROBED   silent                       SILENT for twice as long as before, LONGEST at most
+    PROBED   silent                       SILENT for twice as long as before, MAX_PAUSE at most
     any      answered                     none
 
 Any answer of a supernode counts, a refusal too.
@@ -15,7 +15,7 @@ Any answer of a supernode counts, a refusal too.
 
 from __future__ import annotations
 
-FIRST, LONGEST = 5.0, 60.0
+FIRST_PAUSE, MAX_PAUSE = 5.0, 60.0
 """First and longest time in seconds for which a silent supernode is not asked. A restarted supernode answers within the first; for one
 that stays away, the cost is one ping per minute.
 """
@@ -23,7 +23,7 @@ that stays away, the cost is one ping per minute.
 TRIAL = 30.0
 """Seconds after which a try without a result is repeated; a try takes less."""
 
-MOST = 1024
+MAX_NODES = 1024
 """Most supernodes that are remembered; the oldest are dropped first."""
 
 USE, PROBE, SKIP = "use", "probe", "skip"
@@ -38,12 +38,12 @@ class SilentNodes:
 
     def silent(self, node: str, now: float) -> None:
         """Note that the supernode did not answer in time."""
-        until, seconds, tried = self._known.get(node, (now, FIRST, False))
+        until, seconds, tried = self._known.get(node, (now, FIRST_PAUSE, False))
         if now < until and not tried:
             return
-        seconds = min(LONGEST, seconds * 2) if tried else seconds
+        seconds = min(MAX_PAUSE, seconds * 2) if tried else seconds
         self._known[node] = now + seconds, seconds, False
-        while len(self._known) > MOST:
+        while len(self._known) > MAX_NODES:
             self._known.pop(next(iter(self._known)), None)
 
     def answered(self, node: str) -> None:

@@ -15,7 +15,7 @@ from dfengine.client import node_answer
 from dfengine.client.messages import Registered, Registration, decode_registered
 from dfengine.client.node_answer import FILE, Patience
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, Silent, SourceGone, SupernodeError, SupernodeFull
-from dfengine.net.dial import CONNECT
+from dfengine.net.http_client import CONNECT
 from dfengine.settings import SupernodeAddress
 from dfengine.task import ALGORITHMS
 from dfengine.value import Value
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from dfengine.client.transfer import Transfer
-    from dfengine.net.dial import Connection
     from dfengine.net.dialer import Dialer
+    from dfengine.net.http_client import Connection
 
     class SupernodeSession(Protocol):
         """One pull protocol. Used by the main thread only.

@@ -10,25 +10,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.errors import RemoteError
     from dfengine.settings import GetSettings
 
 
-MOST_NAMED = 8
+MAX_NAMED = 8
 """Most alternatives, named by full supernodes, in one search."""
 
-LONGEST = 300
+MAX_ADDRESS = 300
 """Most characters of an address."""
 
 
 class Candidates:
-    """The supernodes of one search, each once: those given, and right after a full one the alternatives it names, MOST_NAMED in all."""
+    """The supernodes of one search, each once: those given, and right after a full one the alternatives it names, MAX_NAMED in all."""
 
     def __init__(self, nodes: list[SupernodeAddress]) -> None:
         self._waiting = list(nodes)
         self._seen = set(map(str, nodes))
-        self._more_allowed = MOST_NAMED
+        self._more_allowed = MAX_NAMED
 
     def __iter__(self) -> Iterator[SupernodeAddress]:
         while self._waiting:
@@ -43,7 +43,7 @@ class Candidates:
         """Report the error of the latest one, which may name alternatives."""
         found: list[SupernodeAddress] = []
         for text in error.alternatives if isinstance(error, SupernodeFull) else ():
-            if len(text) > LONGEST:
+            if len(text) > MAX_ADDRESS:
                 continue
             try:
                 node = SupernodeAddress.parse(text)

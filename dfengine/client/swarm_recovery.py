@@ -13,7 +13,7 @@ import time
 from dfengine.client.node_answer import READ
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import chance, join, leave
-from dfengine.client.watch import TICK
+from dfengine.client.wait_checks import TICK
 from dfengine.errors import OriginError, RemoteError, SourceGone, SupernodeError
 
 TYPE_CHECKING = False

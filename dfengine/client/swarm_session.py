@@ -17,7 +17,7 @@ from dfengine.client.progress_timeout import ProgressTimeout
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, join, leave, report
 from dfengine.client.supernodes import Candidates
-from dfengine.client.watch import TICK, Watch
+from dfengine.client.wait_checks import TICK, Watch
 from dfengine.errors import NoProgress, RemoteError, Silent, SupernodeError, SupernodeFull, TooLarge
 from dfengine.net.tracing import CLIENT
 

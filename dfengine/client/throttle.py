@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from dfengine.net.limit import TokenBucket
+from dfengine.net.token_bucket import TokenBucket
 
 QUANTUM = 64 << 10
 """Bytes per receive."""

@@ -17,7 +17,7 @@ import time
 
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.connection_pool import ConnectionPool
-from dfengine.client.transfer_state import MOST_WANTED, TransferState
+from dfengine.client.transfer_state import MAX_WANTED, TransferState
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 from dfengine.storage.hashing import content_digest
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dfengine.client.job import Job
     from dfengine.client.plan import Plan
     from dfengine.client.throttle import Throttle
-    from dfengine.net.dial import Connection
+    from dfengine.net.http_client import Connection
     from dfengine.storage.piece_file import PieceFile
 
 ENOUGH = 2
@@ -269,7 +269,7 @@ class Transfer(TransferState):
     def prefer_for_host(self, pieces: list[int]) -> None:
         """Prefer `pieces`, for which other downloads of this host wait, instead of those of the last call; invalid ones are ignored."""
         with self._changed:
-            self.plan.want_first(pieces[:MOST_WANTED])
+            self.plan.want_first(pieces[:MAX_WANTED])
             first = self.plan.wanted_pieces(1)
         if first:
             self.wake()

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from dfengine.client.job import Job
     from dfengine.client.messages import Source
     from dfengine.client.plan import Plan
-    from dfengine.net.dial import Connection
+    from dfengine.net.http_client import Connection
     from dfengine.storage.piece_file import PieceFile
     from dfengine.storage.signal_page import SignalPage
 
 
-MOST_WANTED = 64
+MAX_WANTED = 64
 """Most pieces that one pull names."""
 
 
@@ -118,7 +118,7 @@ class TransferState:
                 next_ending=next_ending,
                 end=window.end if window.wnd >= 0 else -1,
                 pace=0.0 if paced else self._early_pace(),
-                wanted_pieces=plan.wanted_pieces(MOST_WANTED),
+                wanted_pieces=plan.wanted_pieces(MAX_WANTED),
             )
 
     def report(self, most: int, paced: bool) -> Report:
@@ -131,7 +131,7 @@ class TransferState:
             una, end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
             evicting = self.eviction_reports.to_report(most) if self.eviction_reports is not None else []
             pace = 0.0 if paced else round(self._early_pace(), 3)
-            wanted = self.plan.wanted_pieces(MOST_WANTED, filled=True)
+            wanted = self.plan.wanted_pieces(MAX_WANTED, filled=True)
             return Report(done, failed, [job.piece for job in ending], evicting, una, end, pace, wanted)
 
     def results(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:

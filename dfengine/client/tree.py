@@ -20,7 +20,7 @@ from dfengine.client.tree_tasks import ManifestFile, ManifestOutdated, TreeData
 from dfengine.errors import BadListing, BadValue, LocalError, OriginError, StorageError, TimedOut, TreeChanged
 from dfengine.globs import Globs
 from dfengine.location import OBJECTS, is_content, scheme_of
-from dfengine.manifest import LONGEST, Manifest, decode
+from dfengine.manifest import MAX_ENCODED, Manifest, decode
 from dfengine.net import fork_safety
 from dfengine.storage.home import MANIFEST as MANIFEST_FILE
 from dfengine.storage.home import Home
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dfengine.client.download import BaseDownload
     from dfengine.client.identity import Identity
     from dfengine.client.throttle import Throttle
-    from dfengine.client.watch import Observer
+    from dfengine.client.wait_checks import Observer
     from dfengine.origin.tree_listing import ListingCache
     from dfengine.settings import GetSettings
     from dfengine.storage.tree_target import TreeTarget
@@ -280,7 +280,7 @@ class Tree:
             self._set_running(download)
             run(download)
             with open(path, "rb") as file:
-                content = file.read(LONGEST + 1)
+                content = file.read(MAX_ENCODED + 1)
         if self._shared:
             return _of_shared(content, self._settings.url)
         try:

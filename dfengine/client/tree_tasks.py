@@ -8,10 +8,10 @@ from dfengine.client.download import BaseDownload, FileDownload
 from dfengine.client.identity import identify
 from dfengine.client.tree_place import TreePlace
 from dfengine.client.tree_result import FileResults, TreeResult
-from dfengine.client.watch import Watch
+from dfengine.client.wait_checks import Watch
 from dfengine.errors import BadListing, DigestMismatch, LocalError, SupernodeError
 from dfengine.location import is_content
-from dfengine.manifest import LONGEST
+from dfengine.manifest import MAX_ENCODED
 from dfengine.task import redacted_url
 from dfengine.tree import DATA, MANIFEST
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dfengine.client.identity import Identity
     from dfengine.client.supernode_session import Membership
     from dfengine.client.throttle import Throttle
-    from dfengine.client.watch import Observer
+    from dfengine.client.wait_checks import Observer
     from dfengine.manifest import Manifest
     from dfengine.origin.cancel import Cancel
     from dfengine.origin.origin_interface import Origin
@@ -56,8 +56,8 @@ class ManifestFile(FileDownload):
 
     def on_opened(self, member: Membership) -> None:
         """See BaseDownload. Raises BadListing."""
-        if member.geometry.length > LONGEST:
-            raise BadListing(f"a manifest of {member.geometry.length} bytes is longer than {LONGEST}")
+        if member.geometry.length > MAX_ENCODED:
+            raise BadListing(f"a manifest of {member.geometry.length} bytes is longer than {MAX_ENCODED}")
         super().on_opened(member)
 
     def on_registration(self) -> None:

@@ -8,7 +8,7 @@ import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.net.dial import Connection
+    from dfengine.net.http_client import Connection
 
 
 class Wakeup:

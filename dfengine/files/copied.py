@@ -12,7 +12,7 @@ from functools import partial
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import Unusable
 from dfengine.client.page_waiter import RECHECK, PageWaiter
-from dfengine.client.watch import TICK
+from dfengine.client.wait_checks import TICK
 from dfengine.files.joined import waiting
 from dfengine.storage.signal_page import WANTED
 
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.joining import Joining
     from dfengine.client.leader_place import LeaderPlace
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.files.place import FilePlace
 
 PARKED = 30.0

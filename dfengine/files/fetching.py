@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dfengine.client.download import BaseDownload
 from dfengine.client.identity import identify
-from dfengine.client.watch import Watch
+from dfengine.client.wait_checks import Watch
 from dfengine.errors import DigestMismatch, LocalError
 from dfengine.files.place import DISK, FilePlace
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BUFFER = 1 << 20
 """Default size of the buffer in bytes."""
 
-MOST_BUFFER = 1 << 30
+MAX_BUFFER = 1 << 30
 """Maximum size of the buffer in bytes."""
 
 AGAIN = 5.0
@@ -347,8 +347,8 @@ def open(settings: GetSettings, *, store: str = "", buffering: int = 0) -> File 
     store: "memory" or "disk" for the pieces; "": depends on the file's size and the available memory (see place.FilePlace).
     buffering: bytes of an `io.BufferedReader` around the file, -1 = BUFFER, 0 = no buffer: reads then use the file directly.
     """
-    if type(buffering) is not int or not -1 <= buffering <= MOST_BUFFER:
-        raise BadValue(f"buffering is {buffering!r}, not a number of bytes from 0 to {MOST_BUFFER}, or -1")
+    if type(buffering) is not int or not -1 <= buffering <= MAX_BUFFER:
+        raise BadValue(f"buffering is {buffering!r}, not a number of bytes from 0 to {MAX_BUFFER}, or -1")
     file = File(settings, store)
     try:
         file.opened()

@@ -14,7 +14,7 @@ from functools import partial
 from dfengine._bitset import Bitset
 from dfengine.client.leader_place import Unusable
 from dfengine.client.page_waiter import RECHECK, PageWaiter
-from dfengine.client.watch import TICK
+from dfengine.client.wait_checks import TICK
 from dfengine.storage.signal_page import SLOTS, WANTED
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dfengine.client.joining import Joining
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.on_demand import TransferOnDemand
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.files.place import FilePlace
 
 PARKED = 30.0

@@ -12,7 +12,7 @@ import threading
 import time
 
 from dfengine.client.cleanup import release
-from dfengine.client.engine import Engine
+from dfengine.client.download_thread import Engine
 from dfengine.errors import Cancelled, DfengineError, DigestMismatch, LocalError, OriginChanged, StorageError, TimedOut
 from dfengine.files import cancel
 from dfengine.files.fetching import OpenFileDownload
@@ -45,7 +45,7 @@ RECHECK = 5.0
 STEP = 1 << 30
 """Bytes of one read from the place: the kernel returns at most 2 GiB per read."""
 
-AHEAD = 512
+MAX_AHEAD = 512
 """Pieces beyond the last stored one that may be requested while the number of pieces is unknown."""
 
 UNKNOWN = 16
@@ -363,7 +363,7 @@ class Opened:
         length = self.geometry.length
         if length < 0 and count:
             # A supernode does not select pieces far beyond those it has (docs/protocol.md): fetch the file to its end first.
-            known = self._file.available.last_set() + AHEAD
+            known = self._file.available.last_set() + MAX_AHEAD
             if offset + count > known * self.geometry.content_size:
                 length = self.length()
         return max(0, min(count, length - offset)) if length >= 0 else count

@@ -13,12 +13,12 @@ import threading
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import FileDigester, compare
-from dfengine.client.handed_over import HandedOver
 from dfengine.client.node_answer import READ
 from dfengine.client.on_demand import TransferOnDemand
+from dfengine.client.passed_memory import HandedOver
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.throttle import Throttle
-from dfengine.client.watch import TICK
+from dfengine.client.wait_checks import TICK
 from dfengine.errors import DigestMismatch, OriginChanged, StorageError, SupernodeError
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry, Home
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dfengine._piece import Geometry
     from dfengine.client.joining import Joining
     from dfengine.client.leader_place import LeaderPlace
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.settings import GetSettings
     from dfengine.storage.piece_file import PieceFile
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 """Most bytes that are read ahead of a stream: a second of a link of 500 Mbit/s."""
 
-MOST_PIECES = 16
+MAX_PIECES = 16
 """Most pieces that are read ahead of a stream: four for each fetch thread."""
 
 STREAMS = 16
@@ -27,7 +27,7 @@ BEGINNINGS = 256
 class ReadAhead:
     """Read-ahead of one file. content_size: bytes of a full piece's content."""
 
-    def __init__(self, content_size: int, most_bytes: int = MOST_BYTES, most_pieces: int = MOST_PIECES) -> None:
+    def __init__(self, content_size: int, most_bytes: int = MAX_BYTES, most_pieces: int = MAX_PIECES) -> None:
         self._size = content_size
         self._most = min(most_bytes, most_pieces * content_size)
         self._first_reads: OrderedDict[int, None] = OrderedDict()  # end of a read that continued nothing

@@ -23,7 +23,7 @@ from dfengine.filesystem.listings import Description, directories
 from dfengine.filesystem.open_files import OpenFiles
 from dfengine.filesystem.origins import ORIGINS, Origins
 from dfengine.filesystem.read_only import ReadOnly, refuse
-from dfengine.filesystem.reader import BUFFER, MOST_BUFFER, Position, Reader
+from dfengine.filesystem.reader import BUFFER, MAX_BUFFER, Position, Reader
 
 T = TypeVar("T")
 
@@ -280,7 +280,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         if mode != "rb":
             refuse(f"open with mode {mode!r}", path)
         path = self._strip_protocol(path)
-        buffer = BUFFER if not isinstance(block_size, int) or block_size <= 0 else min(block_size, MOST_BUFFER)
+        buffer = BUFFER if not isinstance(block_size, int) or block_size <= 0 else min(block_size, MAX_BUFFER)
         with _os_errors(path):
             return Reader(self, path, Position(self._files, path), buffer)
 

@@ -1,7 +1,7 @@
 """The open files of a file system. All readers of a URL use one download with one copy of its pieces.
 
     in use   has holders
-    idle     has none. It stays open for IDLE seconds, because reads of ranges often follow each other. At most MOST_IDLE stay open
+    idle     has none. It stays open for IDLE seconds, because reads of ranges often follow each other. At most MAX_IDLE stay open
 
 Law: a file is open while it has a holder. A file that was forgotten (`forget`) is closed when its last holder releases it, and the
 next holder opens another one.
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 IDLE = 30.0
 """Seconds until an idle file is closed."""
 
-MOST_IDLE = 16
+MAX_IDLE = 16
 
 
 class File(Protocol):
@@ -121,7 +121,7 @@ class OpenFiles:
         """Remove and return the idle files to close, and set the timer for the next one. The lock must be held."""
         idle = [held for held in [*self._held.values()] if not held.holders and held.file is not None]
         idle.sort(key=lambda held: held.since)
-        expired = [held for at, held in enumerate(idle) if at < len(idle) - MOST_IDLE or now - held.since >= IDLE]
+        expired = [held for at, held in enumerate(idle) if at < len(idle) - MAX_IDLE or now - held.since >= IDLE]
         expired = [held for held in expired if self._held.pop(held.url, None) is not None]
         if len(expired) < len(idle) and not self._timer:
             timer = threading.Timer(idle[len(expired)].since + IDLE - now, _expire, (weakref.ref(self),))

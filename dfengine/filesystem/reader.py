@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BUFFER = 64 << 10
 """Bytes of the buffer for small reads and lines; larger reads bypass it."""
 
-MOST_BUFFER = 1 << 30
+MAX_BUFFER = 1 << 30
 """Maximum size of the buffer in bytes."""
 
 

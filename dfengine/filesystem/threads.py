@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-MOST = 32
+MAX_CALLS = 32
 """Maximum number of concurrent calls; further calls are queued."""
 
 IDLE = 10.0
@@ -39,7 +39,7 @@ class Threads:
         future: asyncio.Future[T] = loop.create_future()
         with self._lock:
             self._unfinished += 1
-            starts = self._threads < min(self._unfinished, MOST)
+            starts = self._threads < min(self._unfinished, MAX_CALLS)
             self._threads += starts
             # Under the lock, so that an ending thread cannot miss it.
             self._tasks.put((call, loop, future))

@@ -1,10 +1,10 @@
 """Network code: sockets, HTTP, TLS, authentication, and requests to supernodes.
 
-    listener, admission, quota          connection limits: totals, shares per client, descriptors kept in reserve
+    listener, admission, client_quota   connection limits: totals, shares per client, descriptors kept in reserve
     http, _request                      heads of requests and responses
     control_server, control_connection  the control plane's server on the event loop; `fair_queue` schedules requests fairly between clients
-    piece_server, piece_connection      serves pieces by sendfile (`_sendfile`); `rate_queue` and `limit` share a rate
-    dial, chunks, _receive              the blocking client, and receiving a piece into its place
+    piece_server, piece_connection      serves pieces by sendfile (`_sendfile`); `rate_queue` and `token_bucket` share a rate
+    http_client, chunks, _receive       the blocking client, and receiving a piece into its place
     secret, authentication, tls         authentication of requests, and encryption
     node_names, srv                     resolve names of supernodes to addresses
     node_control, node_preheats         requests to a supernode from administrators, and from clients that may preheat
@@ -17,5 +17,5 @@
     systemd                             reports the server's state to the service manager (sd_notify)
     fd_passing                          descriptors over a local socket
 
-Start with `piece_server` and `dial`: the two ends of a piece's connection.
+Start with `piece_server` and `http_client`: the two ends of a piece's connection.
 """

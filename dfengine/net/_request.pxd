@@ -10,7 +10,7 @@ Any other request is left to the full parser; only that parser refuses requests.
 """
 
 cdef enum:
-    MOST_HEADERS = 24
+    MAX_HEADERS = 24
 
 
 cdef struct Header:
@@ -24,7 +24,7 @@ cdef struct Plain:  # pointers into the request's bytes, and the lengths of the 
     bint posted  # POST, else GET
     const unsigned char* target
     Py_ssize_t targeted
-    Header headers[MOST_HEADERS]
+    Header headers[MAX_HEADERS]
     Py_ssize_t number
     const unsigned char* body
     Py_ssize_t length

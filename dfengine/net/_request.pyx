@@ -88,7 +88,7 @@ cdef bint scan(bytes data, Py_ssize_t max_head, Py_ssize_t max_body, Plain* foun
             at = line + 1
             break
         mark = <const unsigned char*> memchr(at, c":", line - at)
-        if found.number == MOST_HEADERS or mark is NULL or not named(at, mark - at):
+        if found.number == MAX_HEADERS or mark is NULL or not named(at, mark - at):
             return False
         header = &found.headers[found.number]
         header.name = at

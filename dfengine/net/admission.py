@@ -12,7 +12,7 @@ import resource
 from collections.abc import Callable
 from time import monotonic
 
-from dfengine.net.quota import SHARE, Quota
+from dfengine.net.client_quota import SHARE, Quota
 
 RESERVE = 1024
 """Descriptors kept for other uses; half of all descriptors where these are few."""

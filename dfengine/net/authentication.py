@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from dfengine.net.client_quota import SHARE
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import Request, Response
-from dfengine.net.quota import SHARE
 
 if TYPE_CHECKING:
     from dfengine.net.secret import Guard

@@ -1,4 +1,4 @@
-"""Decodes a chunked response body for `dial` and pieces. Imported only when a response is chunked."""
+"""Decodes a chunked response body for `http_client` and pieces. Imported only when a response is chunked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dfengine.net._receive import Receiver
     from dfengine.net.tls import TlsReceiver
 
-MOST = 16384
+MAX_CHUNKS = 16384
 """Maximum number of chunks in one body: a small chunk costs its reader more than the bytes in it."""
 
 TRAILERS = 64
@@ -39,7 +39,7 @@ class Chunks:
         digits = self._receiver.line(deadline).partition(b";")[0].rstrip(b" \t\r\n")
         if not 1 <= len(digits) <= 8 or digits.translate(None, _HEX):
             raise ProtocolViolation("a chunk's size is malformed")
-        if self._count > MOST:
+        if self._count > MAX_CHUNKS:
             raise ProtocolViolation("chunks without end")
         self._remaining = int(digits, 16)
         if self._remaining:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from dfengine.net.dial import Connection
     from dfengine.net.dialer import Dialer
+    from dfengine.net.http_client import Connection
     from dfengine.settings import SupernodeAddress
 
 ANSWER = 10.0
@@ -20,7 +20,7 @@ ANSWER = 10.0
 
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
-MOST_DIGESTS = 700_000
+MAX_DIGESTS = 700_000
 """Largest total size of digests in a request, in bytes."""
 
 
@@ -46,8 +46,8 @@ class Announcer:
         answer = _ask(self._connection, self._where, announcement)
         if answer.code == codes.CONTINUE and not announcement.withdrawn:
             given = digests(answer.digest)
-            if len(given) > MOST_DIGESTS:
-                raise SupernodeError(f"the file has {len(given) // 16} pieces, {MOST_DIGESTS // 16} can be shared")
+            if len(given) > MAX_DIGESTS:
+                raise SupernodeError(f"the file has {len(given) // 16} pieces, {MAX_DIGESTS // 16} can be shared")
             announcement.digests = given
             try:
                 answer = _ask(self._connection, self._where, announcement)

@@ -14,12 +14,12 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from dfengine.net.admission import RESERVE, Admission
+from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.control_connection import Answer, ControlProtocol, FastPath
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.fair_queue import Turns
 from dfengine.net.http import MAX_BODY, ConnectionState, Request, Response, text
 from dfengine.net.listener import BACKLOG, Listener, listen_on
-from dfengine.net.quota import SHARE, Quota
 from dfengine.task import client_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from dfengine.net.dial import CONNECT, Connection
+from dfengine.net.http_client import CONNECT, Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

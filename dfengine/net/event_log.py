@@ -19,7 +19,7 @@ from dfengine.net.event_ring import Event, EventRing
 BURST, RATE = 200, 50.0
 """Events of one kind that are written in a burst, and per second."""
 
-MOST = 10_000
+MAX_WAITING = 10_000
 """Maximum number of lines that wait to be written."""
 
 AT_ONCE = 1000
@@ -137,7 +137,7 @@ class LineWriter:
 
     def put(self, text: str) -> None:
         """Queue one line."""
-        if len(self._lines) >= MOST:
+        if len(self._lines) >= MAX_WAITING:
             self._lost += 1
             return
         self._lines.append(text)

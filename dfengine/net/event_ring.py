@@ -14,7 +14,7 @@ from operator import itemgetter
 
 from dfengine.events import LEVELS, Throttle, Value, printable
 
-MOST = 1000
+MAX_EVENTS = 1000
 """Events in each of the two rings."""
 
 BURST, RATE = 50, 5.0
@@ -27,7 +27,7 @@ Event = tuple[int, str, str, str, dict[str, Value]]
 class EventRing:
     """The two rings. Used by one thread at a time."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_EVENTS) -> None:
         self._rings: dict[bool, deque[Event]] = {False: deque(maxlen=most), True: deque(maxlen=most)}
         self._throttle = Throttle(BURST, RATE)
         self.newest_id = 0
@@ -39,7 +39,7 @@ class EventRing:
             self.newest_id += 1
             self._rings[level in LEVELS[2:]].append((self.newest_id, when(), level, kind, printable(fields)))
 
-    def after(self, last: int, most: int = MOST) -> list[Event]:
+    def after(self, last: int, most: int = MAX_EVENTS) -> list[Event]:
         """Return the first `most` events whose id is larger than `last`, in order; all of them if `last` is an id of another process."""
         last = last if last <= self.newest_id else 0
         later = (dropwhile(lambda event: event[0] <= last, ring) for ring in self._rings.values())

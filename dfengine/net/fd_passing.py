@@ -29,7 +29,7 @@ BACKLOG = 256
 
 NAME = "peer"
 
-LONGEST = 107
+MAX_PATH = 107
 """Longest path of a socket, in bytes (unix(7)); a longer path is addressed through a descriptor of its folder."""
 
 ACCEPTED = b"taken"
@@ -38,7 +38,7 @@ ACCEPTED = b"taken"
 @contextlib.contextmanager
 def _address(folder: str) -> Iterator[str]:
     path = os.path.join(folder, NAME)
-    if len(os.fsencode(path)) <= LONGEST:
+    if len(os.fsencode(path)) <= MAX_PATH:
         yield path
         return
     fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -15,7 +15,7 @@ import httptools
 
 from dfengine.net._request import plain
 from dfengine.net._sendfile import FileSlice
-from dfengine.net.limit import TokenBucket
+from dfengine.net.token_bucket import TokenBucket
 
 MAX_HEAD = 16 << 10
 MAX_BODY = 1 << 20

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 
 from dfengine.net.admission import Admission
-from dfengine.net.quota import Quota
+from dfengine.net.client_quota import Quota
 
 BACKLOG = 4096
 NOTSENT_LOWAT = 25

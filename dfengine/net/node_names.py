@@ -29,7 +29,7 @@ ADDRESSES = 30.0
 FAILED = 5.0
 """Seconds between a failed look-up and the next one."""
 
-MOST = 256
+MAX_NODES = 256
 """Maximum number of nodes of one name: the first by priority and address, so that all hosts use the same ones."""
 
 TRIED = 16
@@ -103,7 +103,7 @@ def _records(node: SupernodeAddress) -> tuple[list[SupernodeAddress], float]:
 
 
 def _first(nodes: Iterable[SupernodeAddress]) -> list[SupernodeAddress]:
-    return sorted(nodes, key=lambda node: (node.priority, node.host, node.port))[:MOST]
+    return sorted(nodes, key=lambda node: (node.priority, node.host, node.port))[:MAX_NODES]
 
 
 _names: dict[tuple[int, SupernodeAddress], _Name] = {}

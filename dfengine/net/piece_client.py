@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.net._receive import Receiver
     from dfengine.net.chunks import Chunks
-    from dfengine.net.dial import Connection, Head
+    from dfengine.net.http_client import Connection, Head
     from dfengine.net.tls import TlsReceiver
 
 _TAIL = bytes((TAIL,))

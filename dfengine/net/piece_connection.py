@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING
 
 from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, RequestReader, Response, head, text
-from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import NOTSENT_LOWAT
 from dfengine.net.rate_queue import RateQueue
+from dfengine.net.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from dfengine.net.piece_server import PieceServer

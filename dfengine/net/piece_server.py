@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.admission import RESERVE, Admission
+from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.fair_queue import Turns
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
-from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import Listener
 from dfengine.net.piece_connection import PieceConnection
-from dfengine.net.quota import SHARE, Quota
 from dfengine.net.rate_queue import RateQueue
+from dfengine.net.token_bucket import TokenBucket
 from dfengine.task import client_of
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ STALL_SECONDS = 60.0
 MEMORY = 64 << 20
 """Bytes buffered for unanswered requests of all clients together."""
 
-FEW, UNSENT, LEAST_UNSENT = 64, 4 << 20, 32 << 10
+FEW, UNSENT, MIN_UNSENT = 64, 4 << 20, 32 << 10
 """Limits on unsent bytes in the kernel. The first FEW connections of a client have the system's default, about UNSENT bytes. The n-th one
-has UNSENT * (FEW / n) squared, at least LEAST_UNSENT, so that all together buffer about twice as much as the first FEW."""
+has UNSENT * (FEW / n) squared, at least MIN_UNSENT, so that all together buffer about twice as much as the first FEW."""
 
 SWEEP_SECONDS = 1.0
 
@@ -149,7 +149,7 @@ class PieceServer:
         this host.
         """
         count = self._listener.connections_of(client)
-        return 0 if count <= FEW else max(LEAST_UNSENT, UNSENT * FEW * FEW // (count * count))
+        return 0 if count <= FEW else max(MIN_UNSENT, UNSENT * FEW * FEW // (count * count))
 
     def rate_queue(self, bucket: TokenBucket) -> RateQueue | None:
         """The queue of the connections that `bucket` throttles; None if no connection waits."""

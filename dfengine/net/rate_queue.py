@@ -11,9 +11,9 @@ import time
 from collections import deque
 from typing import Protocol
 
-from dfengine.net.limit import TokenBucket
+from dfengine.net.token_bucket import TokenBucket
 
-LEAST_PAUSE = 0.001
+MIN_PAUSE = 0.001
 """Resolution of an event loop's timers, in seconds."""
 
 
@@ -55,7 +55,7 @@ class RateQueue:
             # Waits for a whole quantum, even if the first sender wants less: at high rates one timer then resumes several.
             # Does not use the loop's clock: uvloop's does not advance while a callback runs.
             pause = self.bucket.wait(time.monotonic())
-            self._timer = self._loop.call_later(max(LEAST_PAUSE, pause), self._turn)
+            self._timer = self._loop.call_later(max(MIN_PAUSE, pause), self._turn)
 
     def _turn(self) -> None:
         self._timer = None

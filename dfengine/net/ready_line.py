@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 
-from dfengine.net.dial import local_address
+from dfengine.net.http_client import local_address
 
 _FAR = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
 """Wildcard address -> addresses of documentation networks; the route to them determines this host's own address."""

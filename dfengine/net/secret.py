@@ -20,9 +20,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from dfengine.errors import BadValue
+from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.http import Request, Response, text
 from dfengine.net.private_files import check_private
-from dfengine.net.quota import SHARE, Quota
 
 HEADER = "Dfengine-Auth"
 SKEW = 60.0
@@ -34,7 +34,7 @@ SESSIONS = 1 << 17
 FORGOTTEN = 1024
 """Maximum number of stale sessions that one request removes."""
 
-LEAST = 16
+MIN_LENGTH = 16
 """Minimum length of a secret in bytes."""
 
 OPEN = frozenset(("/_ping", "/ping", "/server/ping", "/healthy", "/healthz", "/readyz", "/version", "/metrics"))
@@ -62,8 +62,8 @@ def read_secret(path: str, what: str = "secret") -> bytes:
             secret = file.read(1 << 16).strip()
     except OSError as error:
         raise BadValue(f"the {what} {path} cannot be read: {error.strerror}") from None
-    if len(secret) < LEAST:
-        raise BadValue(f"the {what} {path} is shorter than {LEAST} bytes: head -c 32 /dev/urandom | base64 makes a good one")
+    if len(secret) < MIN_LENGTH:
+        raise BadValue(f"the {what} {path} is shorter than {MIN_LENGTH} bytes: head -c 32 /dev/urandom | base64 makes a good one")
     return secret
 
 

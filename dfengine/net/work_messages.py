@@ -13,10 +13,10 @@ from dfengine.wire import UNREADABLE
 Name = Annotated[str, Meta(max_length=255)]
 Number = Annotated[int, Meta(ge=0, le=1 << 53)]
 
-MOST = 64
+MAX_LIST = 64
 """Maximum length of each list."""
 
-LONGEST = 30.0
+MAX_WAIT = 30.0
 """Maximum seconds for which a request may be parked."""
 
 
@@ -36,10 +36,10 @@ class WorkRequest(msgspec.Struct, omit_defaults=True, kw_only=True):
     worker: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     host_name: Name = ""
     ip: Name = ""
-    want: Annotated[int, Meta(ge=0, le=MOST)] = 0
-    wait: Annotated[float, Meta(ge=0.0, le=LONGEST)] = 0.0
-    under_way: Annotated[list[Number], Meta(max_length=MOST)] = []
-    done: Annotated[list[WorkResult], Meta(max_length=MOST)] = []
+    want: Annotated[int, Meta(ge=0, le=MAX_LIST)] = 0
+    wait: Annotated[float, Meta(ge=0.0, le=MAX_WAIT)] = 0.0
+    under_way: Annotated[list[Number], Meta(max_length=MAX_LIST)] = []
+    done: Annotated[list[WorkResult], Meta(max_length=MAX_LIST)] = []
 
 
 class WorkItem(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -58,8 +58,8 @@ class WorkItem(msgspec.Struct, omit_defaults=True, kw_only=True):
 class WorkResponse(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The supernode's answer. over: numbers of assigned items whose results are not needed any more."""
 
-    work: Annotated[list[WorkItem], Meta(max_length=MOST)] = []
-    over: Annotated[list[Number], Meta(max_length=MOST)] = []
+    work: Annotated[list[WorkItem], Meta(max_length=MAX_LIST)] = []
+    over: Annotated[list[Number], Meta(max_length=MAX_LIST)] = []
 
 
 _request = msgspec.json.Decoder(WorkRequest)

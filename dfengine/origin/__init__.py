@@ -1,9 +1,9 @@
 """Clients of origins: the servers and directories that files are read from.
 
     http        one URL: `HttpOrigin.open` at a byte, under a bound version, returns a `Body`; it decides about each redirect
-    body        one request by libcurl, read into the caller's buffers
+    body        one request by libcurl (`curl_transfer`), read into the caller's buffers
     head        the head of a response: framing, ranges, validators (pure)
-    version     when two responses belong to one version of a file (pure)
+    version     when two responses belong to one version of a file (pure); `response_comparison`: when two have the same bytes
     retry       which failures are transient, and the delay before a retry (pure)
     piece_claims  which connection fetches which pieces (pure)
     claim       the pieces that one of a reader's threads fetches, and the speed of its connection (pure)

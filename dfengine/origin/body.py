@@ -22,7 +22,7 @@ from dfengine.errors import (
 )
 from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.driver import TICK, Driver
+from dfengine.origin.curl_transfer import TICK, Driver
 from dfengine.origin.head import Head
 from dfengine.origin.retry import TRANSIENT
 from dfengine.origin.version import Version

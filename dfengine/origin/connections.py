@@ -5,7 +5,7 @@ from __future__ import annotations
 REMEMBERED = 600.0
 """Seconds for which a refusal is remembered."""
 
-MOST = 4096
+MAX_ORIGINS = 4096
 """Limit of remembered origins; the oldest is dropped first."""
 
 
@@ -24,5 +24,5 @@ class ConnectionLimits:
         """Record that one connection more than `held` was refused."""
         self._learned.pop(origin, None)
         self._learned[origin] = max(1, held), now
-        while len(self._learned) > MOST:
+        while len(self._learned) > MAX_ORIGINS:
             self._learned.pop(next(iter(self._learned)), None)

@@ -20,7 +20,7 @@ from dfengine.net.origin_access import OriginAccess
 from dfengine.origin import tls_options
 from dfengine.origin.body import SILENCE, STEP, Body, naming
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.driver import Driver
+from dfengine.origin.curl_transfer import Driver
 from dfengine.origin.head import Head
 from dfengine.origin.proxy import Proxy, proxy_for
 from dfengine.origin.request import NOT_FORWARDED, Hop, as_sent, asked_range, check_header, is_private, wire_headers

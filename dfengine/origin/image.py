@@ -29,16 +29,16 @@ PAGE = 4 << 20
 """Limit in bytes of a manifest: the same as that of registries."""
 
 TOKEN_PAGE = 64 << 10
-LONGEST_TOKEN = 16 << 10
+MAX_TOKEN = 16 << 10
 
-MOST_MANIFESTS = 256
-MOST_BLOBS = 4096
+MAX_MANIFESTS = 256
+MAX_BLOBS = 4096
 """Limit for one image, over all its platforms."""
 
 DEPTH = 3
 """Limit of nested indexes."""
 
-CONNECT, FIRST = 10.0, 20.0
+CONNECT, FIRST_BYTE = 10.0, 20.0
 """Timeouts in seconds: for connecting, and for the head of a response."""
 
 PAUSES = (1.0, 3.0)
@@ -46,7 +46,7 @@ PAUSES = (1.0, 3.0)
 
 TRANSIENT = frozenset((429, 500, 502, 503, 504))
 
-LEAST_AGE = 60.0
+MIN_AGE = 60.0
 """Lifetime in seconds of a token whose response does not state one."""
 
 ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
@@ -100,8 +100,8 @@ class ImageReader:
             return
         seen.add(reference)
         url = self.image.manifest(reference)
-        if len(seen) > MOST_MANIFESTS:
-            raise BadListing(f"{self.image.manifest()} leads to more than {MOST_MANIFESTS} manifests")
+        if len(seen) > MAX_MANIFESTS:
+            raise BadListing(f"{self.image.manifest()} leads to more than {MAX_MANIFESTS} manifests")
         content = self._manifest(url)
         if ":" in reference and hashlib.sha256(content).hexdigest() != reference.partition(":")[2]:
             raise OriginChanged(f"{url} is not what its digest says")
@@ -113,8 +113,8 @@ class ImageReader:
         for blob in manifest.blobs:
             if (size := found.setdefault(blob.digest, blob).size) != blob.size:
                 raise BadListing(f"{url} names {blob.digest} with {blob.size} bytes, and another manifest with {size}")
-        if len(found) > MOST_BLOBS:
-            raise BadListing(f"{self.image.manifest()} has more than {MOST_BLOBS} blobs")
+        if len(found) > MAX_BLOBS:
+            raise BadListing(f"{self.image.manifest()} has more than {MAX_BLOBS} blobs")
 
     def _manifest(self, url: str) -> bytes:
         status, head, content = self._asked(url, self._authorization)
@@ -156,12 +156,12 @@ class ImageReader:
             answer = json.loads(content)
             token = answer.get("token") or answer.get("access_token")
             age = answer.get("expires_in")
-            usable = isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN and all("!" <= letter <= "~" for letter in token)
+            usable = isinstance(token, str) and 0 < len(token) <= MAX_TOKEN and all("!" <= letter <= "~" for letter in token)
         except (ValueError, RecursionError, AttributeError):
             usable = False
         if not usable:
             raise OriginError(f"the token server {realm[:80]} sends no token", 401)
-        lasts = float(age) if type(age) in (int, float) and 0 < age < 1e6 else LEAST_AGE
+        lasts = float(age) if type(age) in (int, float) and 0 < age < 1e6 else MIN_AGE
         self._until = self._now() + lasts * 0.75
         return f"Bearer {token}"
 
@@ -170,7 +170,7 @@ class ImageReader:
         headers = [*self._headers, ("Accept", ACCEPT)] if registry else []
         if authorization:
             headers.append(("Authorization", authorization))
-        origin = HttpOrigin(url, headers, cancel=self._cancel, connect=CONNECT, first=FIRST, access=self._access,
+        origin = HttpOrigin(url, headers, cancel=self._cancel, connect=CONNECT, first=FIRST_BYTE, access=self._access,
                             insecure=self._trust[0], cacerts=self._trust[1])
         for pause in (*PAUSES, None):
             try:

@@ -16,7 +16,7 @@ from dfengine.value import Value
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 
-MOST_MEMBERS = 1024
+MAX_MEMBERS = 1024
 """Limit of manifests of an index, or layers of a manifest."""
 
 LARGEST = 1 << 50
@@ -83,8 +83,8 @@ def parse(content: bytes, url: str) -> Manifest:
 
 
 def _bounded(members: list[Any], url: str) -> list[Any]:
-    if len(members) > MOST_MEMBERS:
-        raise BadListing(f"{url} names {len(members)} members, more than {MOST_MEMBERS}")
+    if len(members) > MAX_MEMBERS:
+        raise BadListing(f"{url} names {len(members)} members, more than {MAX_MEMBERS}")
     return members
 
 

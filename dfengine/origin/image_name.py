@@ -17,7 +17,7 @@ HUB = "registry-1.docker.io"
 
 HUB_NAMES = frozenset(("docker.io", "index.docker.io", HUB))
 
-LONGEST_NAME = 255
+MAX_NAME = 255
 
 COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 REFERENCE = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|sha256:[0-9a-f]{64}"
@@ -55,7 +55,7 @@ def of_url(url: str) -> Image:
     if match is None or "@" in match[2]:
         raise BadValue(f"the URL {redacted_url(url)[:200]!r} is not https://HOST/v2/NAME/manifests/TAG, as an image's manifest has")
     scheme, host, name, reference = match.groups()
-    if name != name.lower() or len(name) > LONGEST_NAME or re.fullmatch(REFERENCE, reference) is None:
+    if name != name.lower() or len(name) > MAX_NAME or re.fullmatch(REFERENCE, reference) is None:
         raise BadValue(f"the URL {redacted_url(url)[:200]!r} names no image: its repository is in lower case")
     host = host.lower()
     if host in HUB_NAMES:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dfengine.location import Location
     from dfengine.origin.origin_settings import OriginSettings
 
-MOST = 8 << 20
+MAX_PAGE = 8 << 20
 """Limit in bytes of a page; one of 1,000 keys of 1,024 bytes, percent-encoded, has 3.5 MB."""
 
 SECONDS = 300
@@ -93,7 +93,7 @@ def listed(location: Location, query: Mapping[str, str], settings: OriginSetting
     text = "&".join(f"{name}={quote(value, safe='~')}" for name, value in query.items())
     url = f"{bucket}{'' if bucket.count('/') > 2 else '/'}?{text}"
     url = signed_or_not(url, location, settings, time.time()) or url
-    status, _, body = settings.http(url, cancel).page(MOST)
+    status, _, body = settings.http(url, cancel).page(MAX_PAGE)
     if status != 200:
         raise OriginError(f"the bucket {location.place} is not listed: the store answers {status}", status)
     return parse(body, location.place)

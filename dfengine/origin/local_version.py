@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FINE, COARSE = 0.05, 2.1
 """Seconds within which two changes may have the same time: the kernel's tick is 10 ms at most, FAT and old file systems count in 2 s."""
 
-LONGEST_WRITE = 60.0
+MAX_WRITE = 60.0
 """Maximum seconds of one write(2): 2 GiB to a disk of 36 MB/s."""
 
 
@@ -30,6 +30,6 @@ def etag(status: stat_result) -> str:
 def settles(status: stat_result, now: float, writers: bool) -> float:
     """Seconds until the file has settled, 0: it has. now: unix seconds. writers: a process may have it open for writing."""
     grain = COARSE if status.st_ctime_ns % 1_000_000_000 == 0 else FINE
-    needed = max(grain, LONGEST_WRITE) if writers else grain
+    needed = max(grain, MAX_WRITE) if writers else grain
     # Limited, because with a clock that was set back a file would have to wait for hours.
     return max(0.0, min(needed, status.st_ctime + needed - now))

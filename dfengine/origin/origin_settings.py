@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dfengine.net.origin_access import OriginAccess
-    from dfengine.origin.driver import Driver
+    from dfengine.origin.curl_transfer import Driver
 
 
 class SharedResources(Value):

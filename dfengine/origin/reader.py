@@ -27,7 +27,7 @@ from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlo
 from dfengine.origin.assignment import TICK, Assignment
 from dfengine.origin.claim import Claim, Preempted, Revoked, read_past
 from dfengine.origin.piece_claims import ENDLESS, PieceClaims
-from dfengine.origin.proof import Proof
+from dfengine.origin.response_comparison import Proof
 from dfengine.origin.retry import ASKS_TO_WAIT, Rate
 
 TYPE_CHECKING = False

@@ -20,10 +20,10 @@ WINDOW = 0.3
 
 GAIN = 1.15
 
-REST_SECONDS, LONGEST_REST = 10.0, 160.0
+REST_SECONDS, MAX_REST = 10.0, 160.0
 """Seconds; each rest is twice as long as the one before, up to the second number."""
 
-MOST = 64
+MAX_CONNECTIONS = 64
 
 UNBOUND = 0.5
 """Seconds after the last wait from which on no connection counts as waiting."""
@@ -64,8 +64,8 @@ class ReceivingLimit:
         if trying and rate < GAIN * self._rate:
             self.allowed = self._before
             self._until = now + self._rest
-            self._rest = min(LONGEST_REST, 2 * self._rest)
-        elif self.allowed < MOST:
+            self._rest = min(MAX_REST, 2 * self._rest)
+        elif self.allowed < MAX_CONNECTIONS:
             self._rate, self._before = rate, self.allowed
-            self.allowed = min(MOST, 2 * self.allowed)
+            self.allowed = min(MAX_CONNECTIONS, 2 * self.allowed)
         self._begin(total, now)

@@ -19,7 +19,7 @@ from dfengine.location import scheme_of
 from dfengine.manifest import File
 from dfengine.origin.body import naming
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.driver import Driver
+from dfengine.origin.curl_transfer import Driver
 from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.retry import TRANSIENT
 from dfengine.origin.schemes import origin as origin_of

@@ -16,10 +16,10 @@ ASKS_TO_WAIT = frozenset((0, 408, 425, 429, 502, 503, 504))
 TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 """Statuses after which a retry may succeed."""
 
-FIRST = 0.25
+FIRST_PAUSE = 0.25
 """Seconds of the first pause; it doubles, and up to as much again is added at random."""
 
-LONGEST = 30.0
+MAX_PAUSE = 30.0
 """Limit in seconds of a pause without a Retry-After, before the random part."""
 
 ASKED = 600.0
@@ -74,12 +74,12 @@ class Retry:
     def __init__(self, count: int, seconds: float = 0.0) -> None:
         self._count = count
         self._seconds = seconds
-        self._longest = LONGEST
+        self._longest = MAX_PAUSE
         self._failures = 0
         self._since = 0.0
 
-    def bound(self, count: int, seconds: float, longest: float = LONGEST) -> None:
-        """Set new limits of attempts and of time. longest: see LONGEST. In any thread."""
+    def bound(self, count: int, seconds: float, longest: float = MAX_PAUSE) -> None:
+        """Set new limits of attempts and of time. longest: see MAX_PAUSE. In any thread."""
         self._count, self._seconds, self._longest = count, seconds, longest
 
     @property
@@ -101,7 +101,7 @@ class Retry:
             return None
         if not self._failures:
             self._since = now
-        wait = max(error.retry_after, min(FIRST * math.ldexp(1.0, min(self._failures, 20)), self._longest) * (1.0 + chance))
+        wait = max(error.retry_after, min(FIRST_PAUSE * math.ldexp(1.0, min(self._failures, 20)), self._longest) * (1.0 + chance))
         if self._seconds and now + wait > self._since + self._seconds:
             return None
         self._failures += 1

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 QUIET, SLICE = 1.0, 2.0
 """Seconds without a byte, and of a turn, after which the turn is no longer counted, although its piece is still being received."""
 
-LONGEST = 4.0
+MAX_WAIT = 4.0
 """Seconds after which a connection continues without a turn."""
 
 SUSPENDED = 60.0
@@ -67,7 +67,7 @@ class OriginRoundRobin:
 
     @contextmanager
     def turn(self, claim: Claim, waits: Callable[[], bool]) -> Iterator[None]:
-        """The turn in which the connection of `claim` receives one piece. It waits for it while `waits`, LONGEST seconds at most."""
+        """The turn in which the connection of `claim` receives one piece. It waits for it while `waits`, MAX_WAIT seconds at most."""
         self._wait_for_turn(claim, waits)
         try:
             yield
@@ -83,7 +83,7 @@ class OriginRoundRobin:
             while claim.last_byte_at >= self._suspended and waits():
                 if self._waiting[0] is claim and self._has_turn(claim.last_byte_at):
                     break
-                if claim.last_byte_at - started >= LONGEST:
+                if claim.last_byte_at - started >= MAX_WAIT:
                     self._suspended = claim.last_byte_at + SUSPENDED
                     break
                 self._record_wait(claim.last_byte_at)

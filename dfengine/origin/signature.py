@@ -21,7 +21,7 @@ PARAMETERS = frozenset((
 """Query parameters, in lower case, that belong to a signature and do not select the bytes."""
 
 
-AHEAD = 300
+CLOCK_SKEW = 300
 """Tolerance in seconds for a clock of this machine that is ahead of the store's."""
 
 
@@ -51,7 +51,7 @@ SAS = "2023-11-03"
 
 def azure_signed(url: str, account: str, container: str, blob: str, key: bytes, now: float, seconds: int) -> str:
     """The `url` of a blob with a service SAS that permits reading. key: the account's."""
-    begin, end = (datetime.fromtimestamp(each, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for each in (now - AHEAD, now + seconds))
+    begin, end = (datetime.fromtimestamp(each, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for each in (now - CLOCK_SKEW, now + seconds))
     text = "\n".join(("r", begin, end, f"/blob/{account}/{container}/{blob}", "", "", "", SAS, "b", *[""] * 7))
     signature = base64.b64encode(hmac.digest(key, text.encode(), "sha256")).decode()
     query = {"sv": SAS, "st": begin, "se": end, "sr": "b", "sp": "r", "sig": signature}

@@ -49,7 +49,7 @@ LATELY = 2.0
 ENOUGH = 1 << 20, 1.0
 """Minimum bytes, or seconds, of a claim whose connection becomes a reference: the first bytes of a connection may arrive in one burst."""
 
-MOST = 16
+MAX_ENDED = 16
 """Limit of ended claims that are remembered."""
 
 BESIDE, BEFORE, TRY = "beside", "before", "try"
@@ -60,7 +60,7 @@ class SlowConnections:
     """Judges the connections of one file. awaited: a reader waits for their pieces, see law 3."""
 
     def __init__(self, awaited: bool = False) -> None:
-        self._ended: deque[tuple[int, float, float]] = deque(maxlen=MOST)
+        self._ended: deque[tuple[int, float, float]] = deque(maxlen=MAX_ENDED)
         """Connection, bytes per second, and end time of ended claims."""
         self._times: deque[float] = deque()
         self._tries = awaited

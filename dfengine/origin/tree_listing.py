@@ -20,9 +20,9 @@ from dfengine._piece import Geometry
 from dfengine.errors import BadListing, BadValue, OriginError
 from dfengine.globs import Globs
 from dfengine.location import scheme_of
-from dfengine.manifest import LONGEST, File, Manifest
+from dfengine.manifest import MAX_ENCODED, File, Manifest
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.driver import Driver
+from dfengine.origin.curl_transfer import Driver
 from dfengine.origin.head import seconds
 from dfengine.origin.listing import files
 from dfengine.origin.listing_http import PageDigests, Pages
@@ -39,7 +39,7 @@ OVERHEAD = 32
 LATELY = 60.0
 """Seconds within which a listed date binds nothing: a file may change twice within one second, and clocks differ."""
 
-MOST_PAGES = 2000
+MAX_PAGES = 2000
 """Limit of a listing's pages that the next one is compared with."""
 
 
@@ -142,7 +142,7 @@ def manifest(
     before.asked_files = {n: asked_files[file.path] for n, file in enumerate(found) if file.path in asked_files}
     before.refused = tuple((listed[path], status) for path, status in refused.items())
     made = Manifest(base, [asked_files.get(file.path, file) for file in found], refused)
-    if len(before.pages.pages) <= MOST_PAGES >= len(before.asked_files):
+    if len(before.pages.pages) <= MAX_PAGES >= len(before.asked_files):
         before.identity = made.identity
     else:
         before.pages, before.asked_files = PageDigests(), {}
@@ -189,8 +189,8 @@ def _listed(
             if not found:
                 base = each.url.rsplit("/", each.path.count("/") + 1)[0] + "/"
             length += len(each.path) + len(each.etag) + len(each.digest) + OVERHEAD
-            if length > LONGEST:
-                raise BadListing(f"the listing of {redacted_url(url)[:200]} has more than {LONGEST} bytes of names")
+            if length > MAX_ENCODED:
+                raise BadListing(f"the listing of {redacted_url(url)[:200]} has more than {MAX_ENCODED} bytes of names")
             found.append(File(**each.__dict__))
     if not found:
         selected = f" that is selected, of {listed}" if listed else ""

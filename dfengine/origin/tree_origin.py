@@ -26,7 +26,7 @@ from dfengine.manifest import Manifest
 from dfengine.origin.body import SILENCE, STEP, naming
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.claim import read_past
-from dfengine.origin.driver import Driver
+from dfengine.origin.curl_transfer import Driver
 from dfengine.origin.head import MONTHS, Head
 from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.schemes import origin as origin_of
@@ -37,7 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.origin.origin_interface import Answer, Origin
 
-AHEAD = 3
+FILES_AHEAD = 3
 """Files that one reader requests ahead."""
 
 SMALL = 256 << 10
@@ -75,7 +75,7 @@ class TreeOrigin:
         self.manifest = manifest
         self.cancel = cancel
         self.connect, self.first, self.floor = settings.connect, settings.first, settings.floor
-        self.ahead = 0 if scheme_of(manifest.base) == "file" else AHEAD
+        self.ahead = 0 if scheme_of(manifest.base) == "file" else FILES_AHEAD
         self.key = origin_of(manifest.url(0), settings, cancel).key if len(manifest) else manifest.base
         self.vary = frozenset(("*",))
         self.requests = 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from dfengine import fields
-from dfengine.net.dial import parse_head
+from dfengine.net.http_client import parse_head
 from dfengine.peer.routes import Deregistration
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from dfengine.errors import BadValue
 from dfengine.net.authentication import Authentication
-from dfengine.net.limit import TokenBucket
+from dfengine.net.token_bucket import TokenBucket
 
-MOST = 1 << 62
+MAX_RATE = 1 << 62
 """Limit of a rate in bytes per second."""
 
 
@@ -28,7 +28,9 @@ class HostSettings:
             rate, secrets = settings["totallimit"], settings["secret_files"]
         except (ValueError, TypeError, KeyError, RecursionError):
             return False
-        if type(rate) is not int or not 0 <= rate <= MOST or type(secrets) is not list or not all(type(path) is str for path in secrets):
+        if type(rate) is not int or not 0 <= rate <= MAX_RATE:
+            return False
+        if type(secrets) is not list or not all(type(path) is str for path in secrets):
             return False
         try:
             if not self._authentication.switch_files(tuple(secrets)):

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
-LONGEST = 5.0
+MAX_IDLE = 5.0
 """Seconds after which serving begins without a connection, too: expired files are then noticed."""
 
 SOCKETS = ("--socket-fd", "--handover-fd")
@@ -32,7 +32,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def await_first(arguments: list[str]) -> None:
-    """Wait, if this is the command line of a peer server that received sockets, for the first connection, a signal, or LONGEST."""
+    """Wait, if this is the command line of a peer server that received sockets, for the first connection, a signal, or MAX_IDLE."""
     global stopped
     given = dict(zip(arguments[1::2], arguments[2::2], strict=False))
     sockets = [int(given[name]) for name in SOCKETS if given.get(name, "").isdecimal()]
@@ -41,7 +41,7 @@ def await_first(arguments: list[str]) -> None:
         stopped = wait(sockets)
 
 
-def wait(sockets: list[int], seconds: float = LONGEST) -> bool:
+def wait(sockets: list[int], seconds: float = MAX_IDLE) -> bool:
     """Wait until one of the listening `sockets` has a connection, for at most `seconds`. True: SIGTERM or SIGINT arrived."""
     before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

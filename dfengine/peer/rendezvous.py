@@ -32,10 +32,10 @@ from typing import Any
 from dfengine.net import fd_passing
 from dfengine.peer.joins import FOLLOW, KINDS, LEAD, OPEN, Instruction, Joins
 
-MOST = 8
+MAX_DESCRIPTORS = 8
 """Limit of descriptors in one message."""
 
-LONGEST = 200
+MAX_KEY = 200
 """Limit of characters in a key."""
 
 MESSAGES = 64
@@ -84,7 +84,7 @@ class Rendezvous:
         """Handle the first message of a download that wants to join. True: this object owns connection and descriptors; False: the caller
         does."""
         key, kind = words.get("join"), words.get("kind")
-        if type(key) is not str or len(key) > LONGEST or type(kind) is not str or kind not in KINDS or len(descriptors) != 1:
+        if type(key) is not str or len(key) > MAX_KEY or type(kind) is not str or kind not in KINDS or len(descriptors) != 1:
             return False
         connection = _Connection(next(self._numbers), key, sock, descriptors[0])
         self._connections[connection.number] = connection
@@ -108,7 +108,7 @@ class Rendezvous:
             if connection.number not in self._connections:
                 return
             try:
-                received = fd_passing.receive_messages(connection.sock, MOST)
+                received = fd_passing.receive_messages(connection.sock, MAX_DESCRIPTORS)
             except BlockingIOError:
                 return
             except ConnectionError:

@@ -12,7 +12,7 @@ from dfengine.about import VERSION
 from dfengine.errors import BadFrame, BadRange, StorageError
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, Response, text
-from dfengine.net.limit import TokenBucket
+from dfengine.net.token_bucket import TokenBucket
 from dfengine.storage.home import Entry, valid_name
 from dfengine.storage.served_file import ServedFile
 

@@ -22,12 +22,12 @@ from dfengine.net.admission import Admission, raise_descriptor_limit
 from dfengine.net.authentication import Authentication
 from dfengine.net.dialer import Dialer
 from dfengine.net.event_log import EventLog
-from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import listen_on
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready_line import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import ServiceManager
+from dfengine.net.token_bucket import TokenBucket
 from dfengine.peer.content_announcer import ContentAnnouncer
 from dfengine.peer.deregister import deregister
 from dfengine.peer.host_settings import HostSettings

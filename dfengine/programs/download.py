@@ -6,7 +6,7 @@ import time
 
 from dfengine.client.download import FileDownload, run
 from dfengine.client.result import Result
-from dfengine.client.watch import RECENT
+from dfengine.client.wait_checks import RECENT
 from dfengine.programs.handle import Handle
 from dfengine.programs.progress import ProgressReporter
 

@@ -12,7 +12,7 @@ from dfengine.client.identity import identify, read_certificates
 from dfengine.client.messages import encode
 from dfengine.client.supernode_session import JSON, reason
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
-from dfengine.net.dial import CONNECT
+from dfengine.net.http_client import CONNECT
 from dfengine.net.node_names import ordered
 from dfengine.programs.handle import Handle
 from dfengine.task import redacted_url
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from dfengine.net.dial import Connection
+    from dfengine.net.http_client import Connection
     from dfengine.settings import GetSettings, SupernodeAddress
 
 ANSWER = 30.0

@@ -54,7 +54,7 @@ CHUNKED = -1
 UNTIL_CLOSE = -2
 """Length of a body that ends when its connection closes."""
 
-MOST_LENGTH = 18
+MAX_LENGTH = 18
 """Maximum number of digits of a length: 10**18 bytes."""
 
 
@@ -121,7 +121,7 @@ def framing(fields: Iterable[tuple[bytes, bytes]], version: str, request: bool) 
     if not lengths:
         return 0 if request else UNTIL_CLOSE
     given = lengths[0]
-    if len(lengths) > 1 or not given.isdigit() or len(given) > MOST_LENGTH:
+    if len(lengths) > 1 or not given.isdigit() or len(given) > MAX_LENGTH:
         raise BadRequest(400, "bad Content-Length")
     return int(given)
 

@@ -9,7 +9,7 @@ import re
 
 from dfengine.net.http import BadRequest
 
-MOST_RANGES = 64
+MAX_RANGES = 64
 """Maximum number of ranges of one request. Readers that need more send single ranges when they are refused."""
 
 _RANGE = re.compile(r"(?a)(\d*)-(\d*)")
@@ -32,7 +32,7 @@ def parse(text: str, length: int) -> list[Span] | None:
     parts = [part for part in parts if part]
     if not parts:
         return None
-    if len(parts) > 4 * MOST_RANGES:
+    if len(parts) > 4 * MAX_RANGES:
         raise _too_many()
     for part in parts:
         match = _RANGE.fullmatch(part)
@@ -46,13 +46,13 @@ def parse(text: str, length: int) -> list[Span] | None:
                 return None
         if start < past:
             found.append((start, past))
-    if len(found) > 1 and (len(found) > MOST_RANGES or sum(past - start for start, past in found) > length):
+    if len(found) > 1 and (len(found) > MAX_RANGES or sum(past - start for start, past in found) > length):
         raise _too_many()
     return found
 
 
 def _too_many() -> BadRequest:
-    return BadRequest(400, f"at most {MOST_RANGES} ranges that do not overlap are served: ask for one at a time")
+    return BadRequest(400, f"at most {MAX_RANGES} ranges that do not overlap are served: ask for one at a time")
 
 
 def tags(text: str) -> set[str]:

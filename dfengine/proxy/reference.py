@@ -12,15 +12,15 @@ import re
 from functools import lru_cache
 
 from dfengine.location import digest_of_blob
-from dfengine.origin.image_name import COMPONENT, HUB, HUB_NAMES, LONGEST_NAME
+from dfengine.origin.image_name import COMPONENT, HUB, HUB_NAMES, MAX_NAME
 from dfengine.value import Value
 
 BLOBS, MANIFESTS = "blobs", "manifests"
 
-LONGEST_MANIFEST = 4 << 20
+MAX_MANIFEST = 4 << 20
 """Maximum number of bytes of a manifest in registries (the OCI distribution specification)."""
 
-MOST_KNOWN = 1024
+MAX_KNOWN = 1024
 SHORT = 512
 """Cached targets, and the maximum length in bytes of one."""
 
@@ -100,7 +100,7 @@ def _parse(target: bytes, given: str, hosts_in_paths: bool) -> Reference | None:
     if match is None:
         return Reference(registry, path + (mark and query and f"?{query}"))
     name = match["name"]
-    if len(name) > LONGEST_NAME:
+    if len(name) > MAX_NAME:
         return None
     if hub and "/" not in name:
         path = path.replace(f"/v2/{name}/", f"/v2/library/{name}/", 1)
@@ -127,12 +127,12 @@ def refusal(target: bytes, given: str = "") -> str:
     if given and not host(given):
         return "X-Dragonfly-Registry names no registry: its value is https://HOST or https://HOST:PORT"
     match = _REST.fullmatch(path.decode("ascii"))
-    if match is not None and len(match["name"]) > LONGEST_NAME:
-        return f"the repository's name has more than {LONGEST_NAME} characters"
+    if match is not None and len(match["name"]) > MAX_NAME:
+        return f"the repository's name has more than {MAX_NAME} characters"
     return "its path contains //, . or .. as a component, #, a backslash, %2E, %2F or %00, which servers interpret differently"
 
 
-_known = lru_cache(MOST_KNOWN)(_parse)
+_known = lru_cache(MAX_KNOWN)(_parse)
 
 
 def _without_ns(query: str) -> tuple[str, str | None]:

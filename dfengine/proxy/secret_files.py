@@ -18,9 +18,9 @@ from dfengine.proxy.s3 import signature as s3_signature
 if TYPE_CHECKING:
     from dfengine.settings import ProxySettings
 
-LONGEST_TOKEN = 4096
+MAX_TOKEN = 4096
 
-MOST = 256
+MAX_FILES = 256
 """Maximum number of tracked files, earlier ones included."""
 
 
@@ -53,7 +53,7 @@ class Secrets:
             for path in self._paths:
                 with contextlib.suppress(OSError):
                     self._take(path)
-            while len(self._held) > MOST:
+            while len(self._held) > MAX_FILES:
                 os.close(self._held.popitem(last=False)[1])
 
     def _take(self, path: str) -> None:
@@ -82,14 +82,14 @@ class Secrets:
 def read_token(path: str) -> str:
     """The token in the file, "" for no file. Raises BadValue, LocalError."""
     try:
-        return _secret("--token-file", path, LONGEST_TOKEN).decode("ascii").strip() if path else ""
+        return _secret("--token-file", path, MAX_TOKEN).decode("ascii").strip() if path else ""
     except UnicodeError as error:
         raise LocalError(f"--token-file {path} cannot be read: {error}") from None
 
 
 def read_logins(path: str) -> dict[str, str]:
     """See logins.read; empty for no file. Raises BadValue, LocalError."""
-    return logins.read(_secret("--registry-auth", path, logins.LONGEST), path) if path else {}
+    return logins.read(_secret("--registry-auth", path, logins.MAX_BYTES), path) if path else {}
 
 
 def read_keys(path: str) -> dict[str, str]:
@@ -97,7 +97,7 @@ def read_keys(path: str) -> dict[str, str]:
     if not path:
         return {}
     try:
-        return s3_signature.parse_keys(_secret("--s3-keys", path, s3_signature.LONGEST_FILE).decode("ascii"), f"--s3-keys {path}")
+        return s3_signature.parse_keys(_secret("--s3-keys", path, s3_signature.MAX_FILE).decode("ascii"), f"--s3-keys {path}")
     except UnicodeError:
         raise BadValue(f"--s3-keys {path} contains characters that keys and secrets do not have") from None
 

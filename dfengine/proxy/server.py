@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from dfengine.settings import ProxySettings
 
 SWEEP_SECONDS = 1.0
-MOST_CLIENTS = 4096
+MAX_CLIENTS = 4096
 
 
 def run_proxy(
@@ -194,7 +194,7 @@ class Server:
         return self._guard.admits(client.address) and self._add(client)
 
     def _add(self, client: ClientConnection) -> bool:
-        if len(self._clients) >= MOST_CLIENTS:
+        if len(self._clients) >= MAX_CLIENTS:
             return False
         self._clients.add(client)
         return True

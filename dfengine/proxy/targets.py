@@ -16,7 +16,7 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9a-f:.]{{2,45}}\])"
 _AUTHORITY = re.compile(rf"(?P<host>{_NAME})(?::(?P<port>[0-9]{{1,5}}))?")
 _ABSOLUTE = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<place>[^/?#]*)(?P<rest>[/?][!-~]*)?")
-LONGEST_NAME = 253
+MAX_NAME = 253
 
 
 def is_absolute(target: bytes) -> bool:
@@ -62,7 +62,7 @@ def is_local(server: Registry) -> bool:
 def parse_server(text: str, scheme: str) -> Registry:
     """The server at HOST[:PORT]. Raises BadRequest."""
     found = _AUTHORITY.fullmatch(text.lower())
-    if found is None or len(found["host"]) > LONGEST_NAME or not 0 < int(found["port"] or PORTS[scheme]) < 65536:
+    if found is None or len(found["host"]) > MAX_NAME or not 0 < int(found["port"] or PORTS[scheme]) < 65536:
         raise BadRequest(400, "no HOST[:PORT] in the target")
     return Registry(scheme, found["host"], int(found["port"] or PORTS[scheme]))
 

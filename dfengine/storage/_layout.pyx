@@ -8,7 +8,7 @@ from libc.string cimport memcpy
 from dfengine.errors import BadValue
 
 cdef enum:
-    LONGEST_PATH = 4096
+    MAX_PATH = 4096
 
 
 cdef bint beneath(const char *path, Py_ssize_t length) noexcept nogil:
@@ -35,7 +35,7 @@ cdef class Layout:
             raise BadValue("paths and sizes of a tree do not belong together")
         self.count, self.content_size = count, content_size
         for path in paths:
-            if not 0 < len(path) < LONGEST_PATH:
+            if not 0 < len(path) < MAX_PATH:
                 raise BadValue(f"a path of {len(path)} bytes in a tree")
             if not beneath(PyBytes_AS_STRING(path), PyBytes_GET_SIZE(path)):
                 raise BadValue(f"the path {path[:200]!r} in a tree does not stay below its directory")

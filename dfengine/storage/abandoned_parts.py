@@ -12,28 +12,28 @@ import time
 ABANDONED = 7 * 86400.0
 """Seconds without a write after which a part and a record are removed."""
 
-MOST_ENTRIES = 4096
+MAX_ENTRIES = 4096
 """Limit of names in a folder that are checked for abandoned files: a small download must not be slowed by a large folder."""
 
 AGAIN = 60.0
 """Seconds for which a process does not read a folder again, since it may open thousands of files there."""
 
-MOST_FOLDERS = 64
+MAX_FOLDERS = 64
 """Limit of folders that a process remembers."""
 
 _checked: dict[str, float] = {}
 """Folder -> when it was checked, monotonic seconds."""
 
-LEFT_TREE = re.compile(r"\.dfengine\.[0-9a-f]{12}")
+ABANDONED_TREE = re.compile(r"\.dfengine\.[0-9a-f]{12}")
 
-LEFT = re.compile(r"(\..+\.[0-9a-f]{12}(?:\.\d{1,10})?)\.(?:part|record)", re.DOTALL)
+ABANDONED = re.compile(r"(\..+\.[0-9a-f]{12}(?:\.\d{1,10})?)\.(?:part|record)", re.DOTALL)
 
 
 def remove_abandoned_seldom(folder: str) -> None:
     """Call `remove_abandoned` at most once in AGAIN seconds per folder."""
     now = time.monotonic()
     if now - _checked.get(folder, -AGAIN) >= AGAIN:
-        if len(_checked) >= MOST_FOLDERS:
+        if len(_checked) >= MAX_FOLDERS:
             _checked.clear()
         _checked[folder] = now
         remove_abandoned(folder)
@@ -44,8 +44,8 @@ def remove_abandoned(folder: str) -> None:
     old: dict[str, float] = {}
     me, now = os.geteuid(), time.time()
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for _, entry in zip(range(MOST_ENTRIES), entries, strict=False):
-            match = LEFT.fullmatch(entry.name) if entry.name.startswith(".") else None
+        for _, entry in zip(range(MAX_ENTRIES), entries, strict=False):
+            match = ABANDONED.fullmatch(entry.name) if entry.name.startswith(".") else None
             if match is None:
                 continue
             with contextlib.suppress(OSError):
@@ -64,8 +64,8 @@ def remove_abandoned_trees(folder: str) -> None:
     """`remove_abandoned` for the directories of parts that downloads of trees have left in `folder`."""
     me, now = os.geteuid(), time.time()
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for _, entry in zip(range(MOST_ENTRIES), entries, strict=False):
-            if not LEFT_TREE.fullmatch(entry.name):
+        for _, entry in zip(range(MAX_ENTRIES), entries, strict=False):
+            if not ABANDONED_TREE.fullmatch(entry.name):
                 continue
             with contextlib.suppress(OSError):
                 fd = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DIGEST = 16
 """Bytes of a piece's digest that are stored."""
 
-AHEAD = 3
+BUFFERS = 3
 """Buffers of one piece: one is filled while the others are hashed."""
 
 
@@ -75,15 +75,15 @@ def _read(path: str, fd: int, algorithms: list[str], progress: Callable[[int], N
     before = state_of(os.fstat(fd))
     geometry = Geometry(before[2])
     whole, parts = hasher("sha256"), {name: bytearray() for name in algorithms}
-    buffers = [memoryview(bytearray(max(1, min(geometry.content_size, geometry.length)))) for _ in range(AHEAD)]
+    buffers = [memoryview(bytearray(max(1, min(geometry.content_size, geometry.length)))) for _ in range(BUFFERS)]
     pending: list[Future[object]] = []
     with ThreadPoolExecutor(1, "sha256") as thread:
         for n in range(geometry.count):
             offset, length = geometry.content(n)
             progress(offset)
-            if len(pending) == AHEAD:
+            if len(pending) == BUFFERS:
                 pending.pop(0).result()
-            content = buffers[n % AHEAD][:length]
+            content = buffers[n % BUFFERS][:length]
             _fill(path, fd, content, offset)
             pending.append(thread.submit(whole.update, content))
             for name, digests in parts.items():

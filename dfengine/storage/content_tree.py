@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STEP = 1 << 20
 """Bytes read at once."""
 
-AHEAD = 4
+BUFFERS = 4
 """Buffers: one is filled while the others are hashed."""
 
 
@@ -87,7 +87,7 @@ class _Reading:
         self._parts = {name: bytearray() for name in algorithms}
         self._hashes = {name: hasher(name) for name in algorithms}
         self._done = 0
-        self._buffers = [memoryview(bytearray(STEP)) for _ in range(AHEAD)]
+        self._buffers = [memoryview(bytearray(STEP)) for _ in range(BUFFERS)]
         self._pending: list[Future[object]] = []
         self._turn = 0
 
@@ -114,9 +114,9 @@ class _Reading:
             own, left = hasher("sha256"), found.st_size
             while left:
                 self._progress(self._done)
-                if len(self._pending) == AHEAD - 1:
+                if len(self._pending) == BUFFERS - 1:
                     self._pending.pop(0).result()
-                buffer = self._buffers[self._turn % AHEAD]
+                buffer = self._buffers[self._turn % BUFFERS]
                 self._turn += 1
                 got = os.readv(fd, [buffer[: min(left, STEP)]])
                 if not got:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from dfengine.errors import StorageError
 
-MOST = 256
+MAX_OPEN = 256
 """Limit of open files beyond those that are being read or written."""
 
 
@@ -28,7 +28,7 @@ class OpenDescriptor:
 class Descriptors:
     """Limits open files: beyond `most` the least recently used one is closed. Safe to use from several threads."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_OPEN) -> None:
         self._most = most
         self._kept: OrderedDict[ReopenedFile, OpenDescriptor] = OrderedDict()
         # Reentrant: a garbage collection in the middle may close another file.

@@ -15,7 +15,7 @@ import time
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dfengine.errors import BadValue, StorageError, TimedOut
-from dfengine.storage.path_protection import MOST_LINKS, check_other, resolved
+from dfengine.storage.path_protection import MAX_LINKS, check_other, resolved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def prepare(path: str, create: bool) -> None:
 
 def descriptor(path: str) -> int:
     """The descriptor of this process that `path` names, as /dev/stdout and /dev/fd/3 do, also through links; -1: none."""
-    for _ in range(MOST_LINKS):
+    for _ in range(MAX_LINKS):
         match = _DESCRIPTOR.fullmatch(path)
         if match:
             name = match["name"]

@@ -14,7 +14,7 @@ import stat
 
 from dfengine.errors import StorageError
 
-MOST_LINKS = 40
+MAX_LINKS = 40
 """Limit of symbolic links that are followed, as in Linux."""
 
 
@@ -46,7 +46,7 @@ def resolved(path: str) -> str:
             found = here
             continue
         links += 1
-        if links > MOST_LINKS:
+        if links > MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
         with contextlib.suppress(FileNotFoundError):
             if _strange(os.lstat(here).st_uid, os.stat(found), stat.S_IWOTH):

@@ -41,7 +41,7 @@ DIGEST = 16
 UNKNOWN_CAPACITY = 1 << 18
 """Capacity in pieces while the length is unknown: 1 TiB of 4 MiB pieces; file and memory are sparse."""
 
-MOST = 1 << 31
+MAX_CAPACITY = 1 << 31
 """Highest capacity in pieces."""
 
 SPARSE = 1 << 20
@@ -60,7 +60,7 @@ def _size(capacity: int) -> int:
 def _fresh_head(geometry: Geometry, generation: bytes) -> tuple[int, bytes]:
     """Capacity and head of an empty record. Raises TooLarge for more pieces than a record may have."""
     capacity = UNKNOWN_CAPACITY if geometry.length < 0 else geometry.count
-    if capacity > MOST:
+    if capacity > MAX_CAPACITY:
         raise TooLarge(f"a file of {capacity} pieces is larger than a record permits")
     return capacity, _HEAD.pack(MAGIC, geometry.length, geometry.piece_size, capacity, generation, 0, 0, 0, 0)
 
@@ -372,7 +372,7 @@ def _checked(fd: int, path: str) -> int:
     if len(head) < HEAD:
         raise StorageError(f"{path} is no record: too short")
     magic, length, piece_size, capacity, *_ = _HEAD.unpack(head)
-    if magic != MAGIC or not 5 < piece_size < 1 << 28 or not 0 < capacity <= MOST or size != _size(capacity):
+    if magic != MAGIC or not 5 < piece_size < 1 << 28 or not 0 < capacity <= MAX_CAPACITY or size != _size(capacity):
         raise StorageError(f"{path} is no record of this version")
     if length < -1 or (length >= 0 and not 0 < Geometry(length, piece_size).count <= capacity):
         raise StorageError(f"{path} is damaged: its length does not fit its capacity")

@@ -43,10 +43,10 @@ BEAT = 0.5
 SLOT = 64
 """Words of a slot."""
 
-FIRST = 1024
+FIRST_SLOT = 1024
 """Word of the first slot."""
 
-SLOTS = BYTES // 4 // SLOT - FIRST // SLOT
+SLOTS = BYTES // 4 // SLOT - FIRST_SLOT // SLOT
 """Number of joined downloads that can name the pieces they want first. Further ones receive pieces in the leader's order, or none where a
 leader fetches only wanted pieces."""
 
@@ -158,7 +158,7 @@ class SignalPage:
         if not self._words[_JOINED]:
             return []
         slots = []
-        for at in range(FIRST, FIRST + SLOTS * SLOT, SLOT):
+        for at in range(FIRST_SLOT, FIRST_SLOT + SLOTS * SLOT, SLOT):
             count = min(self._words[at], WANTED)
             if count:
                 slots.append(self._words[at + 1 : at + 1 + count].tolist())
@@ -233,7 +233,7 @@ class SignalPage:
         """
         if not 0 <= slot < SLOTS:
             return
-        at = FIRST + slot * SLOT
+        at = FIRST_SLOT + slot * SLOT
         count = 0
         for n in pieces:
             if count == WANTED:

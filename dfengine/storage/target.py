@@ -32,7 +32,7 @@ RANDOM_NAMES = 8
 _TAKEN = frozenset((errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.EPERM, errno.EACCES))
 """Errors when another user has put a file at the record's name since it was checked."""
 
-LONGEST_NAME = 180
+MAX_NAME = 180
 """Limit in bytes of the output's name in the names of part and record; a name has 255 on all usual file systems."""
 
 
@@ -207,13 +207,13 @@ class Target:
 
 
 def _cut(name: str) -> str:
-    """The name, or its first LONGEST_NAME bytes less a character that would be cut in two (PEP 383: a name is bytes)."""
+    """The name, or its first MAX_NAME bytes less a character that would be cut in two (PEP 383: a name is bytes)."""
     content = os.fsencode(name)
-    if len(content) <= LONGEST_NAME:
+    if len(content) <= MAX_NAME:
         return name
     # In UTF-8 at most three bytes 10xxxxxx follow the byte that begins a character.
-    ends = (end for end in range(LONGEST_NAME, LONGEST_NAME - 4, -1) if content[end] & 0xC0 != 0x80)
-    return os.fsdecode(content[: next(ends, LONGEST_NAME)])
+    ends = (end for end in range(MAX_NAME, MAX_NAME - 4, -1) if content[end] & 0xC0 != 0x80)
+    return os.fsdecode(content[: next(ends, MAX_NAME)])
 
 
 def _keep_mode(path: str, fd: int) -> None:

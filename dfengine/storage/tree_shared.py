@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 KEPT = 64 << 20
 """Limit in bytes of gathered pieces that are kept for the next request."""
 
-MOST = 512 << 20
+MAX_GATHERED = 512 << 20
 """Limit in bytes of gathered pieces at once, those that are being sent included; a request for one more is refused."""
 
 LARGEST = 256 << 20
@@ -188,7 +188,7 @@ class _Gathered:
     place = 0
 
     def __init__(self, shared: TreeShared, n: int, size: int) -> None:
-        if _gathered.size + size > MOST:
+        if _gathered.size + size > MAX_GATHERED:
             raise StorageError("too many pieces of trees are being sent")
         try:
             self.fd = os.memfd_create("dfengine-piece", os.MFD_CLOEXEC)

@@ -13,7 +13,7 @@ import os
 import time
 
 from dfengine.client.download import BaseDownload
-from dfengine.client.watch import TICK, Watch
+from dfengine.client.wait_checks import TICK, Watch
 from dfengine.errors import DfengineError, LocalError
 from dfengine.location import is_content
 from dfengine.streaming.memory import Memory, cache_pieces, window_pieces
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dfengine.client.result import Result
     from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
-    from dfengine.client.watch import Observer
+    from dfengine.client.wait_checks import Observer
     from dfengine.settings import GetSettings
 
 

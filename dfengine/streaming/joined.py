@@ -15,17 +15,17 @@ from dfengine.client.copying import PieceCopier
 from dfengine.client.heartbeat import SILENT
 from dfengine.client.leader_place import LeaderPlace, Unusable
 from dfengine.client.page_waiter import RECHECK, PageWaiter
-from dfengine.client.watch import TICK
+from dfengine.client.wait_checks import TICK
 from dfengine.streaming import leader_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.joining import Joining
     from dfengine.client.transfer import Transfer
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.streaming.memory import Memory
 
-AHEAD = 4
+PIECES_AHEAD = 4
 """Pieces that are copied before the consumer takes them, at most the window's."""
 
 PAUSED = 3.0
@@ -173,7 +173,7 @@ class Copier(PageWaiter):
         """
         transfer = self.transfer
         n, wnd = transfer.plan.window.una, transfer.plan.window.wnd
-        ahead = min(AHEAD, wnd) if wnd >= 0 else AHEAD
+        ahead = min(PIECES_AHEAD, wnd) if wnd >= 0 else PIECES_AHEAD
         while not (transfer.stopping or transfer.finished):
             if 0 <= transfer.plan.window.count <= n:
                 return
@@ -199,7 +199,7 @@ class Copier(PageWaiter):
     def _request_pieces(self, leader: LeaderPlace, n: int) -> None:
         """Name the next pieces to a leader that fetches in any order, if it lacks some of them."""
         count = self.transfer.plan.window.count
-        wanted = [m for m in range(n, n + AHEAD) if not (0 <= count <= m or self._holds(leader, m))]
+        wanted = [m for m in range(n, n + PIECES_AHEAD) if not (0 <= count <= m or self._holds(leader, m))]
         if wanted and (self._wanted is None or self._wanted[0] is not leader or not set(wanted) <= set(self._wanted[1])):
             self._wanted = leader, wanted
             leader.page.want(self._slot, wanted)

@@ -6,14 +6,14 @@ import threading
 
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import Unusable
-from dfengine.client.watch import TICK
-from dfengine.streaming.joined import AHEAD
+from dfengine.client.wait_checks import TICK
+from dfengine.streaming.joined import PIECES_AHEAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.kept_copy import KeptCopy
     from dfengine.client.transfer import Transfer
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
 
 RECHECK = 1.0
 """Seconds between two checks whether the stream has ended."""
@@ -26,7 +26,7 @@ def deliver(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
     """
     place, pieces, over = kept.place(), PieceCopier(transfer), threading.Event()
     window = transfer.plan.window
-    ahead = min(AHEAD, window.wnd) if window.wnd >= 0 else AHEAD
+    ahead = min(PIECES_AHEAD, window.wnd) if window.wnd >= 0 else PIECES_AHEAD
 
     def run() -> None:
         n = window.una

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 
 from dfengine.client.copying import STEP
-from dfengine.client.engine import Engine
+from dfengine.client.download_thread import Engine
 from dfengine.client.leader_place import LeaderPlace, Unusable
-from dfengine.client.watch import TICK
+from dfengine.client.wait_checks import TICK
 from dfengine.errors import LocalError, OriginChanged
 from dfengine.storage.hashing import content_digest, hasher
 
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.storage.hashing import Hasher
     from dfengine.storage.record import Record
     from dfengine.streaming.download import StreamDownload

@@ -8,7 +8,7 @@ from dfengine._piece import MIN_PIECE_SIZE, Geometry
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import FileDigester, compare
-from dfengine.client.handed_over import HandedOver
+from dfengine.client.passed_memory import HandedOver
 from dfengine.client.plan import Plan
 from dfengine.errors import DigestMismatch, OriginChanged, StorageError
 from dfengine.settings import GetSettings
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.transfer import Transfer
-    from dfengine.client.watch import Watch
+    from dfengine.client.wait_checks import Watch
     from dfengine.storage.hashing import Hasher
 
 MEMORY = 256 << 20

@@ -8,7 +8,7 @@ import sys
 import threading
 
 from dfengine.client.cleanup import release
-from dfengine.client.engine import Engine
+from dfengine.client.download_thread import Engine
 from dfengine.errors import Cancelled, DfengineError, LocalError, Unverified
 from dfengine.settings import GetSettings
 from dfengine.streaming.download import StreamDownload
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dfengine.client.result import Result
-    from dfengine.client.watch import Observer
+    from dfengine.client.wait_checks import Observer
     from dfengine.task import Digest
 
 

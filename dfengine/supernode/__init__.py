@@ -20,7 +20,7 @@
     cluster_names                     the name of a task among the supernodes of a cluster
     content_sources                   the URLs of content named by its sha256, and the URLs that sent other bytes
     swarm_driver, pull_answers        runs the swarm on the event loop; turns its decisions into responses
-    registration, credentials, quota  how a download joins, the id of its task, and the share of one client;
+    registration, credentials, registration_quota  how a download joins, the id of its task, and the share of one client;
                                       registration_check: validates the fields of a registration
     verifier, reachability            checks complaints at the accused source; checks that a peer server runs at its stated address
     readiness, reconfiguring          whether the supernode accepts downloads, and how it drains; settings that SIGHUP changes

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginBusy, OriginError
 from dfengine.location import scheme_of
+from dfengine.net.client_quota import Quota
 from dfengine.net.origin_access import OriginAccess
-from dfengine.net.quota import Quota
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.local_root import Roots
@@ -35,7 +35,7 @@ WORKERS = 16
 PROOF_TTL = 60.0
 """Seconds for which a proof by headers is valid."""
 
-MOST = 65536
+MAX_PROOFS = 65536
 """Proofs in memory."""
 
 PATIENCE = 20.0
@@ -77,7 +77,7 @@ class AccessProofs:
         found = await self._prove(wanted, address)
         self._proved.pop(key, None)
         self._proved[key] = now + PROOF_TTL, found
-        while len(self._proved) > MOST:
+        while len(self._proved) > MAX_PROOFS:
             self._proved.popitem(last=False)
         return found
 

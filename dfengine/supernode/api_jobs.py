@@ -12,7 +12,7 @@ from typing import Any
 from dfengine.errors import RemoteError
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import page
-from dfengine.supernode.api_preheat import MOST_LISTED, as_json, rfc3339, start_job
+from dfengine.supernode.api_preheat import MAX_LISTED, as_json, rfc3339, start_job
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part
 from dfengine.supernode.preheat_request import parse_v2
 from dfengine.supernode.preheats import Preheats
@@ -72,10 +72,10 @@ class JobRoutes:
     def _job(self, job: Job | RemoteJob) -> dict[str, Any]:
         state, created, updated = STATES[job.state], rfc3339(job.created), rfc3339(job.updated)
         tasks = {
-            "success_tasks": [self._task(job, part) for part in islice((each for each in job.parts if each.state == SUCCESS), MOST_LISTED)],
+            "success_tasks": [self._task(job, part) for part in islice((each for each in job.parts if each.state == SUCCESS), MAX_LISTED)],
             "failure_tasks": [
                 self._task(job, part) | {"description": part.error}
-                for part in islice((each for each in job.parts if each.state == FAILED), MOST_LISTED)
+                for part in islice((each for each in job.parts if each.state == FAILED), MAX_LISTED)
             ],
             "scheduler_cluster_id": CLUSTER,
         }  # fmt: skip

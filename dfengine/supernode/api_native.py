@@ -11,15 +11,15 @@ from dfengine.net.http import Request, Response
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import OWN
 
-LONGEST = 30.0
+MAX_WAIT = 30.0
 """Longest time a pull is parked, in seconds."""
 
 REASONS = frozenset(("gone", "digest", "slow", "other"))
-MOST_PIECES = 64
-MOST_REPORTS = 20_000
+MAX_PIECES = 64
+MAX_REPORTS = 20_000
 """Reports in one pull: as many as are decoded and applied in about 20 ms. A client sends at most 1000 of each kind."""
 
-MOST_COSTLY = 5_000
+MAX_COSTLY = 5_000
 """Reports in one pull of the kinds that take longer: failures, pieces that are ending, evicted pieces."""
 
 
@@ -37,7 +37,7 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
         state.swarm.seen(task, cid, state.now())  # also by a pull without reports that requests no pieces
         state.parked.release((task, cid))
         _report(state, message)
-        want = min(message.want, MOST_PIECES)
+        want = min(message.want, MAX_PIECES)
         if want <= 0:
             state.wake()
             return _answer(wire.Pulled(wire.REPORTED))
@@ -52,7 +52,7 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
             state.cdn.fetches[task].wants_pieces(message.pieces)
         elif message.end != -1:
             state.cdn.fetches[task].wants(message.una, message.end)
-        parked = state.parked.park((task, cid), want, min(message.wait, LONGEST))
+        parked = state.parked.park((task, cid), want, min(message.wait, MAX_WAIT))
         state.wake()
         return parked
     except ProtocolViolation as error:
@@ -80,13 +80,13 @@ def _report(state: SupernodeState, message: wire.Pull) -> None:
         if first >= past:
             raise ProtocolViolation(f"{first}..{past} is no run of pieces")
         costly += past - first
-    if costly > MOST_COSTLY or costly + len(message.done) + len(message.held) > MOST_REPORTS:
+    if costly > MAX_COSTLY or costly + len(message.done) + len(message.held) > MAX_REPORTS:
         raise ProtocolViolation("too many reports in one pull")
     if any(first < past for (_, past), (first, _) in pairwise(message.held)):
         raise ProtocolViolation("runs of pieces overlap, or are out of order")
     if message.held:
         download = swarm.tasks[task].downloads[cid]
-        if download.window is not None and sum(past - first for first, past in message.held) > MOST_COSTLY:
+        if download.window is not None and sum(past - first for first, past in message.held) > MAX_COSTLY:
             raise ProtocolViolation("a stream has fewer pieces than that")
         swarm.holds(task, cid, message.held, now)
     if message.done:

@@ -8,10 +8,10 @@ from dfengine.net.http import Request, Response
 from dfengine.supernode.copies.origin_queue import LeaseRequest
 from dfengine.supernode.state import SupernodeState
 
-LONGEST = 30.0
+MAX_WAIT = 30.0
 """Longest time a request is parked, in seconds."""
 
-LONGEST_ORIGIN = 300
+MAX_ORIGIN = 300
 """Characters of an origin's host and port."""
 
 
@@ -21,11 +21,11 @@ async def origin(state: SupernodeState, request: Request) -> Response:
         asked = wire.decode_origin_ask(request.body)
     except ProtocolViolation as error:
         return Response(400, wire.encode(wire.Answer(wire.BAD_PARAMETER, msg=str(error))))
-    asker = LeaseRequest(asked.origin[:LONGEST_ORIGIN], request.client, asked.task[:128], asked.cid[:1024])
+    asker = LeaseRequest(asked.origin[:MAX_ORIGIN], request.client, asked.task[:128], asked.cid[:1024])
     if asked.release:
         state.origins.release(asker)
         return _answer(wire.REPORTED)
-    return _answer(wire.SUCCESS if await state.origins.acquire(asker, min(asked.wait, LONGEST)) else wire.WAIT)
+    return _answer(wire.SUCCESS if await state.origins.acquire(asker, min(asked.wait, MAX_WAIT)) else wire.WAIT)
 
 
 def _answer(code: int) -> Response:

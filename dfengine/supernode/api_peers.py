@@ -16,7 +16,7 @@ from dfengine.supernode.registration_check import EMPTY, INVALID, within
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.registered_downloads import Key, RegisteredDownload
 from dfengine.supernode.time_slices import spread
-from dfengine.task import MOST_TEXT, PEER_PORTS, Peer
+from dfengine.task import MAX_TEXT, PEER_PORTS, Peer
 
 DIRECTIONS = {"": False, "ASC": False, "DESC": True}
 """Value of `sortDirect` -> whether the newest peer is first."""
@@ -53,7 +53,7 @@ def new_peer(state: SupernodeState, request: Request) -> Response:
         for name, value in (("hostName", host), ("IP", ip), ("version", version)):
             if not isinstance(value, str) or not (value.isprintable() or not value):
                 raise BadValue(f"{name}: {INVALID}")
-            within(name, len(value), MOST_TEXT)
+            within(name, len(value), MAX_TEXT)
         if type(port) is not int or (port and port not in PEER_PORTS):
             raise BadValue(f"port: {INVALID}")
     except BadValue as error:

@@ -47,7 +47,7 @@ def totals(state: SupernodeState, job: Job | RemoteJob) -> Totals:
     )  # fmt: skip
 
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 """Parts of one job in a response."""
 
 ORDER = {FAILED: 0, RUNNING: 1, WAITING: 2, SUCCESS: 3}
@@ -131,8 +131,8 @@ def _job(job: Job | RemoteJob) -> dict[str, Any]:
 
 
 def _parts(state: SupernodeState, job: Job | RemoteJob) -> dict[str, Any]:
-    """Return the sums over all parts and the first MOST_LISTED parts, failed and running ones first if there are more."""
-    first = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_LISTED] if len(job.parts) > MOST_LISTED else job.parts
+    """Return the sums over all parts and the first MAX_LISTED parts, failed and running ones first if there are more."""
+    first = sorted(job.parts, key=lambda part: ORDER[part.state])[:MAX_LISTED] if len(job.parts) > MAX_LISTED else job.parts
     whole = totals(state, job)
     return {
         "count": whole.count, "finished": whole.finished, "length": whole.length, "here": whole.fetched,

@@ -29,7 +29,7 @@ from dfengine.net import tracing
 from dfengine.net.http import CloseConnection, Request, Response
 from dfengine.supernode.download_events import log_download
 from dfengine.supernode.label_values import number
-from dfengine.supernode.legacy_metrics import LONGEST_DOWNLOAD, LONGEST_FILE
+from dfengine.supernode.legacy_metrics import MAX_DOWNLOAD, MAX_FILE
 from dfengine.supernode.negative_cache import FOR_OTHERS, reason_alone, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.registration_check import INVALID, OVERHEAD, checked, wanted
@@ -113,8 +113,8 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
 
 def refusal_with_supernodes(state: SupernodeState, message: str, status: int = 503) -> Response:
     """Refuse and name other supernodes to clients that know the field: a random choice of those that lead the fewest tasks."""
-    others = state.other_supernodes()[: 2 * wire.MOST_ALTERNATIVES]
-    alternatives = random.sample(others, min(len(others), wire.MOST_ALTERNATIVES))
+    others = state.other_supernodes()[: 2 * wire.MAX_ALTERNATIVES]
+    alternatives = random.sample(others, min(len(others), wire.MAX_ALTERNATIVES))
     response = answer(wire.Answer(wire.SYSTEM_ERROR if status == 503 else status, message=message, alternatives=alternatives), status)
     response.headers = (("Retry-After", str(FULL_RETRY)),)
     return response
@@ -303,7 +303,7 @@ def report(state: SupernodeState, request: Request) -> Response:
     report_fields = wire.folded(request.body)
     state.legacy_counts.reported(report_fields, request.client)
     if report_fields.get("success") is True:
-        length, seconds = number(report_fields.get("filelength"), LONGEST_FILE), number(report_fields.get("duration"), LONGEST_DOWNLOAD)
+        length, seconds = number(report_fields.get("filelength"), MAX_FILE), number(report_fields.get("duration"), MAX_DOWNLOAD)
         state.timings.downloaded(length, seconds)
     state.counts["finished_downloads" if report_fields.get("success") is True else "failed_downloads"] += 1
     if report_fields.get("wrongcontent") is True:

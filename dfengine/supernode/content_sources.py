@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 BLOCKED = 600.0
 WRONG = 3
 
-MOST_TASKS = 16384
+MAX_TASKS = 16384
 MAX_URLS = 8
 """Places of one task in memory."""
 
-MOST_BLOCKED = 256
+MAX_BLOCKED = 256
 """Blocked locations of one task, and clients that named them; the oldest are dropped first."""
 
 
@@ -94,7 +94,7 @@ class ContentSources:
         known = self._by_task.get(task)
         if known is None:
             known = self._by_task[task] = _TaskSources()
-            if len(self._by_task) > MOST_TASKS:
+            if len(self._by_task) > MAX_TASKS:
                 self._by_task.popitem(last=False)
         self._by_task.move_to_end(task)
         return known
@@ -103,7 +103,7 @@ class ContentSources:
 def _put_bounded(kept: OrderedDict[str, Any], key: str, value: Any) -> None:
     kept.pop(key, None)
     kept[key] = value
-    if len(kept) > MOST_BLOCKED:
+    if len(kept) > MAX_BLOCKED:
         kept.popitem(last=False)
 
 

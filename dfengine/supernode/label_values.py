@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from dfengine.net.quota import SHARE, Quota
+from dfengine.net.client_quota import SHARE, Quota
 
 Value = TypeVar("Value")
 
 OTHER = "other"
 """The value for all that have no series of their own."""
 
-LONGEST = 100
+MAX_VALUE = 100
 """Characters of a label's value, at most."""
 
 
 def label(text: str) -> str:
-    """Return `text` as a label's value: one line of at most LONGEST printable characters."""
-    return "".join(each if each.isprintable() else "?" for each in text[:LONGEST])
+    """Return `text` as a label's value: one line of at most MAX_VALUE printable characters."""
+    return "".join(each if each.isprintable() else "?" for each in text[:MAX_VALUE])
 
 
 def number(value: object, most: float) -> float:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 DFGET = "dragonfly_dfget_"
 SUPERNODE = "dragonfly_supernode_"
 
-MOST_DOWNLOADERS = 100
+MAX_DOWNLOADERS = 100
 """Pairs of callsystem and peer that have their own series."""
 
-MOST_SYSTEMS = 20
+MAX_SYSTEMS = 20
 """Calling systems that have their own series."""
 
-MOST_PEERS = 50
+MAX_PEERS = 50
 """Peers that have their own histogram."""
 
 EACH = 25
@@ -41,7 +41,7 @@ LATENCIES = 0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0
 DURATIONS = 10.0, 30.0, 60.0, 120.0, 300.0, 600.0
 """Seconds that a download takes."""
 
-LONGEST_DOWNLOAD, LONGEST_FILE = 1e9, 1 << 62
+MAX_DOWNLOAD, MAX_FILE = 1e9, 1 << 62
 """Seconds and bytes: larger values in a download's report are ignored."""
 
 SCHEDULES = tuple(0.02 * 2**n for n in range(6))
@@ -74,14 +74,14 @@ class LegacyCounts:
     """The per-event metrics of 1.x of one supernode."""
 
     def __init__(self) -> None:
-        systems = Labels(MOST_SYSTEMS, EACH)
-        downloaders = Labels(MOST_DOWNLOADERS, EACH)
+        systems = Labels(MAX_SYSTEMS, EACH)
+        downloaders = Labels(MAX_DOWNLOADERS, EACH)
         self._handlers: dict[str, Handler] = {}
         self._registered = Series(Count, systems)
         self._failed = Series(Count, systems)
         self._downloaders = Series(Downloader, downloaders)
-        self._failures = Series(Count, Labels(MOST_DOWNLOADERS, EACH))
-        self._schedules = Series(partial(Histogram, SCHEDULES), Labels(MOST_PEERS, EACH))
+        self._failures = Series(Count, Labels(MAX_DOWNLOADERS, EACH))
+        self._schedules = Series(partial(Histogram, SCHEDULES), Labels(MAX_PEERS, EACH))
 
     def registered(self, call_system: str, client: str) -> None:
         """Count a registration. client: the address that it came from."""
@@ -97,8 +97,8 @@ class LegacyCounts:
         who = self._downloaders.at((system, peer), client)
         who.downloads += 1
         if fields.get("success") is True:
-            who.seconds.observe(number(fields.get("duration"), LONGEST_DOWNLOAD))
-            who.bytes += number(fields.get("filelength"), LONGEST_FILE)
+            who.seconds.observe(number(fields.get("duration"), MAX_DOWNLOAD))
+            who.bytes += number(fields.get("filelength"), MAX_FILE)
             return
         self._failed.at((system,), client).value += 1
         reason = _text(fields.get("backsourcereason")) or "0"

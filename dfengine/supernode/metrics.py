@@ -38,7 +38,7 @@ SAMPLES = 100
 SHARE, BURST = 0.05, 0.5
 """Share of the loop's time for all scrapes; seconds of that share that may accumulate."""
 
-MOST_LABELS = 20
+MAX_LABELS = 20
 """Values of the labels `callsystem` and `peer` in a gauge: those with the highest counts; all others are counted as OTHER."""
 
 COUNTED = 1000
@@ -238,8 +238,8 @@ def _counted(values: Counter[str], text: str) -> str:
 
 
 def _most(counted: Counter[str]) -> list[tuple[str, int]]:
-    """Return the largest MOST_LABELS counts, and OTHER for the rest."""
-    most = counted.most_common(MOST_LABELS)
+    """Return the largest MAX_LABELS counts, and OTHER for the rest."""
+    most = counted.most_common(MAX_LABELS)
     rest = counted.total() - sum(count for _, count in most)
     found = Counter(dict(most))
     if rest:
@@ -249,7 +249,7 @@ def _most(counted: Counter[str]) -> list[tuple[str, int]]:
 
 def _by_status(systems: Counter[str], downloads: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
     """Return the counts by callsystem and status, bounded as in `_most`."""
-    named = {system for system, _ in systems.most_common(MOST_LABELS)}
+    named = {system for system, _ in systems.most_common(MAX_LABELS)}
     found: Counter[tuple[str, str]] = Counter()
     for (system, status), count in downloads.items():
         found[system if system in named else OTHER, status] += count

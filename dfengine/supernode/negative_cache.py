@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dfengine.errors import OriginError
 
-MOST = 4096
+MAX_REFUSALS = 4096
 """Refusals in the cache; the oldest are dropped first."""
 
 WORDS = '{"Code":12,"Msg":"url not reachable"}'
@@ -62,7 +62,7 @@ class NegativeCache:
             return message
         self._by_task.pop(task, None)
         self._by_task[task] = _Refusal(message, status, now + (self._interval if status in FINAL else REFUSED))
-        while len(self._by_task) > MOST:
+        while len(self._by_task) > MAX_REFUSALS:
             self._by_task.pop(next(iter(self._by_task)))
         return message
 

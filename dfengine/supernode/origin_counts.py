@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from dfengine.task import redacted, shown
 
-MOST = 1000
+MAX_ORIGINS = 1000
 """Origins in memory; the least recently changed one is dropped first."""
 
-LONGEST = 300
+MAX_TEXT = 300
 """Characters of an error, and of an origin's name."""
 
 
@@ -20,7 +20,7 @@ def origin_name(url: str) -> str:
     """Return `scheme://host:port` of a URL, without user name and password."""
     scheme, colons, rest = url.partition("://")
     found = shown(f"{scheme}{colons}{rest.partition('/')[0].partition('?')[0].partition('#')[0]}") if colons else scheme
-    return found[:LONGEST]
+    return found[:MAX_TEXT]
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class OriginCounts:
     def failed(self, url: str, reason: str, at: float) -> None:
         """Count a failed fetch, or a file that the origin refused. at: Unix seconds."""
         totals = self._of(url)
-        totals.errors, totals.error, totals.at = totals.errors + 1, redacted(reason)[:LONGEST], at
+        totals.errors, totals.error, totals.at = totals.errors + 1, redacted(reason)[:MAX_TEXT], at
 
     def add_fetch(self, url: str, requests: int, count: int) -> None:
         """Add a fetch that leaves memory, which sent `requests` requests and read `count` bytes."""
@@ -55,6 +55,6 @@ class OriginCounts:
         name = origin_name(url)
         totals = self.origins.pop(name, None) or OriginTotals()
         self.origins[name] = totals
-        while len(self.origins) > MOST:
+        while len(self.origins) > MAX_ORIGINS:
             self.origins.pop(next(iter(self.origins)))
         return totals

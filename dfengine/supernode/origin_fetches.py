@@ -31,17 +31,17 @@ from dfengine.supernode.copies.store import Store
 from dfengine.supernode.copies.write_behind import WriteBehind
 from dfengine.supernode.negative_cache import NegativeCache
 from dfengine.supernode.origin_counts import OriginCounts
-from dfengine.supernode.quota import TaskQuota
+from dfengine.supernode.registration_quota import TaskQuota
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.task_names import TaskNames
 from dfengine.supernode.timings import Timings
 from dfengine.tree import MANIFEST
 
-LEAST_RATE = 64 << 10
+MIN_RATE = 64 << 10
 """Lowest rate, in bytes per second, at which a client completes a piece within its lease."""
 
-LEAST_LEASE = 30.0
+MIN_LEASE = 30.0
 """Shortest lease of a piece, in seconds."""
 
 REFUSED_RETRY = 5.0
@@ -245,7 +245,7 @@ class OriginFetches:
         geometry = fetch.geometry
         count = -1 if geometry.length < 0 else geometry.count
         if fetch.task not in self._swarm.tasks:
-            lease = max(LEAST_LEASE, geometry.piece_size / LEAST_RATE)
+            lease = max(MIN_LEASE, geometry.piece_size / MIN_RATE)
             self._swarm.add_task(fetch.task, count, self._loop.time(), lease=lease)
         self._head_received(fetch.task)
 

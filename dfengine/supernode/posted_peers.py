@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dfengine.net.quota import Quota
+from dfengine.net.client_quota import Quota
 from dfengine.task import Peer, client_of
 
-MOST = 1000
+MAX_PEERS = 1000
 """Peers of all clients."""
 
 EACH = 10
-"""Percent of MOST for one client."""
+"""Percent of MAX_PEERS for one client."""
 
 LIFE = 86400.0
 """Seconds after which a peer is dropped."""
@@ -25,7 +25,7 @@ class PostedPeers:
 
     def __init__(self) -> None:
         self._peers: dict[str, tuple[Peer, str, float]] = {}
-        self._shares = Quota(MOST, EACH)
+        self._shares = Quota(MAX_PEERS, EACH)
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -48,7 +48,7 @@ class PostedPeers:
         if self._shares.full(client):
             own = client_of(client)
             self.remove(next(name for name, (_, other, _) in self._peers.items() if client_of(other) == own))
-        elif len(self._peers) >= MOST:
+        elif len(self._peers) >= MAX_PEERS:
             self.remove(next(iter(self._peers)))
         self._shares.acquire(client)
         self._peers[peer.id] = peer, client, now

@@ -19,7 +19,7 @@ from dfengine.location import is_content
 from dfengine.origin import image_name
 from dfengine.origin.image_manifest import check_platform
 from dfengine.settings import SupernodeAddress, parse_header
-from dfengine.task import MOST_HEADERS, MOST_TEXT, MOST_URL, Digest, check_task_url, typed_url
+from dfengine.task import MAX_HEADERS, MAX_TEXT, MAX_URL, Digest, check_task_url, typed_url
 from dfengine.value import Value
 
 FILE, IMAGE = "file", "image"
@@ -29,13 +29,13 @@ SINGLE_SEED, SEEDS, PEERS = "single_seed_peer", "all_seed_peers", "all_peers"
 SCOPES = {SINGLE_SEED: SINGLE_SEED, "single_peer": SINGLE_SEED, SEEDS: SEEDS, PEERS: PEERS}
 """Scope in the request -> its meaning; older versions of Harbor send single_peer."""
 
-MOST_URLS = 64
-MOST_PLATFORMS = 32
-MOST_NODES = 64
-MOST_CERTIFICATES = 64
-MOST_IPS = 1024
-MOST_COUNT = 1_000_000
-MOST_AT_ONCE = 32
+MAX_URLS = 64
+MAX_PLATFORMS = 32
+MAX_NODES = 64
+MAX_CERTIFICATES = 64
+MAX_IPS = 1024
+MAX_COUNT = 1_000_000
+MAX_AT_ONCE = 32
 AT_ONCE = 4
 """Blobs or files of one preheat that are fetched at the same time."""
 
@@ -106,20 +106,20 @@ def parse_fields(given: dict[str, Any]) -> PreheatRequest:
     if kind not in KINDS:
         raise BadValue(f"type: {str(kind)[:40]}: only {' and '.join(KINDS)} can be preheated: {INVALID}")
     urls = _urls(fields, kind)
-    unwanted = _text(fields, "filter", MOST_URL) or _text(fields, "filteredqueryparams", MOST_URL)
-    md5 = _text(fields, "md5", MOST_TEXT)
+    unwanted = _text(fields, "filter", MAX_URL) or _text(fields, "filteredqueryparams", MAX_URL)
+    md5 = _text(fields, "md5", MAX_TEXT)
     for_proxies = any(fields.get(each) for each in ("ips", "count", "percentage"))
-    scope = _text(fields, "scope", MOST_TEXT) or (PEERS if for_proxies else SINGLE_SEED)
+    scope = _text(fields, "scope", MAX_TEXT) or (PEERS if for_proxies else SINGLE_SEED)
     if scope not in SCOPES:
         raise BadValue(f"scope: {scope[:40]} is not one of {', '.join(SCOPES)}: {INVALID}")
     if kind == FILE and SCOPES[scope] == PEERS:
         raise BadValue(f"scope: {scope} is for images: peers preheat only blobs, into their proxies' caches: {INVALID}")
     return PreheatRequest(
         kind=kind, urls=urls, headers=_headers(fields.get("headers") or {}), unwanted=unwanted,
-        md5=Digest.parse(f"md5:{md5}").hex if md5 else "", identifier=_text(fields, "identifier", MOST_TEXT),
-        user=_text(fields, "username", MOST_TEXT), password=_text(fields, "password", MOST_HEADERS // 4), platforms=_platforms(fields),
-        scope=SCOPES[scope], ips=_ips(fields), count=_number(fields, "count", MOST_COUNT), percentage=_number(fields, "percentage", 100),
-        at_once=min(_number(fields, "concurrenttaskcount", MOST_COUNT) or AT_ONCE, MOST_AT_ONCE), pinned=_flag(fields, "pin"),
+        md5=Digest.parse(f"md5:{md5}").hex if md5 else "", identifier=_text(fields, "identifier", MAX_TEXT),
+        user=_text(fields, "username", MAX_TEXT), password=_text(fields, "password", MAX_HEADERS // 4), platforms=_platforms(fields),
+        scope=SCOPES[scope], ips=_ips(fields), count=_number(fields, "count", MAX_COUNT), percentage=_number(fields, "percentage", 100),
+        at_once=min(_number(fields, "concurrenttaskcount", MAX_COUNT) or AT_ONCE, MAX_AT_ONCE), pinned=_flag(fields, "pin"),
         insecure=_flag(fields, "insecure") or _flag(fields, "insecureskipverify"), cacerts=_certificates(fields),
         **_division(fields, kind),
     )  # fmt: skip
@@ -134,7 +134,7 @@ def _text(fields: dict[str, Any], name: str, most: int) -> str:
     return value
 
 
-def _texts(fields: dict[str, Any], name: str, most: int, longest: int = MOST_URL) -> list[str]:
+def _texts(fields: dict[str, Any], name: str, most: int, longest: int = MAX_URL) -> list[str]:
     """Return a list of texts; one text counts as a list of one."""
     value = fields.get(name) or []
     if isinstance(value, str):
@@ -154,7 +154,7 @@ def _flag(fields: dict[str, Any], name: str) -> bool:
 def _certificates(fields: dict[str, Any]) -> tuple[bytes, ...]:
     """Return certificates in PEM from base64, as in a registration."""
     try:
-        return tuple(b64decode(each, validate=True) for each in _texts(fields, "rootcas", MOST_CERTIFICATES, wire.MOST_FOLDED))
+        return tuple(b64decode(each, validate=True) for each in _texts(fields, "rootcas", MAX_CERTIFICATES, wire.MAX_FOLDED))
     except ValueError:
         raise BadValue(f"rootCAs: {INVALID}") from None
 
@@ -167,7 +167,7 @@ def _number(fields: dict[str, Any], name: str, most: int) -> int:
 
 
 def _urls(fields: dict[str, Any], kind: str) -> tuple[str, ...]:
-    found = [url for url in (_text(fields, "url", MOST_URL), *_texts(fields, "urls", MOST_URLS)) if url]
+    found = [url for url in (_text(fields, "url", MAX_URL), *_texts(fields, "urls", MAX_URLS)) if url]
     if not found:
         raise BadValue(f"url: {INVALID}")
     if kind == IMAGE:
@@ -184,7 +184,7 @@ def _urls(fields: dict[str, Any], kind: str) -> tuple[str, ...]:
 
 def _division(fields: dict[str, Any], kind: str) -> dict[str, Any]:
     """Return the fields that select this supernode's part of an image's blobs."""
-    id, nodes = _text(fields, "id", 64), tuple(map(SupernodeAddress.parse, _texts(fields, "nodes", MOST_NODES)))
+    id, nodes = _text(fields, "id", 64), tuple(map(SupernodeAddress.parse, _texts(fields, "nodes", MAX_NODES)))
     if id and (kind != IMAGE or not re.fullmatch("[0-9a-f]{64}", id)):
         raise BadValue(f"id: {id} is not 64 hex digits, for an image: {INVALID}")
     return {"id": id, "nodes": nodes, "node": _number(fields, "node", max(0, len(nodes) - 1))}
@@ -194,19 +194,19 @@ def _headers(given: Any) -> tuple[tuple[str, str], ...]:
     """Decode headers from an object. Values that are no texts are converted; of a list the first counts, as in 1.x and Go's http.Header."""
     if not isinstance(given, dict):
         raise BadValue(f"headers: {INVALID}")
-    plain = [(name, value[0] if isinstance(value, list) and value else value) for name, value in islice(given.items(), MOST_HEADERS)]
-    if sum(len(name) + len(str(value)) for name, value in plain) > MOST_HEADERS:
-        raise BadValue(f"headers: more than {MOST_HEADERS} characters: {INVALID}")
+    plain = [(name, value[0] if isinstance(value, list) and value else value) for name, value in islice(given.items(), MAX_HEADERS)]
+    if sum(len(name) + len(str(value)) for name, value in plain) > MAX_HEADERS:
+        raise BadValue(f"headers: more than {MAX_HEADERS} characters: {INVALID}")
     return tuple(parse_header(f"{name}: {value}") for name, value in plain)
 
 
 def _platforms(fields: dict[str, Any]) -> tuple[str, ...]:
-    found = [*_texts(fields, "platform", MOST_PLATFORMS), *_texts(fields, "platforms", MOST_PLATFORMS)]
+    found = [*_texts(fields, "platform", MAX_PLATFORMS), *_texts(fields, "platforms", MAX_PLATFORMS)]
     return tuple(dict.fromkeys(check_platform(each) for each in found if each))
 
 
 def _ips(fields: dict[str, Any]) -> tuple[str, ...]:
     try:
-        return tuple(str(ip_address(each)) for each in _texts(fields, "ips", MOST_IPS))
+        return tuple(str(ip_address(each)) for each in _texts(fields, "ips", MAX_IPS))
     except ValueError:
         raise BadValue(f"ips: an entry is no address: {INVALID}") from None

@@ -13,7 +13,7 @@ from dfengine.origin.request import is_private, is_readable
 from dfengine.supernode.preheat_request import PEERS, PreheatRequest, parse_fields
 from dfengine.task import redacted_url, shown
 
-LONGEST = 3000
+MAX_FIELDS = 3000
 """Length limit of the fields, in bytes of their text."""
 
 
@@ -41,7 +41,7 @@ def resume_fields(request: PreheatRequest, platform: str) -> dict[str, Any] | st
         "identifier": request.identifier, "platforms": list(request.platforms or (platform,)) if request.kind != "file" else [],
         "scope": request.scope, "pin": request.pinned, "concurrent_task_count": request.at_once,
     }  # fmt: skip
-    if len(str(fields).encode("utf-8", "backslashreplace")) > LONGEST or not str(fields).isprintable():
+    if len(str(fields).encode("utf-8", "backslashreplace")) > MAX_FIELDS or not str(fields).isprintable():
         return "was too long for a notice"
     return fields
 

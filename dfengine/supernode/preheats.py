@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dfengine.errors import BadValue, DfengineError, OriginBusy, RemoteError
 from dfengine.location import CONTENT
+from dfengine.net.client_quota import Quota
 from dfengine.net.origin_access import OriginAccess
-from dfengine.net.quota import Quota
 from dfengine.nodes import order
 from dfengine.origin.image import ImageReader
 from dfengine.origin.image_manifest import platform_of
@@ -47,17 +47,17 @@ Headers = tuple[tuple[str, str], ...]
 
 CANCELLED = "it was cancelled"
 
-MOST_UNDER_WAY = 1024
+MAX_UNDER_WAY = 1024
 """Jobs that have not ended, waiting ones included."""
 
-MOST_JOBS = 1024
-MOST_PARTS = 1 << 16
+MAX_JOBS = 1024
+MAX_PARTS = 1 << 16
 """Jobs, and parts of all jobs, in memory; beyond these, ended jobs are dropped, the oldest first."""
 
 EACH = 1 << 14
 """Parts of one job, at most."""
 
-LONGEST = 86400.0
+MAX_SECONDS = 86400.0
 """Longest time that a job runs, in seconds."""
 
 AT_ONCE = 16
@@ -76,7 +76,7 @@ class Preheats:
     def __init__(self, state: SupernodeState, token: Callable[[], str] = str) -> None:
         self.state = state
         self._jobs: dict[str, Job] = {}
-        self._shares = Quota(MOST_UNDER_WAY, state.settings.client_share)
+        self._shares = Quota(MAX_UNDER_WAY, state.settings.client_share)
         self._job_slots = asyncio.Semaphore(AT_ONCE)
         self._threads = ThreadPoolExecutor(MANIFEST_THREADS, "preheat")
         self._numbers = itertools.count(time.time_ns() // 1000)
@@ -195,7 +195,7 @@ class Preheats:
     def _trim(self) -> None:
         parts = sum(len(job.parts) for job in self)
         for job in list(self):
-            if len(self._jobs) <= MOST_JOBS and parts <= MOST_PARTS:
+            if len(self._jobs) <= MAX_JOBS and parts <= MAX_PARTS:
                 return
             if job.ended:
                 parts -= len(job.parts)
@@ -204,12 +204,12 @@ class Preheats:
     async def _run(self, job: Job, request: PreheatRequest) -> None:
         try:
             with self.state.quota.registering(job.client, OVERHEAD + request.texts):
-                async with self._job_slots, asyncio.timeout(LONGEST):
+                async with self._job_slots, asyncio.timeout(MAX_SECONDS):
                     job.change(RUNNING)
                     request = request.replace(cacerts=self.state.quota.shared(request.cacerts, job.client))
                     await self._work(job, request)
         except (DfengineError, TimeoutError) as error:
-            job.change(FAILED, str(error) or f"it took longer than {LONGEST / 3600:.0f} h")
+            job.change(FAILED, str(error) or f"it took longer than {MAX_SECONDS / 3600:.0f} h")
             return
         failed = [part for part in job.parts if part.error]
         if failed:

@@ -12,14 +12,14 @@ import msgspec
 
 from dfengine.errors import RemoteError
 from dfengine.net import work_messages
+from dfengine.net.client_quota import Quota
 from dfengine.net.http import Response
-from dfengine.net.quota import Quota
 from dfengine.task import client_of
 
 LIFE = 75.0
 """Seconds after its last request for which a proxy is available."""
 
-MOST_WORKERS = 1 << 16
+MAX_WORKERS = 1 << 16
 EACH = 4
 """Items that one proxy has in progress at most, even if it wants more."""
 
@@ -47,7 +47,7 @@ class Workers:
     def __init__(self, loop: asyncio.AbstractEventLoop, share: int, trusted: bool) -> None:
         self._loop = loop
         self._workers: dict[str, Worker] = {}
-        self._shares = Quota(MOST_WORKERS, share)
+        self._shares = Quota(MAX_WORKERS, share)
         self._next = secrets.randbits(48)
         """Numbers do not, or hardly ever, repeat those of an earlier process."""
         self.trusted = trusted

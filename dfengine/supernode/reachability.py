@@ -22,10 +22,10 @@ from functools import partial
 from ipaddress import IPv6Address, ip_address
 
 from dfengine.errors import RemoteError
-from dfengine.net.dial import Connection
+from dfengine.net.client_quota import Quota
 from dfengine.net.dialer import Dialer
+from dfengine.net.http_client import Connection
 from dfengine.net.origin_access import Address, OriginAccess, effective_addresses
-from dfengine.net.quota import Quota
 from dfengine.supernode.swarm.peers import Key
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import PEER_PORTS, client_of
@@ -37,15 +37,15 @@ EACH = 2
 REST = 0.5
 """Seconds for which an unreachable address occupies its client's place: a client has at most EACH / REST of them checked a second."""
 
-MOST = 4096
+MAX_ADDRESSES = 4096
 """Addresses that wait for their turn or for another try. Further ones are not checked until they register again."""
 
 CONNECT = 1.0
 ANSWER = 3.0
 """Seconds to connect, and for both responses; a peer server that was just started accepts connections before it runs."""
 
-PAUSE, LONGEST = 1.0, 60.0
-"""Seconds to the next try, doubled each time up to LONGEST."""
+PAUSE, MAX_PAUSE = 1.0, 60.0
+"""Seconds to the next try, doubled each time up to MAX_PAUSE."""
 
 KEEP = 600.0
 """Seconds for which a proof is valid for later registrations."""
@@ -81,7 +81,7 @@ class Reachability:
         self._queues: OrderedDict[str, OrderedDict[Key, None]] = OrderedDict()
         """Client -> its addresses that wait for a turn; the client whose turn was longest ago is first."""
         self._busy: Counter[str] = Counter()
-        self._shares = Quota(MOST, share)
+        self._shares = Quota(MAX_ADDRESSES, share)
         self._connections: set[Connection] = set()
         self._closed = False
 
@@ -95,7 +95,7 @@ class Reachability:
 
     def check(self, key: Key) -> None:
         """Check the address of a registered download, unless it is proved, waits already, or may not be probed."""
-        if key in self._pauses or not self._swarm.unproved(key) or len(self._pauses) >= MOST:
+        if key in self._pauses or not self._swarm.unproved(key) or len(self._pauses) >= MAX_ADDRESSES:
             return
         ip, port, address = key
         if port in PEER_PORTS and may_be_probed(ip, address, self._access) and self._shares.acquire(address):
@@ -147,7 +147,7 @@ class Reachability:
             return
         self._loop.call_later(REST, self._release, client)
         pause = self._pauses[key]
-        self._pauses[key] = min(2 * pause, LONGEST)
+        self._pauses[key] = min(2 * pause, MAX_PAUSE)
         self._loop.call_later(pause, partial(self._enqueue, key))
 
     def _release(self, client: str) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from dfengine.errors import BadValue
 from dfengine.net.authentication import Authentication
 from dfengine.net.dialer import Dialer
-from dfengine.net.limit import TokenBucket
 from dfengine.net.systemd import ServiceManager
+from dfengine.net.token_bucket import TokenBucket
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.bearer_token import BearerToken
 from dfengine.supernode.state import SupernodeState

@@ -8,7 +8,7 @@ from __future__ import annotations
 SECONDS = 60.0
 """Seconds after `begin` in which registrations are redirected."""
 
-MOST_TASKS, MOST_DOWNLOADS = 256, 10_000
+MAX_TASKS, MAX_DOWNLOADS = 256, 10_000
 """At these limits, the tasks that began first are dropped, and further downloads are served."""
 
 
@@ -22,7 +22,7 @@ class RedirectedHosts:
         """Redirect the hosts of this task from now on."""
         self._tasks[task] = self._tasks.pop(task, (0.0, set()))
         self._tasks[task] = now + SECONDS, self._tasks[task][1]
-        while len(self._tasks) > MOST_TASKS:
+        while len(self._tasks) > MAX_TASKS:
             del self._tasks[next(iter(self._tasks))]
 
     def should_redirect(self, task: str, cid: str, now: float) -> bool:
@@ -34,7 +34,7 @@ class RedirectedHosts:
         if now >= until:
             del self._tasks[task]
             return False
-        if cid in sent or len(sent) >= MOST_DOWNLOADS:
+        if cid in sent or len(sent) >= MAX_DOWNLOADS:
             return False
         sent.add(cid)
         return True

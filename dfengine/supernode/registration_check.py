@@ -13,9 +13,9 @@ from dfengine.settings import parse_header
 from dfengine.supernode.copies.fetch_request import FetchRequest, RetryLimits
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import (
-    MOST_HEADERS,
-    MOST_TEXT,
-    MOST_URL,
+    MAX_HEADERS,
+    MAX_TEXT,
+    MAX_URL,
     OWN,
     PEER_PORTS,
     check_task_url,
@@ -34,7 +34,7 @@ INVALID = '{"Code":2,"Msg":"invalid value"}'
 KEPT = ("cid", "ip", "path", "host_name", "version", "call_system", "location", "super_node_ip")
 """Fields of a registration that stay in memory as long as it lasts."""
 
-MOST_CERTIFICATES = 1024
+MAX_CERTIFICATES = 1024
 """Texts of certificates; their length is bounded by a request's body."""
 
 OVERHEAD = 4096
@@ -50,12 +50,12 @@ def within(name: str, length: int, most: int, what: str = "characters") -> None:
 def checked(registration: wire.Registration) -> wire.Registration:
     """Return the registration, its md5 and URLs in their canonical form. Raises BadValue with 1.x's message for an invalid field."""
     for name in (*KEPT, "md5", "identifier", "pattern"):
-        within(name, len(getattr(registration, name)), MOST_TEXT)
+        within(name, len(getattr(registration, name)), MAX_TEXT)
     for name in ("raw_url", "task_url", "signed_url"):
-        within(name, len(getattr(registration, name)), MOST_URL)
-    within("headers", len(registration.headers or ()), MOST_HEADERS // 4, "headers")
-    within("headers", sum(map(len, registration.headers or ())), MOST_HEADERS)
-    within("rootCAs", len(registration.root_cas or ()), MOST_CERTIFICATES, "certificates")
+        within(name, len(getattr(registration, name)), MAX_URL)
+    within("headers", len(registration.headers or ()), MAX_HEADERS // 4, "headers")
+    within("headers", sum(map(len, registration.headers or ())), MAX_HEADERS)
+    within("rootCAs", len(registration.root_cas or ()), MAX_CERTIFICATES, "certificates")
     if registration.port and registration.port not in PEER_PORTS:
         bound = "greater than or equal to 15000" if registration.port < PEER_PORTS.start else "less than or equal to 65000"
         raise BadValue(f"validation failure list:\nport in body should be {bound}: {INVALID}")

@@ -5,7 +5,7 @@ Rules:
 1. A running preheat counts as failed once its supernode has sent nothing about it for SILENCE seconds, or as soon as that supernode is no
    member if no other one can resume it. So a client that waits for its end gets one within that time.
 2. An older notice does not replace a later one.
-3. Beyond MOST, the least recently received preheats are dropped first.
+3. Beyond MAX_PREHEATS, the least recently received preheats are dropped first.
 4. A preheat that another supernode took over is listed as that supernode's, whatever its former supernode sends, unless the former one has
    ended it. Each of two supernodes that run the same one receives the other's notices: the former supernode leaves it, and of two that
    took it over, the one with the greater id leaves it.
@@ -23,7 +23,7 @@ from dfengine.errors import BadValue
 from dfengine.supernode.preheat_job import FAILED, STATES, Job, Part, Totals
 from dfengine.task import redacted, redacted_url
 
-MOST = 4096
+MAX_PREHEATS = 4096
 """Preheats of other supernodes in memory."""
 
 SILENCE = 90.0
@@ -113,7 +113,7 @@ def notice_of(job: Job, address: str, totals: Totals, fetched: Callable[[Part], 
     parts: list[_Part] = []
     size = 0
     order = {FAILED: 0, STATES[1]: 1}
-    for part in sorted(job.parts[:MOST], key=lambda part: order.get(part.state, 2)):
+    for part in sorted(job.parts[:MAX_PREHEATS], key=lambda part: order.get(part.state, 2)):
         entry = _Part(redacted_url(part.url), part.digest, part.length, fetched(part), part.host, part.ip, part.name, part.state,
                      redacted(part.error)[:300])
         size += 120 + sum(len(text) for text in (entry.url, entry.digest, entry.host, entry.ip, entry.task, entry.error))
@@ -173,7 +173,7 @@ class RemoteJobs:
                     self.mark_taken_over(former, found.id, owner)
             if key not in self._taken_over_by or found.state not in STATES[:2]:
                 self._jobs[key] = RemoteJob(found, owner, at, now)
-            while len(self._jobs) > MOST:
+            while len(self._jobs) > MAX_PREHEATS:
                 del self._jobs[next(iter(self._jobs))]
 
     def mark_taken_over(self, former: str, id: str, by: str) -> None:
@@ -224,5 +224,5 @@ class RemoteJobs:
 def _put_bounded(held: dict[Any, Any], key: Any, value: Any) -> None:
     held.pop(key, None)
     held[key] = value
-    while len(held) > MOST:
+    while len(held) > MAX_PREHEATS:
         del held[next(iter(held))]

@@ -23,13 +23,13 @@ from dfengine.net.event_log import EventLog
 from dfengine.net.event_ring import EventRing
 from dfengine.net.fair_queue import Turns
 from dfengine.net.http import Request
-from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import listen_on
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready_line import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import ServiceManager
+from dfengine.net.token_bucket import TokenBucket
 from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.storage.lock import lock_file
 from dfengine.storage.path_protection import is_own_folder, resolved

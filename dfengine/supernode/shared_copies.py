@@ -14,8 +14,8 @@ from random import shuffle
 
 from dfengine import wire
 from dfengine.errors import RemoteError, SourceGone
-from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
+from dfengine.net.http_client import Connection
 from dfengine.net.origin_access import OriginAccess
 from dfengine.supernode.copies.announced_content import AnnouncedContent, Claim
 from dfengine.supernode.copies.fetch import FAILED, RUNNING, SUCCESS, Fetch
@@ -33,7 +33,7 @@ AT_ONCE = 8
 AGAIN = 5.0
 """Seconds between two readings of which the first was incomplete."""
 
-MOST_KEEP = 30 * 86400.0
+MAX_KEEP = 30 * 86400.0
 """Longest time for which a host may have a copy stored, in seconds."""
 
 ANSWER = 1.0
@@ -76,7 +76,7 @@ class SharedCopies:
     def keep(self, fetch: Fetch, claim: Claim, seconds: float) -> None:
         """Have a copy stored for `seconds`, as a sharer requests."""
         if seconds > 0:
-            claim.keep_until = time.time() + min(seconds, MOST_KEEP)
+            claim.keep_until = time.time() + min(seconds, MAX_KEEP)
             self._mark(fetch, claim)
             if not self.is_kept(fetch.task) and claim.retry_at < self._loop.time():
                 self.read(fetch, claim, "")

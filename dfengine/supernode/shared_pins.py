@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.supernode.copies.cache import TASK_ID
-from dfengine.supernode.copies.retention import LONGEST_URL
+from dfengine.supernode.copies.retention import MAX_URL
 from dfengine.task import redacted_url
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ KIND = "pin"
 KEPT = 7 * 86400.0
 """Seconds for which Redis stores a notice of a pin. Each supernode sends its pins when it starts, and when Redis has lost them."""
 
-MOST_NOTICES = 1024
+MAX_NOTICES = 1024
 """Pins that a supernode sends on these occasions."""
 
-AHEAD = 120.0
+CLOCK_SKEW = 120.0
 """Seconds by which another supernode's clock may be ahead."""
 
 
@@ -34,18 +34,18 @@ def share(kept: Retention, cluster: Cluster, post: Callable[..., object]) -> Non
     """Share from now on. post: calls a function on the loop's thread. Call before the cluster starts."""
 
     def send(task: str, url: str, pinned: bool, changed: float) -> None:
-        fields = {"task": task, "url": redacted_url(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}
+        fields = {"task": task, "url": redacted_url(url)[:MAX_URL], "pinned": pinned, "changed": changed}
         cluster.notices.send(f"{KIND}:{task}", fields, KEPT)
 
     def receive(notice: Notice) -> None:
         task, url, pinned, changed = (notice.fields.get(name) for name in ("task", "url", "pinned", "changed"))
         if not (isinstance(task, str) and TASK_ID.fullmatch(task) and isinstance(url, str) and isinstance(pinned, bool)):
             return
-        if isinstance(changed, int | float) and 0 < changed < time.time() + AHEAD:
-            post(partial(kept.apply_remote, task, url[:LONGEST_URL], pinned, float(changed)))
+        if isinstance(changed, int | float) and 0 < changed < time.time() + CLOCK_SKEW:
+            post(partial(kept.apply_remote, task, url[:MAX_URL], pinned, float(changed)))
 
     def repeat() -> None:
-        for task, keep in kept.pins()[:MOST_NOTICES]:
+        for task, keep in kept.pins()[:MAX_NOTICES]:
             send(task, keep.url, True, keep.changed)
 
     kept.on_changed = send

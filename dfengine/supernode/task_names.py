@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch_request import FetchRequest
     from dfengine.supernode.credentials import Credentials
 
-MOST = 1 << 16
+MAX_ALIASES = 1 << 16
 """Private tasks whose aliases stay in memory after the task has left it."""
 
 CID = 16
@@ -55,7 +55,7 @@ class TaskNames:
         """Note a task that leaves memory. Its alias stays valid for later messages."""
         if task in self._aliases:
             self._former[task] = None
-            while len(self._former) > MOST:
+            while len(self._former) > MAX_ALIASES:
                 oldest = next(iter(self._former))
                 del self._former[oldest]
                 del self._ids[self._aliases.pop(oldest)]

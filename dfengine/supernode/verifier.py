@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dfengine._piece import Geometry
 from dfengine.errors import BadFrame, BadValue, RemoteError, Silent, TooSlow
-from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
+from dfengine.net.http_client import Connection
 from dfengine.net.origin_access import OriginAccess
 from dfengine.net.piece_client import PieceBody, request_piece
 from dfengine.storage.piece_file import PieceFile
@@ -28,11 +28,11 @@ from dfengine.wire import Source
 AT_ONCE = 16
 """Threads: most accused sources are silent, and each of these occupies a thread."""
 
-MOST = 1024
+MAX_WAITING = 1024
 """Sources that wait for verification; further complaints are not verified."""
 
 CONNECT = 2.0
-FIRST = 2.0
+FIRST_BYTE = 2.0
 """Seconds until the first byte, after which the source is silent."""
 
 SILENCE = 5.0
@@ -40,7 +40,7 @@ SILENCE = 5.0
 
 START = 64 << 10
 
-LEAST_RATE = 64 << 10
+MIN_RATE = 64 << 10
 """Bytes per second, after SILENCE seconds, below which the transfer is ended and nothing is proved."""
 
 ABSENT = frozenset((404, 410, 416, 500))
@@ -77,7 +77,7 @@ class Verifier:
             file = fetch.file if fetch is not None else None
             shared = fetch is not None and fetch.claim is not None  # its digests are known without the bytes
             here = file is not None and complaint.n < len(file.available) and (shared or complaint.n in file.available)
-            if file is None or not here or self._waiting >= MOST or not may_connect(complaint.source, self._access):
+            if file is None or not here or self._waiting >= MAX_WAITING or not may_connect(complaint.source, self._access):
                 self._swarm.apply_verdict(complaint, "", self._loop.time())
                 continue
             self._waiting += 1
@@ -131,7 +131,7 @@ def check_source(
     try:
         with contextlib.closing(dialer.connect(source.ip, source.port, timeout=CONNECT)) as connection, _tracked(connection, connections):
             request_piece(connection, source.path, geometry, n)
-            head = connection.head(time.monotonic() + FIRST)
+            head = connection.head(time.monotonic() + FIRST_BYTE)
             if head.status != 206:
                 return "gone" if head.status in ABSENT else ""
             body = PieceBody(connection, head, geometry, n, time.monotonic() + SILENCE)
@@ -139,7 +139,7 @@ def check_source(
             start = min(START, body.length)
             body.into(content, 0, start, silence=SILENCE, floor=START, grace=SILENCE)
             try:
-                body.into(content, start, body.length - start, silence=SILENCE, floor=LEAST_RATE, grace=SILENCE)
+                body.into(content, start, body.length - start, silence=SILENCE, floor=MIN_RATE, grace=SILENCE)
             except TooSlow:
                 return ""
             body.end(connection, time.monotonic() + SILENCE)

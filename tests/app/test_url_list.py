@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.app.url_list import LONGEST, MOST_NAMED, Listed, check_relative, entries, lines
+from dfengine.app.url_list import MAX_LINE, MAX_NAMED, Listed, check_relative, entries, lines
 from dfengine.errors import BadValue
 from dfengine.task import Digest
 
@@ -62,8 +62,8 @@ def test_crlf_byte_order_mark_and_bytes_that_are_not_utf8() -> None:
         (b"http://o/a\n out=a/\n", 2, "names no file"),
         (b"http://o/a\n out=a\0b\n", 2, "the line holds a NUL"),
         (b"http://o/\0\n", 1, "NUL"),
-        (b"http://o/" + b"a" * LONGEST + b"\n", 1, "longer than"),
-        (b"http://o/a\n out=" + b"a" * LONGEST + b"\n", 2, "longer than"),
+        (b"http://o/" + b"a" * MAX_LINE + b"\n", 1, "longer than"),
+        (b"http://o/a\n out=" + b"a" * MAX_LINE + b"\n", 2, "longer than"),
         (b"  out=x\n", 1, "precedes the first URL"),
         (b"no url\n", 1, "no url"),
         (b"-\n", 1, "-"),
@@ -114,12 +114,12 @@ def test_a_line_without_end_is_truncated_in_memory() -> None:
             return b"x" * most if self.count <= 50 else b"\n" if self.count == 51 else b"http://o/a\n" if self.count == 52 else b""
 
     found = list(lines(cast(BinaryIO, Long(b""))))
-    assert [len(line) for line in found] == [LONGEST + 1, 11]
+    assert [len(line) for line in found] == [MAX_LINE + 1, 11]
 
 
 def test_the_number_of_reported_unknown_options_is_bounded() -> None:
-    _, told = read(b"http://o/a\n" + b"".join(b" n%d=1\n" % n for n in range(2 * MOST_NAMED)))
-    assert len(told) == MOST_NAMED
+    _, told = read(b"http://o/a\n" + b"".join(b" n%d=1\n" % n for n in range(2 * MAX_NAMED)))
+    assert len(told) == MAX_NAMED
 
 
 BYTES = st.lists(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dfengine.client.cleanup import release
-from dfengine.client.engine import Engine
+from dfengine.client.download_thread import Engine
 from dfengine.client.joining import Joining
 from dfengine.net import fd_passing
 
@@ -120,7 +120,7 @@ class Run:
 @pytest.mark.parametrize("n", range(1, CALLS))
 def test_closing_an_engine_closes_its_download_wherever_a_signal_arrives(n: int, stops: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """stops: before the close, or after it. In the second case the engine closes the download itself, without a further close."""
-    monkeypatch.setattr("dfengine.client.engine.CLOSING", 0.0)
+    monkeypatch.setattr("dfengine.client.download_thread.CLOSING", 0.0)
     run = Run()
     engine = Engine(run, "engine under test")
     engine.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from dfengine.client.connection_pool import MOST, ConnectionPool
+from dfengine.client.connection_pool import MAX_IDLE, ConnectionPool
 
 
 class Line:
@@ -28,10 +28,10 @@ def test_the_most_recently_used_connection_to_the_same_source_is_returned() -> N
 
 
 def test_the_longest_unused_connection_is_closed_at_the_capacity() -> None:
-    connections, kept = ConnectionPool(), [Line(f"host-{n}") for n in range(MOST + 3)]
+    connections, kept = ConnectionPool(), [Line(f"host-{n}") for n in range(MAX_IDLE + 3)]
     for line in kept:
         connections.release(line)  # type: ignore[arg-type]
-    assert [line.closed for line in kept] == [True] * 3 + [False] * MOST
+    assert [line.closed for line in kept] == [True] * 3 + [False] * MAX_IDLE
 
 
 def test_threads_never_share_a_connection() -> None:

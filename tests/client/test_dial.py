@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import ProtocolViolation
-from dfengine.net.dial import encode_request, parse_head
+from dfengine.net.http_client import encode_request, parse_head
 
 
 def head(*lines: str, status: str = "HTTP/1.1 206 Partial Content") -> bytes:

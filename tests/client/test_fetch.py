@@ -16,8 +16,8 @@ from dfengine.client.messages import Source
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
 from dfengine.errors import DigestMismatch
-from dfengine.net.dial import Head
 from dfengine.net.dialer import Dialer
+from dfengine.net.http_client import Head
 from dfengine.storage.piece_file import PieceFile
 
 MIB = 1 << 20

@@ -12,7 +12,7 @@ from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.from_origin import PAUSE, FromOrigin, _Sink
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
-from dfengine.client.watch import Watch
+from dfengine.client.wait_checks import Watch
 from dfengine.errors import OriginUnreachable
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import ConnectionLimits

@@ -147,7 +147,7 @@ def test_a_form_that_is_too_long_is_refused() -> None:
     form = b"rawUrl=" + b"%41" * 10
     assert wire.Registration.decode(form, form=True).raw_url == "A" * 10
     with pytest.raises(ProtocolViolation, match="longer than"):
-        wire.Registration.decode(form + b"%41" * (wire.MOST_FORM // 3), form=True)
+        wire.Registration.decode(form + b"%41" * (wire.MAX_FORM // 3), form=True)
 
 
 @pytest.mark.parametrize("body", [

@@ -83,7 +83,7 @@ def ask(node: Node, **changed: Any) -> type[Exception]:
 
 
 def test_a_silent_supernode_is_tried_by_one_download_only(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silent_nodes, "FIRST", 3600.0)
+    monkeypatch.setattr(silent_nodes, "FIRST_PAUSE", 3600.0)
     assert ask(node) is Silent
     assert node.asked == ["/peer/registry", node_answer.PING]
     assert ask(node) is Silent
@@ -101,7 +101,7 @@ def test_a_supernode_that_answers_pings_may_respond_late(node: Node) -> None:
 
 
 def test_a_supernode_that_was_silent_is_probed_by_a_ping(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silent_nodes, "FIRST", 0.0)
+    monkeypatch.setattr(silent_nodes, "FIRST_PAUSE", 0.0)
     assert ask(node) is Silent
     assert ask(node) is Silent
     assert node.asked == ["/peer/registry", node_answer.PING, node_answer.PING]

@@ -18,7 +18,7 @@ from dfengine.client.job import Job
 from dfengine.client.messages import Source
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
-from dfengine.net.dial import Connection
+from dfengine.net.http_client import Connection
 from dfengine.storage.piece_file import PieceFile
 
 MIB = 1 << 20

@@ -13,7 +13,7 @@ from dfengine._window import Window
 from dfengine.client.health import AVOID, FAULTS, Health
 from dfengine.client.job import Job
 from dfengine.client.messages import Source
-from dfengine.client.piece_timing import ENDGAME_LEAST
+from dfengine.client.piece_timing import MIN_ENDGAME
 from dfengine.client.plan import Plan
 from dfengine.errors import IllegalEvent
 
@@ -270,7 +270,7 @@ class TestHedges:
         many.offer(3, "d", [A, B], 1.0)
         assert many.assign(1.0) is not None
         due = many.hedge_at()
-        assert due == pytest.approx(1.0 + 1.0 + ENDGAME_LEAST)
+        assert due == pytest.approx(1.0 + 1.0 + MIN_ENDGAME)
         assert many.assign(due - 0.01) is None
         assert many.assign(due) is not None
 

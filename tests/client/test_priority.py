@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from dfengine._window import Window
 from dfengine.client.messages import Source
 from dfengine.client.plan_on_demand import PlanOnDemand
-from dfengine.client.priority import AHEAD, Priority
+from dfengine.client.priority import MAX_PIECES, Priority
 
 PIECES = st.integers(0, 20)
 
@@ -85,8 +85,8 @@ TestModel = Model.TestCase
 
 def test_read_ahead_pieces_are_bounded() -> None:
     priority = Priority()
-    priority.read_ahead(range(AHEAD + 10))
-    assert list(priority) == list(range(10, AHEAD + 10))
+    priority.read_ahead(range(MAX_PIECES + 10))
+    assert list(priority) == list(range(10, MAX_PIECES + 10))
 
 
 def test_a_reader_of_one_piece_does_not_wait_for_a_reader_of_many() -> None:

@@ -17,7 +17,7 @@ from dfengine.client.messages import Registration
 from dfengine.client.shared_resources import SharedResources
 from dfengine.client.supernode_session import join
 from dfengine.errors import Cancelled, LocalError, SourceGone, StorageError
-from dfengine.net.dial import Connection
+from dfengine.net.http_client import Connection
 from dfengine.settings import SupernodeAddress
 
 PATIENCE = 60.0

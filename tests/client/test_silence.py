@@ -8,7 +8,7 @@ from dfengine._window import Window
 from dfengine.client.health import AVOID
 from dfengine.client.job import Job
 from dfengine.client.messages import Source
-from dfengine.client.piece_timing import SILENT_LEAST, SILENT_MOST, PieceTiming
+from dfengine.client.piece_timing import MAX_SILENCE, MIN_SILENCE, PieceTiming
 from dfengine.client.plan import Plan
 
 
@@ -38,15 +38,15 @@ class TestSilence:
         many.offer(1, "d", [A, CDN], 0.0)
         job = many.assign(0.0)
         assert job is not None
-        assert not many.is_overdue(job, 0, SILENT_LEAST - 0.01, 0.0)
-        assert many.is_overdue(job, 0, SILENT_LEAST, 0.0)
-        many.mark_silent(job, SILENT_LEAST)
+        assert not many.is_overdue(job, 0, MIN_SILENCE - 0.01, 0.0)
+        assert many.is_overdue(job, 0, MIN_SILENCE, 0.0)
+        many.mark_silent(job, MIN_SILENCE)
         assert many.drain() == ([], [(0, "a", "slow")])
         assert many.stuck == 1
-        hedge = many.assign(SILENT_LEAST)
+        hedge = many.assign(MIN_SILENCE)
         assert hedge is not None
         assert (hedge.piece, hedge.source, many.hedged) == (0, B, 1)
-        elsewhere = many.assign(SILENT_LEAST)
+        elsewhere = many.assign(MIN_SILENCE)
         assert elsewhere is not None
         assert elsewhere.source == CDN, "a piece is assigned to a silent source"
         finish(many, job, 0.9)
@@ -63,7 +63,7 @@ class TestSilence:
             while not many.is_overdue(job, received, now, 16384.0):
                 now, received = now + 0.1, received + trickle
                 assert now < 2.0
-            assert now >= SILENT_LEAST
+            assert now >= MIN_SILENCE
 
     def test_a_source_at_the_minimum_rate_is_not_silent(self) -> None:
         many = plan(9)
@@ -151,13 +151,13 @@ class TestSilence:
 
     def test_the_time_to_silence_follows_measured_response_times(self) -> None:
         timing = PieceTiming()
-        assert timing.patience == SILENT_LEAST
+        assert timing.patience == MIN_SILENCE
         for _ in range(8):
             timing.answered(0.01)
-        assert timing.patience == SILENT_LEAST
+        assert timing.patience == MIN_SILENCE
         for _ in range(8):
             timing.answered(0.8)
-        assert 1.6 < timing.patience <= SILENT_MOST
+        assert 1.6 < timing.patience <= MAX_SILENCE
 
 
 @pytest.mark.parametrize("workers", [1, 4])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.client.silent_nodes import FIRST, LONGEST, MOST, PROBE, SKIP, TRIAL, USE, SilentNodes
+from dfengine.client.silent_nodes import FIRST_PAUSE, MAX_NODES, MAX_PAUSE, PROBE, SKIP, TRIAL, USE, SilentNodes
 
 
 def test_one_download_probes_a_silent_node_at_growing_intervals_and_others_skip_it() -> None:
-    nodes, now, pause = SilentNodes(), 100.0, FIRST
+    nodes, now, pause = SilentNodes(), 100.0, FIRST_PAUSE
     assert nodes.next_action("a", now) == USE
     for _ in range(8):
         nodes.silent("a", now)
@@ -19,27 +19,27 @@ def test_one_download_probes_a_silent_node_at_growing_intervals_and_others_skip_
         assert nodes.next_action("a", now) == PROBE
         assert nodes.next_action("a", now) == SKIP, "two downloads probe at once"
         assert nodes.is_silent("a")
-        pause = min(LONGEST, pause * 2)
+        pause = min(MAX_PAUSE, pause * 2)
 
 
 def test_a_response_ends_the_silence() -> None:
     nodes = SilentNodes()
     nodes.silent("a", 0.0)
     assert nodes.next_action("b", 0.0) == USE
-    assert nodes.next_action("a", FIRST) == PROBE
+    assert nodes.next_action("a", FIRST_PAUSE) == PROBE
     nodes.answered("a")
-    assert nodes.next_action("a", FIRST) == USE
+    assert nodes.next_action("a", FIRST_PAUSE) == USE
     assert not nodes.is_silent("a")
     nodes.silent("a", 100.0)
-    assert nodes.next_action("a", 100.0 + FIRST) == PROBE, "the intervals do not start anew"
+    assert nodes.next_action("a", 100.0 + FIRST_PAUSE) == PROBE, "the intervals do not start anew"
 
 
 def test_an_unfinished_probe_is_repeated() -> None:
     nodes = SilentNodes()
     nodes.silent("a", 0.0)
-    assert nodes.next_action("a", FIRST) == PROBE
-    assert nodes.next_action("a", FIRST + TRIAL - 0.1) == SKIP
-    assert nodes.next_action("a", FIRST + TRIAL) == PROBE
+    assert nodes.next_action("a", FIRST_PAUSE) == PROBE
+    assert nodes.next_action("a", FIRST_PAUSE + TRIAL - 0.1) == SKIP
+    assert nodes.next_action("a", FIRST_PAUSE + TRIAL) == PROBE
 
 
 @given(st.lists(st.tuples(st.sampled_from(["silent", "heard", "ask"]), st.sampled_from("ab"), st.floats(0, 50)), max_size=60))
@@ -53,12 +53,12 @@ def test_no_node_is_skipped_forever(events: list[tuple[str, str, float]]) -> Non
             nodes.answered(node)
         elif nodes.next_action(node, now) == PROBE:
             assert nodes.next_action(node, now) == SKIP
-    assert SKIP not in (nodes.next_action("a", now + LONGEST), nodes.next_action("b", now + LONGEST))
+    assert SKIP not in (nodes.next_action("a", now + MAX_PAUSE), nodes.next_action("b", now + MAX_PAUSE))
 
 
 def test_the_number_of_remembered_nodes_is_bounded() -> None:
     nodes = SilentNodes()
-    for n in range(MOST + 10):
+    for n in range(MAX_NODES + 10):
         nodes.silent(str(n), 0.0)
     assert not nodes.is_silent("9")
     assert nodes.is_silent("10")

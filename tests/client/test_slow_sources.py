@@ -9,7 +9,7 @@ import pytest
 from dfengine._window import Window
 from dfengine.client.job import Job
 from dfengine.client.messages import Source
-from dfengine.client.piece_timing import SLOW_LEAST
+from dfengine.client.piece_timing import MIN_SLOW
 from dfengine.client.plan import Plan
 
 LENGTH = 4 << 20
@@ -85,7 +85,7 @@ def test_a_slow_source_is_replaced_once_fast_ones_are_known() -> None:
     scene = Scene(24)
     scene.sends.update({peer(n).cid: (lambda seconds: seconds * 50e6) for n in range(24)})
     scene.sends["p20"] = lambda seconds: seconds * 100_000
-    assert scene.run(4.0) < SLOW_LEAST + 2.0
+    assert scene.run(4.0) < MIN_SLOW + 2.0
     done, failures = scene.plan.drain()
     assert {(n, cid) for n, cid, _ in failures} <= {(20, "p20")}
     assert (20, CDN.cid) in done
@@ -120,6 +120,6 @@ def test_slow_peers_without_a_trusted_alternative_are_not_hedged() -> None:
 def test_a_limit_of_this_host_makes_no_source_slow() -> None:
     scene = Scene(8)
     scene.sends = {where.cid: (lambda seconds: seconds * 25_000) for where in (CDN, *map(peer, range(8)))}
-    while scene.now < 4 * SLOW_LEAST:
+    while scene.now < 4 * MIN_SLOW:
         scene.step(share=12_500.0)
     assert not scene.plan.hedged

@@ -21,7 +21,7 @@ from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.job import Job
 from dfengine.client.legacy import LegacySession
 from dfengine.client.messages import Source
-from dfengine.client.native import MOST_REPORTED, NativeSession
+from dfengine.client.native import MAX_REPORTED, NativeSession
 from dfengine.client.plan import Plan
 from dfengine.client.pull_timing import PARK
 from dfengine.client.supernode_session import Membership
@@ -335,21 +335,21 @@ class TestNative:
 
     def test_many_runs_are_announced_in_several_pulls(self, line: Line, transfer: Transfer) -> None:
         """Each pull has the maximum number of runs, and only the last one requests pieces."""
-        runs = [(2 * n, 2 * n + 1) for n in range(3 * MOST_REPORTED)]
+        runs = [(2 * n, 2 * n + 1) for n in range(3 * MAX_REPORTED)]
         pull = NativeSession(member(line, True), runs)
         line.answers = [self.offers(), self.offers(), self.offers(2)]
         for _ in range(3):
             pull.step(transfer, 0.0)
         told = line.pulls()
         assert [run for one in told for run in one.held] == runs
-        assert [len(one.held) for one in told] == [MOST_REPORTED] * 3
+        assert [len(one.held) for one in told] == [MAX_REPORTED] * 3
         assert [one.want > 0 for one in told] == [False, False, True]
 
     def test_conclude_reports_all_pieces_in_several_pulls(self, line: Line, transfer: Transfer) -> None:
-        transfer.plan.done.extend((0, "p") for _ in range(2 * MOST_REPORTED + 1))
+        transfer.plan.done.extend((0, "p") for _ in range(2 * MAX_REPORTED + 1))
         line.answers = [self.offers(), self.offers(), self.offers()]
         NativeSession(member(line, True), []).conclude(transfer)
-        assert [len(one.done) for one in line.pulls()] == [MOST_REPORTED, MOST_REPORTED, 1]
+        assert [len(one.done) for one in line.pulls()] == [MAX_REPORTED, MAX_REPORTED, 1]
 
     def test_a_response_may_state_the_length(self, line: Line, unknown: Transfer) -> None:
         pull = NativeSession(member(line, True), [])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.client.messages import decode_registered
-from dfengine.client.supernodes import MOST_NAMED, Candidates
+from dfengine.client.supernodes import MAX_NAMED, Candidates
 from dfengine.errors import ProtocolViolation, SupernodeError, SupernodeFull
 from dfengine.settings import SupernodeAddress
 
@@ -44,7 +44,7 @@ def test_each_supernode_is_tried_once_and_invalid_addresses_are_skipped() -> Non
                        st.lists(st.sampled_from([f"{name}:1" for name in "abcdefghijklmnopqrs"]), max_size=12)))  # fmt: skip
 def test_the_search_ends_for_any_named_supernodes(named: dict[str, list[str]]) -> None:
     found = tried({name: full(*others) for name, others in named.items()})
-    assert len(found) == len(set(found)) <= len(GIVEN) + MOST_NAMED
+    assert len(found) == len(set(found)) <= len(GIVEN) + MAX_NAMED
     assert {"a:1", "b:1"} <= set(found)
 
 

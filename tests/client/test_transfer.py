@@ -19,7 +19,7 @@ from dfengine.client.job import Job
 from dfengine.client.messages import Source
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer, join
-from dfengine.net.dial import Connection
+from dfengine.net.http_client import Connection
 from dfengine.storage.piece_file import PieceFile
 
 GEOMETRY = Geometry(3000, 1000)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
-from dfengine.globs import LONGEST, MOST, Globs
+from dfengine.globs import MAX_PATTERN, MAX_PATTERNS, Globs
 
 MATCHES = [
     ("*.txt", "a.txt", True), ("*.txt", "d/e/a.txt", True), ("*.txt", "a.txt/b", False), ("*.TXT", "a.txt", False),
@@ -33,7 +33,7 @@ def test_patterns_match_as_documented(pattern: str, path: str, matches: bool) ->
     assert Globs((), (pattern,)).matcher().matches(path) is not matches
 
 
-@pytest.mark.parametrize("pattern", ["", "a//b", "../a", "a/./b", "//a", "a\0", "a\n", "\ud800", "[z-a]", "x" * (LONGEST + 1), "//"])
+@pytest.mark.parametrize("pattern", ["", "a//b", "../a", "a/./b", "//a", "a\0", "a\n", "\ud800", "[z-a]", "x" * (MAX_PATTERN + 1), "//"])
 def test_invalid_patterns_are_rejected(pattern: str) -> None:
     with pytest.raises(BadValue):
         Globs((pattern,)).check()
@@ -42,9 +42,9 @@ def test_invalid_patterns_are_rejected(pattern: str) -> None:
 
 
 def test_the_number_of_patterns_is_bounded() -> None:
-    Globs(("a",) * MOST).check()
+    Globs(("a",) * MAX_PATTERNS).check()
     with pytest.raises(BadValue, match="more than"):
-        Globs(("a",) * MOST, ("b",)).check()
+        Globs(("a",) * MAX_PATTERNS, ("b",)).check()
 
 
 def reference(pattern: str, path: str) -> bool:

@@ -8,7 +8,7 @@ import os
 import signal
 from pathlib import Path
 
-from dfengine.proxy.blobs.blob_announcer import LEAST, MOST
+from dfengine.proxy.blobs.blob_announcer import MAX_ANNOUNCED, MIN_LENGTH
 from tests.e2e.blob_registry import DATA, Blobs
 from tests.e2e.scene import PATIENCE, Scene, _ended, until
 from tests.e2e.test_blobs import registry  # noqa: F401  (a fixture)
@@ -91,12 +91,12 @@ def test_only_the_newest_large_blobs_are_announced(stage: Scene, registry: Blobs
     node, home = stage.supernode(), stage.path / "home-2"
     url = stage.proxy("--registry", registry.url, nodes=(node,))[1]
     digests = []
-    for n in range(MOST + 2):
-        path = registry.keep("a", DATA[n : n + LEAST])
-        assert get(url, path)[1] == DATA[n : n + LEAST]
+    for n in range(MAX_ANNOUNCED + 2):
+        path = registry.keep("a", DATA[n : n + MIN_LENGTH])
+        assert get(url, path)[1] == DATA[n : n + MIN_LENGTH]
         digests.append(path.rpartition(":")[2][:32])
         until(lambda: any(digests[-1] in each.name for each in shared(home)), "the blob announced")
-    small = registry.keep("a", DATA[: LEAST - 1])
-    assert get(url, small)[1] == DATA[: LEAST - 1]
-    until(lambda: len(shared(home)) == MOST, "the oldest blobs withdrawn")
+    small = registry.keep("a", DATA[: MIN_LENGTH - 1])
+    assert get(url, small)[1] == DATA[: MIN_LENGTH - 1]
+    until(lambda: len(shared(home)) == MAX_ANNOUNCED, "the oldest blobs withdrawn")
     assert sorted(each.name[3:35] for each in shared(home)) == sorted(digests[2:])

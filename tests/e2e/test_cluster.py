@@ -23,7 +23,7 @@ from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
 from dfengine.supernode.cluster.cluster_view import ClusterMember
-from dfengine.supernode.preheats import MOST_UNDER_WAY
+from dfengine.supernode.preheats import MAX_UNDER_WAY
 from dfengine.supernode.state import SupernodeState
 from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, buffered, filled, status, until
 from tests.e2e.test_faults import registration
@@ -445,7 +445,7 @@ def test_too_many_preheats_at_one_supernode_are_refused_with_alternatives(stage:
     members(*nodes)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         image = {"type": "image", "url": f"http://127.0.0.1:{silent.getsockname()[1]}/v2/a/manifests/1"}
-        for _ in range(MOST_UNDER_WAY // 100):
+        for _ in range(MAX_UNDER_WAY // 100):
             assert ask(one, "POST", "/preheats", image)[0] == 201
         status, said = ask(one, "POST", "/preheats", image)
         assert (status, json.loads(said)["alternatives"]) == (429, [two.node])
@@ -462,7 +462,7 @@ def test_too_many_preheats_at_one_supernode_are_refused_with_alternatives(stage:
 def test_a_full_supernode_names_alternatives_to_native_clients_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: int, answered: int
 ) -> None:
-    monkeypatch.setattr("dfengine.supernode.swarm.registered_downloads.MOST_DOWNLOADS", 0)
+    monkeypatch.setattr("dfengine.supernode.swarm.registered_downloads.MAX_DOWNLOADS", 0)
 
     async def play() -> Response:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())

@@ -87,7 +87,7 @@ def test_one_follower_of_a_stalled_leader_fetches_for_all(stage: Scene, kind: st
 INTERRUPTED = """
 import sys, threading
 import dfengine
-from dfengine.client.engine import Engine
+from dfengine.client.download_thread import Engine
 
 node, home, url = sys.argv[1:]
 file = dfengine.open(url, nodes=[node], home=home, ip="127.0.0.2", quiet=True)

@@ -16,7 +16,7 @@ from dfengine._piece import Geometry
 from dfengine.client.joining import Joining
 from dfengine.client.leader_place import LeaderPlace
 from dfengine.client.on_demand import TransferOnDemand
-from dfengine.client.watch import Watch
+from dfengine.client.wait_checks import Watch
 from dfengine.files.joined import JoinedPlace
 from dfengine.files.opened import Opened
 from dfengine.files.place import MEMORY, FilePlace

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.files.read_ahead import BEGINNINGS, MOST_BYTES, STREAMS, ReadAhead
+from dfengine.files.read_ahead import BEGINNINGS, MAX_BYTES, STREAMS, ReadAhead
 
 PIECE = 1000
 BLOCK = 100
@@ -78,4 +78,4 @@ def test_the_distance_is_at_most_the_length_read_sequentially(reads: list[tuple[
 def test_bytes_read_ahead_are_bounded_for_any_piece_size() -> None:
     told = sequential(ReadAhead(15 << 20), 0, 15 << 20, 30)
     assert max(past - first for first, past in told) <= 2
-    assert told[-1][1] <= 30 + -(-MOST_BYTES // (15 << 20))
+    assert told[-1][1] <= 30 + -(-MAX_BYTES // (15 << 20))

@@ -87,7 +87,7 @@ def test_an_idle_file_is_closed_after_its_time(opener: Opener, files: OpenFiles,
 
 
 def test_the_longest_idle_files_are_closed_first(opener: Opener, files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_files, "MOST_IDLE", 2)
+    monkeypatch.setattr(open_files, "MAX_IDLE", 2)
     for name in "abcab":
         with files.use(name):
             pass

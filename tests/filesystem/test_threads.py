@@ -20,7 +20,7 @@ def names() -> int:
 
 
 def test_results_and_errors_are_returned_and_idle_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "MOST", 4)
+    monkeypatch.setattr(threads, "MAX_CALLS", 4)
     monkeypatch.setattr(threads, "IDLE", 0.05)
     before, made = names(), Threads()
     at_once = most = 0
@@ -53,7 +53,7 @@ def test_results_and_errors_are_returned_and_idle_threads_end(monkeypatch: pytes
 
 
 def test_cancelled_calls_and_closed_loops_do_not_block_later_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "MOST", 1)
+    monkeypatch.setattr(threads, "MAX_CALLS", 1)
     monkeypatch.setattr(threads, "IDLE", 0.05)
     made, go, begun = Threads(), threading.Event(), []
 

@@ -21,7 +21,7 @@ from dfengine.client import messages
 from dfengine.disposition import filename
 from dfengine.errors import BadValue, OriginError, ProtocolViolation, StorageError
 from dfengine.net import _request, http, secret
-from dfengine.net.dial import parse_head
+from dfengine.net.http_client import parse_head
 from dfengine.origin.head import LARGEST, Head
 from dfengine.origin.request import Hop, asked_range
 from dfengine.storage.home import valid_name
@@ -30,8 +30,8 @@ from dfengine.storage.record import Record
 from dfengine.storage.shared_content import SharedContent
 from dfengine.supernode.copies import reading_messages
 from dfengine.supernode.fastpath._plain_pull import plain_pull
-from dfengine.supernode.quota import TaskQuota
 from dfengine.supernode.registration_check import checked, wanted
+from dfengine.supernode.registration_quota import TaskQuota
 from dfengine.task import Digest, check_url, generation, task_url
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -91,7 +91,7 @@ def plain_body(data: bytes) -> None:
         assert full.pieces is None
 
 
-_guard = secret.Guard((bytes(secret.LEAST),))
+_guard = secret.Guard((bytes(secret.MIN_LENGTH),))
 
 
 def signature(data: bytes) -> None:

@@ -87,7 +87,7 @@ def test_chunk_extensions_and_trailers_are_ignored() -> None:
 
 
 def test_endless_chunks_and_trailers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MOST", 5)
+    monkeypatch.setattr(chunks, "MAX_CHUNKS", 5)
     with pytest.raises(ProtocolViolation, match="without end"):
         chunked([b"a"] * 6).read_all(0.0, 100)
     with pytest.raises(ProtocolViolation, match="trailers"):

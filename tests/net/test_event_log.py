@@ -31,7 +31,7 @@ def test_lines_are_written_in_order_and_suppressed_events_are_counted() -> None:
 def test_a_descriptor_that_is_not_read_does_not_block_the_log() -> None:
     reader, writer = os.pipe()
     log = EventLog("text", "info", writer)
-    for n in range(event_log.MOST + 5000):
+    for n in range(event_log.MAX_WAITING + 5000):
         log.access(n=n, text="x" * 100)
     assert log._writer.take_lost() > 0
     log.close()

@@ -75,7 +75,7 @@ def test_unusable_addresses_are_dropped(resolver: Resolver) -> None:
 def test_all_hosts_select_the_same_of_many_addresses_and_try_few(resolver: Resolver) -> None:
     resolver.addresses = [f"10.0.{n // 250}.{n % 250 + 1}" for n in range(500)]
     found = node_names.resolved([NAME])
-    assert len(found) == node_names.MOST
+    assert len(found) == node_names.MAX_NODES
     resolver.addresses.reverse()
     node_names._names.clear()
     assert node_names.resolved([NAME]) == found

@@ -9,7 +9,7 @@ import pytest
 
 from dfengine._piece import TAIL, Geometry, frame_head
 from dfengine.errors import BadFrame, ProtocolViolation
-from dfengine.net.dial import Head
+from dfengine.net.http_client import Head
 from dfengine.net.piece_client import PieceBody, announced_length, framed_length
 
 MIB = 1 << 20

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dfengine.net.limit import TokenBucket
 from dfengine.net.rate_queue import RateQueue
+from dfengine.net.token_bucket import TokenBucket
 
 
 class Loop:

@@ -16,7 +16,7 @@ from dfengine.origin import local_file
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_file import FileBody, FileOrigin
 from dfengine.origin.local_root import UnrestrictedRoots
-from dfengine.origin.local_version import COARSE, FINE, LONGEST_WRITE, settles
+from dfengine.origin.local_version import COARSE, FINE, MAX_WRITE, settles
 
 BODY = bytes(range(256)) * 4
 
@@ -134,5 +134,5 @@ def test_the_time_until_a_file_is_settled(path: Path) -> None:
     assert settles(status, at, False) == pytest.approx(grain)
     assert settles(status, at + 2 * grain, False) == 0
     assert settles(status, at + 2 * COARSE, True) > 0
-    assert settles(status, at + LONGEST_WRITE + 1, True) == 0
+    assert settles(status, at + MAX_WRITE + 1, True) == 0
     assert settles(status, at - 5000, False) == grain

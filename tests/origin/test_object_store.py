@@ -21,7 +21,7 @@ from dfengine.location import Location, parse
 from dfengine.origin import object_store
 from dfengine.origin.object_address import address
 from dfengine.origin.object_store import NoCredentials, is_plain, signed_url
-from dfengine.origin.signature import AHEAD, azure_signed, signed, without_signature
+from dfengine.origin.signature import CLOCK_SKEW, azure_signed, signed, without_signature
 
 NAMES = ("AWS_", "GOOGLE_", "AZURE_", "AZURITE_", "STORAGE_EMULATOR_HOST", "HF_")
 
@@ -170,7 +170,7 @@ def test_our_and_obstores_signatures_for_azure_agree(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
     told = parse_qs(urlsplit(signed_url(Location("az", "container", "dir/b"))).query)
     begin, end = (calendar.timegm(time.strptime(told[name][0], "%Y-%m-%dT%H:%M:%SZ")) for name in ("st", "se"))
-    own = azure_signed("https://h/x", "acc", "container", "dir/b", b"key", begin + AHEAD, end - begin - AHEAD)
+    own = azure_signed("https://h/x", "acc", "container", "dir/b", b"key", begin + CLOCK_SKEW, end - begin - CLOCK_SKEW)
     assert parse_qs(urlsplit(own).query)["sig"] == told["sig"]
     assert "sig=" in signed_url(Location("az", "container", "a b?#//x"))
 

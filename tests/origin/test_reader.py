@@ -49,7 +49,7 @@ def _short() -> Iterator[None]:
         patch.setattr(assignment, "TICK", 0.002)
         patch.setattr(assignment, "STALLED", 0.05)
         patch.setattr(readers, "ANEW", 0.002)
-        patch.setattr(retries, "FIRST", 0.001)
+        patch.setattr(retries, "FIRST_PAUSE", 0.001)
         patch.setattr(retries, "CRUMB", 0.002)
         yield
 

@@ -36,7 +36,7 @@ def _short() -> Iterator[None]:
             patch.setattr(module, "TICK", 0.002)
         patch.setattr(on_demand, "MAIN_WAITS", 0.02)
         patch.setattr(readers, "ANEW", 0.002)
-        patch.setattr(retries, "FIRST", 0.001)
+        patch.setattr(retries, "FIRST_PAUSE", 0.001)
         patch.setattr(retries, "CRUMB", 0.002)
         yield
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.origin.receiving_limit import LONGEST_REST, MOST, REST_SECONDS, WINDOW, ReceivingLimit
+from dfengine.origin.receiving_limit import MAX_CONNECTIONS, MAX_REST, REST_SECONDS, WINDOW, ReceivingLimit
 
 STEP = 0.05
 
@@ -24,7 +24,7 @@ def run(width: ReceivingLimit, each: float, link: float, seconds: float, begin: 
 def test_an_origin_that_limits_each_connection_is_read_over_many() -> None:
     width = ReceivingLimit(4)
     _, seen = run(width, 1e6, 1e9, 16 * WINDOW)
-    assert seen[-1] == MOST
+    assert seen[-1] == MAX_CONNECTIONS
 
 
 def test_the_limit_grows_up_to_the_capacity_of_the_link() -> None:
@@ -38,7 +38,7 @@ def test_more_connections_are_tried_ever_more_rarely_without_a_gain() -> None:
     _, seen = run(width, 12e6, 12e6, 1000.0)
     assert set(seen) == {4, 8}
     wide = sum(each == 8 for each in seen) * STEP
-    assert wide <= (1000.0 / LONGEST_REST + 6) * 2.5 * WINDOW
+    assert wide <= (1000.0 / MAX_REST + 6) * 2.5 * WINDOW
 
 
 def test_the_limit_stays_while_no_reader_waits() -> None:
@@ -72,4 +72,4 @@ def test_the_limit_stays_within_its_bounds(connections: int, looks: list[tuple[f
     for seconds, more in looks:
         now, total = now + seconds, total + more
         width.record_wait(total, now)
-        assert connections <= width.allowed <= max(MOST, connections)
+        assert connections <= width.allowed <= max(MAX_CONNECTIONS, connections)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import OriginChanged, OriginError, OriginForbidden, OriginSlow, OriginTruncated, OriginUnreachable
-from dfengine.origin.retry import ASKED, FIRST, LONGEST, TRANSIENT, Retry, transient
+from dfengine.origin.retry import ASKED, FIRST_PAUSE, MAX_PAUSE, TRANSIENT, Retry, transient
 
 BUSY = OriginError("busy", 503)
 CHANCE = st.floats(0, 1, exclude_max=True)
@@ -50,7 +50,7 @@ def test_zero_retries_never_pause() -> None:
 def test_a_permanent_failure_ends_at_once_and_is_not_counted() -> None:
     retry = Retry(1)
     assert retry.pause(OriginError("gone", 404), 0.0, 0.0) is None
-    assert retry.pause(BUSY, 0.0, 0.0) == FIRST
+    assert retry.pause(BUSY, 0.0, 0.0) == FIRST_PAUSE
 
 
 @given(st.integers(0, 5000), CHANCE)
@@ -59,7 +59,7 @@ def test_a_pause_is_bounded_after_any_number_of_failures(failures: int, chance: 
     for _ in range(min(failures, 40)):
         wait = retry.pause(BUSY, 0.0, chance)
         assert wait is not None
-        assert max(FIRST, min(last, LONGEST)) <= wait <= LONGEST * 2
+        assert max(FIRST_PAUSE, min(last, MAX_PAUSE)) <= wait <= MAX_PAUSE * 2
         last = wait
     retry._failures = failures
     assert retry.pause(BUSY, 0.0, chance) is not None
@@ -72,7 +72,7 @@ def test_a_requested_pause_is_kept_or_ends_the_retries(asked: float, chance: flo
         assert wait is None
     else:
         assert wait is not None
-        assert wait >= max(asked, FIRST)
+        assert wait >= max(asked, FIRST_PAUSE)
 
 
 def test_progress_resets_the_count() -> None:

@@ -92,13 +92,13 @@ def test_a_long_turn_does_not_delay_other_connections(monkeypatch: pytest.Monkey
 
 def test_turns_are_suspended_after_a_connection_waited_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turn_taking, "SLICE", 1000.0)
-    monkeypatch.setattr(turn_taking, "LONGEST", 0.2)
+    monkeypatch.setattr(turn_taking, "MAX_WAIT", 0.2)
     turns = OriginRoundRobin(1)
     readers = [Reader(turns)]
     assert readers[0].begun.wait(20)
     readers.append(Reader(turns))
     assert readers[1].begun.wait(20)
-    monkeypatch.setattr(turn_taking, "LONGEST", 1000.0)
+    monkeypatch.setattr(turn_taking, "MAX_WAIT", 1000.0)
     readers += [Reader(turns) for _ in range(5)]
     assert all(reader.begun.wait(20) for reader in readers)
     for reader in readers:

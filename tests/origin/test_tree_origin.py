@@ -26,7 +26,7 @@ from dfengine.origin.local_root import UnrestrictedRoots
 from dfengine.origin.manifest_origin import ManifestOrigin
 from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.tree_listing import ListingCache, divided, manifest, may_be_fresh
-from dfengine.origin.tree_origin import AHEAD, TreeOrigin, http_date
+from dfengine.origin.tree_origin import FILES_AHEAD, TreeOrigin, http_date
 from dfengine.origin.version import Version
 from tests.origins.directory import Directory
 from tests.origins.hub import Hub
@@ -85,7 +85,7 @@ def test_files_are_fetched_over_few_connections(cancel: Cancel) -> None:
         made = manifest(served.url, origin_settings(), cancel)
         before = served.connections
         assert read(TreeOrigin(made, origin_settings(), cancel)) == data(files)
-        assert served.connections - before <= AHEAD + 1
+        assert served.connections - before <= FILES_AHEAD + 1
         assert sorted(served.asked("GET")) == sorted(files)
 
 

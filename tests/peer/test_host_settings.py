@@ -16,7 +16,7 @@ import pytest
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import fd_passing
 from dfengine.net.authentication import Authentication
-from dfengine.net.limit import TokenBucket
+from dfengine.net.token_bucket import TokenBucket
 from dfengine.peer.host_settings import HostSettings
 from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.storage.home import Home

@@ -11,7 +11,7 @@ import pytest
 from dfengine._piece import Geometry
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import BadRequest, Parts, Request
-from dfengine.net.limit import TokenBucket
+from dfengine.net.token_bucket import TokenBucket
 from dfengine.peer.routes import Routes
 from dfengine.storage.home import Home
 from dfengine.storage.target import Target

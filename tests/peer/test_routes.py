@@ -21,7 +21,7 @@ from dfengine._piece import Geometry
 from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.dialer import Dialer
 from dfengine.net.http import BadRequest, Parts, Request, Response
-from dfengine.net.limit import TokenBucket
+from dfengine.net.token_bucket import TokenBucket
 from dfengine.peer.content_announcer import ContentAnnouncer
 from dfengine.peer.routes import Routes
 from dfengine.peer.withdrawals import Withdrawals

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dfengine.net.http import BadRequest
 from dfengine.proxy import ranges
-from dfengine.proxy.ranges import MOST_RANGES, parse
+from dfengine.proxy.ranges import MAX_RANGES, parse
 
 TAG = '"sha256:1"'
 
@@ -37,7 +37,7 @@ def test_ranges_of_an_empty_file() -> None:
     assert parse("bytes=-5", 0) == []
 
 
-@pytest.mark.parametrize("text", ["0-," * (MOST_RANGES + 1), ",".join(f"{n}-{n}" for n in range(MOST_RANGES + 1)), "0-,0-", "1-1," * 9999])
+@pytest.mark.parametrize("text", ["0-," * (MAX_RANGES + 1), ",".join(f"{n}-{n}" for n in range(MAX_RANGES + 1)), "0-,0-", "1-1," * 9999])
 def test_too_many_or_overlapping_ranges_are_rejected(text: str) -> None:
     with pytest.raises(BadRequest) as refused:
         parse(f"bytes={text}", 100)

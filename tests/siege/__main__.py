@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.siege.field import ATTACKS, MOST_GROWN, MOST_HELD, MOST_SLOWER, field
+from tests.siege.field import ATTACKS, MAX_GROWN, MAX_HELD, MAX_SLOWER, field
 
 
 def main() -> int:
@@ -29,8 +29,8 @@ def main() -> int:
             print(outcome, flush=True)
             wrong += bool(outcome.wrong)
             missed += bool(outcome.missed)
-    print(f"total: {len(names)} attacks, {wrong} went wrong, {missed} missed a goal: {MOST_SLOWER}x as long, the loop held for "
-          f"{MOST_HELD * 1e3:.0f} ms, {MOST_GROWN >> 20} MiB beyond a client's share")
+    print(f"total: {len(names)} attacks, {wrong} went wrong, {missed} missed a goal: {MAX_SLOWER}x as long, the loop held for "
+          f"{MAX_HELD * 1e3:.0f} ms, {MAX_GROWN >> 20} MiB beyond a client's share")
     return min(wrong + missed, 1)
 
 

@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = 4
 """Connections by which the supernode itself checks whether an address is a peer server of its swarm."""
 
-MOST_SLOWER, MOST_HELD, MOST_GROWN = 1.5, 0.050, 64 * MIB
+MAX_SLOWER, MAX_HELD, MAX_GROWN = 1.5, 0.050, 64 * MIB
 """The goals: ratio of the honest downloads' time to the undisturbed time; seconds that the loop is blocked; bytes beyond the bound."""
 
 
@@ -68,15 +68,15 @@ class Outcome:
         found = list(self.failed)
         found += [f"{self.errors} internal errors"] if self.errors else []
         found += [f"{self.reflected} requests reached a victim"] if self.reflected > QUESTIONS else []
-        if self.grown > self.bound * MIB + MOST_GROWN:
-            found.append(f"{self.grown // MIB} MiB more memory where {self.bound} and {MOST_GROWN // MIB} are the bound")
+        if self.grown > self.bound * MIB + MAX_GROWN:
+            found.append(f"{self.grown // MIB} MiB more memory where {self.bound} and {MAX_GROWN // MIB} are the bound")
         return found
 
     @property
     def missed(self) -> list[str]:
         """Goals that depend on the host."""
-        found = [f"{self.slower:.2f}x slower"] if self.slower > MOST_SLOWER else []
-        return found + ([f"the loop was held {self.worked * 1e3:.0f} ms"] if self.worked > MOST_HELD else [])
+        found = [f"{self.slower:.2f}x slower"] if self.slower > MAX_SLOWER else []
+        return found + ([f"the loop was held {self.worked * 1e3:.0f} ms"] if self.worked > MAX_HELD else [])
 
     def __str__(self) -> str:
         says = "; ".join([*self.wrong, *self.missed]) or "good"

@@ -86,7 +86,7 @@ def test_a_part_that_becomes_the_output_meanwhile_stays(tmp_path: Path, monkeypa
 
 
 def test_only_a_limited_number_of_entries_is_examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(abandoned_parts, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(abandoned_parts, "MAX_ENTRIES", 3)
     parts = [make(tmp_path, f".f{n}.0123456789ab.part") for n in range(5)]
     abandoned_parts.remove_abandoned(str(tmp_path))
     assert sum(path.exists() for path in parts) == 2

@@ -11,7 +11,7 @@ import pytest
 
 from dfengine.errors import StorageError
 from dfengine.storage.record import SEALS
-from dfengine.storage.signal_page import BYTES, FIRST, SLOT, SLOTS, WANTED, SignalPage
+from dfengine.storage.signal_page import BYTES, FIRST_SLOT, SLOT, SLOTS, WANTED, SignalPage
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_nonsense_in_a_page_is_bounded(pages: tuple[SignalPage, SignalPage]) -> 
     other.join()
     assert len(leader.wanted()) <= SLOTS * WANTED
     assert len(other.digests) < BYTES
-    leader._words[FIRST + SLOT] = 0xFFFFFFFF
+    leader._words[FIRST_SLOT + SLOT] = 0xFFFFFFFF
     assert leader.wanted()
 
 

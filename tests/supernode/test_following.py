@@ -387,10 +387,10 @@ def test_a_fallback_leader_that_refuses_to_lead_is_skipped(cache: Cache, leader:
 
 
 def test_pieces_are_read_concurrently(cache: Cache, leader: Leader) -> None:
-    both, asked = threading.Barrier(piece_connections.FEW), itertools.count()
+    both, asked = threading.Barrier(piece_connections.SLOW_PIECES), itertools.count()
 
     def piece(framed: bytes) -> bytes:
-        if next(asked) < piece_connections.FEW:
+        if next(asked) < piece_connections.SLOW_PIECES:
             both.wait(60)
         return framed
 
@@ -487,9 +487,9 @@ def origin() -> Iterator[Any]:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("SPAN", 0.1), ("FIRST", 0.1), ("LEFT", 1), ("LEAST", 0.1), ("WAIT", 0.1)):
+    for name, value in (("SPAN", 0.1), ("GRACE", 0.1), ("MIN_MISSING", 1), ("MIN_SPAN", 0.1), ("WAIT", 0.1)):
         monkeypatch.setattr(slow_leader, name, value)
-    monkeypatch.setattr(leader_probe, "LEAST", 0.1)
+    monkeypatch.setattr(leader_probe, "MIN_SPAN", 0.1)
     monkeypatch.setattr(following, "PATIENCE", 20.0)
 
 
@@ -604,7 +604,7 @@ def test_pieces_being_received_from_hosts_are_awaited_when_the_leader_is_lost(
     fetch = fetch_of(cache, leader.address, None)
     assert following.follow(fetch, None) == ORIGIN
     assert fetch.file is not None
-    assert fetch.file.available.count() == piece_connections.FEW
+    assert fetch.file.available.count() == piece_connections.SLOW_PIECES
     hosts.close()
 
 

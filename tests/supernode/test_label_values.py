@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.histogram import Histogram
-from dfengine.supernode.label_values import LONGEST, OTHER, Count, Labels, Series, label
+from dfengine.supernode.label_values import MAX_VALUE, OTHER, Count, Labels, Series, label
 
 CLIENTS = st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3", "::1"])
 
@@ -34,7 +34,7 @@ def test_one_client_cannot_use_up_all_labels() -> None:
 @given(st.text(max_size=300))
 def test_a_label_is_one_printable_line(text: str) -> None:
     found = label(text)
-    assert len(found) <= LONGEST
+    assert len(found) <= MAX_VALUE
     assert found.isprintable()
 
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dfengine.net.http import Request, Response
-from dfengine.supernode.legacy_metrics import EACH, MOST_DOWNLOADERS, LegacyCounts, handler, size_of
+from dfengine.supernode.legacy_metrics import EACH, MAX_DOWNLOADERS, LegacyCounts, handler, size_of
 
 NAMES = "ip", "callsystem", "success", "duration", "filelength", "backsourcereason"
 VALUES = st.one_of(st.text(max_size=20), st.floats(), st.integers(), st.booleans(), st.none(), st.lists(st.text(), max_size=2))
@@ -68,7 +68,7 @@ def test_one_client_can_create_only_few_series() -> None:
     for n in range(1000):
         counts.reported({"ip": f"10.1.{n >> 8}.{n & 255}", "callsystem": str(n)}, "10.0.0.1")
     series = exposed(counts)["dragonfly_dfget_download_total"]
-    assert len(series) == MOST_DOWNLOADERS * EACH // 100 + 1
+    assert len(series) == MAX_DOWNLOADERS * EACH // 100 + 1
     assert sum(series.values()) == 1000
 
 

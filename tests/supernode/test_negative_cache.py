@@ -56,7 +56,7 @@ def test_a_transient_failure_does_not_replace_a_final_status() -> None:
 
 
 def test_the_oldest_entry_is_evicted_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(negative_cache, "MOST", 2)
+    monkeypatch.setattr(negative_cache, "MAX_REFUSALS", 2)
     dead = NegativeCache(10.0)
     for task in "ababc":
         dead.remember(task, "u", 404, "", 1.0)

@@ -65,7 +65,7 @@ def test_invalid_notices_are_not_encoded(wrong: Notice) -> None:
 
 
 def test_a_later_notice_replaces_an_earlier_one_and_the_outbox_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "MOST_WAITING", 100)
+    monkeypatch.setattr(notices, "MAX_WAITING", 100)
     outbox = Outbox()
     for n in range(300):
         outbox.add(SAID.replace(name=f"job:{n}", at=float(n)))

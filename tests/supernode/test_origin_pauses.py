@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dfengine.errors import OriginError, OriginPaused, OriginUnreachable
 from dfengine.supernode.copies import origin_pauses
-from dfengine.supernode.copies.origin_pauses import LONGEST, REACHED, OriginPauses, Pause, PauseAwareRetry
+from dfengine.supernode.copies.origin_pauses import MAX_PAUSE, REACHED, OriginPauses, Pause, PauseAwareRetry
 
 ORIGIN = "http://origin:80"
 
@@ -74,10 +74,10 @@ class World:
 
 STEPS = st.one_of(
     st.tuples(st.just("ask"), st.sampled_from(range(3))),
-    st.tuples(st.just("quiet"), st.sampled_from([1.0, 30.0, LONGEST, 500.0])),
+    st.tuples(st.just("quiet"), st.sampled_from([1.0, 30.0, MAX_PAUSE, 500.0])),
     st.tuples(st.just("down"), st.sampled_from([1.0, 30.0])),
     st.tuples(st.just("deliver"), st.sampled_from([-1, 0, 1, 2])),
-    st.tuples(st.just("wait"), st.sampled_from([0.1, 5.0, REACHED, LONGEST])),
+    st.tuples(st.just("wait"), st.sampled_from([0.1, 5.0, REACHED, MAX_PAUSE])),
 )
 
 
@@ -100,10 +100,10 @@ def test_a_node_that_knows_a_pause_sends_no_requests_and_every_pause_ends(steps:
             world.down = max(world.down, world.now + value)
         for node in world.nodes:
             found = node.pauses.find(ORIGIN, world.now)
-            assert found is None or world.now < found.until <= world.now + LONGEST
+            assert found is None or world.now < found.until <= world.now + MAX_PAUSE
             if found is not None and found.found_by and not found.requested:
                 assert node.answered + REACHED <= world.now or node.answered < world.now
-    world.now += LONGEST
+    world.now += MAX_PAUSE
     assert all(node.pauses.find(ORIGIN, world.now) is None for node in world.nodes)
 
 
@@ -134,7 +134,7 @@ def test_a_supernode_that_reaches_the_origin_ignores_others_connection_failures(
     other.apply_remote(ORIGIN, Pause(1e9, False, "refused", "n1"), 101.0)
     found = other.find(ORIGIN, 101.0)
     assert found is not None
-    assert found.until == 101.0 + LONGEST, "a longer pause from another node is cut"
+    assert found.until == 101.0 + MAX_PAUSE, "a longer pause from another node is cut"
     other.answered(ORIGIN, 102.0)
     assert other.find(ORIGIN, 102.0) is None
 
@@ -162,7 +162,7 @@ def test_redirects_private_requests_and_last_failures_pause_nothing() -> None:
 
 
 def test_remembered_pauses_and_responses_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origin_pauses, "MOST", 10)
+    monkeypatch.setattr(origin_pauses, "MAX_ORIGINS", 10)
     pauses = OriginPauses()
     for n in range(100):
         pauses.answered(f"a{n}", 0.0)

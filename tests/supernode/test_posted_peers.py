@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.supernode.posted_peers import EACH, LIFE, MOST, PostedPeers
+from dfengine.supernode.posted_peers import EACH, LIFE, MAX_PEERS, PostedPeers
 from dfengine.task import Peer
 
 
@@ -16,11 +16,11 @@ def peer(name: str) -> Peer:
 def test_a_client_that_posts_too_many_peers_evicts_only_its_own() -> None:
     posted = PostedPeers()
     posted.add(peer("first"), "10.0.0.1", 0.0)
-    for n in range(2 * MOST):
+    for n in range(2 * MAX_PEERS):
         posted.add(peer(f"h-{n}"), "10.0.0.2", 1.0)
     assert posted.get("first") is not None
-    assert len(posted) == 1 + MOST * EACH // 100
-    assert [each.id for each in reversed(posted)][:1] == [f"h-{2 * MOST - 1}"]
+    assert len(posted) == 1 + MAX_PEERS * EACH // 100
+    assert [each.id for each in reversed(posted)][:1] == [f"h-{2 * MAX_PEERS - 1}"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3), st.booleans()), max_size=60))
@@ -41,7 +41,7 @@ def test_posted_peers_are_kept_until_they_expire_or_are_removed(events: list[tup
 
 def test_the_total_number_of_peers_of_many_clients_is_bounded() -> None:
     posted = PostedPeers()
-    for n in range(MOST + 5):
+    for n in range(MAX_PEERS + 5):
         posted.add(peer(f"h-{n}"), f"10.1.{n >> 8}.{n & 255}", 0.0)
-    assert len(posted) == MOST
+    assert len(posted) == MAX_PEERS
     assert posted.get("h-4") is None

@@ -117,7 +117,7 @@ def test_work_of_a_worker_that_sends_no_requests_fails(monkeypatch: pytest.Monke
 
 
 def test_a_worker_name_belongs_to_one_client_and_clients_have_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_WORKERS", 2)
+    monkeypatch.setattr(module, "MAX_WORKERS", 2)
 
     async def play(workers: Workers) -> None:
         await ask(workers)

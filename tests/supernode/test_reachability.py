@@ -13,7 +13,7 @@ import pytest
 from dfengine.net.dialer import Dialer
 from dfengine.net.origin_access import OriginAccess
 from dfengine.supernode import reachability
-from dfengine.supernode.reachability import AT_ONCE, EACH, KEEP, LONGEST, MOST, Reachability, may_be_probed, same_host
+from dfengine.supernode.reachability import AT_ONCE, EACH, KEEP, MAX_ADDRESSES, MAX_PAUSE, Reachability, may_be_probed, same_host
 from dfengine.supernode.swarm.peers import Key
 
 
@@ -97,7 +97,7 @@ def test_failing_probes_of_one_client_are_rate_limited(world: World) -> None:
 def test_probes_of_an_unreachable_peer_back_off(world: World) -> None:
     world.register(place(1))
     world.silence(world.at + 600)
-    assert 6 <= len(world.log) <= 8 + 600 / LONGEST
+    assert 6 <= len(world.log) <= 8 + 600 / MAX_PAUSE
 
 
 def test_a_reachable_peer_is_proved_and_remembered_for_a_while(world: World) -> None:
@@ -126,10 +126,10 @@ def test_a_peer_has_at_most_one_running_probe(world: World) -> None:
 
 
 def test_waiting_probes_are_bounded_in_total_and_per_client(world: World) -> None:
-    world.register(*(place(n) for n in range(MOST)))
-    assert len(world.tested) == MOST * 75 // 100
-    world.register(*(place(n, f"10.9.{n >> 8}.{n & 255}") for n in range(MOST)))
-    assert len(world.tested) == MOST
+    world.register(*(place(n) for n in range(MAX_ADDRESSES)))
+    assert len(world.tested) == MAX_ADDRESSES * 75 // 100
+    world.register(*(place(n, f"10.9.{n >> 8}.{n & 255}") for n in range(MAX_ADDRESSES)))
+    assert len(world.tested) == MAX_ADDRESSES
     world.unproved.clear()
     world.silence(world.at + 3600)
     assert len(world.tested) == 0

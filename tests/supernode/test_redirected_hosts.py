@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfengine.supernode.redirected_hosts import MOST_DOWNLOADS, MOST_TASKS, SECONDS, RedirectedHosts
+from dfengine.supernode.redirected_hosts import MAX_DOWNLOADS, MAX_TASKS, SECONDS, RedirectedHosts
 
 
 def test_each_download_of_the_task_is_redirected_once() -> None:
@@ -28,8 +28,8 @@ def test_redirects_of_a_task_expire() -> None:
 
 def test_remembered_tasks_and_downloads_are_bounded() -> None:
     made = RedirectedHosts()
-    for n in range(MOST_TASKS + 1):
+    for n in range(MAX_TASKS + 1):
         made.begin(f"t{n}", 0.0)
     assert not made.should_redirect("t0", "a", 1.0)
     assert made.should_redirect("t1", "a", 1.0)
-    assert sum(made.should_redirect("t2", f"{n}", 1.0) for n in range(MOST_DOWNLOADS + 5)) == MOST_DOWNLOADS
+    assert sum(made.should_redirect("t2", f"{n}", 1.0) for n in range(MAX_DOWNLOADS + 5)) == MAX_DOWNLOADS

@@ -105,7 +105,7 @@ def test_notices_are_numbered_and_the_oldest_are_evicted_first(
     scripts.send_notices([("a:1", b"one again", 60.0)])
     assert [record for record, _ in scripts.receive_notices(heard.last).records] == [b"one again"]
     assert scripts.receive_notices(scripts.receive_notices(0).last).records == []
-    monkeypatch.setattr(redis_scripts, "MOST_NOTICES", 10)
+    monkeypatch.setattr(redis_scripts, "MAX_NOTICES", 10)
     scripts.send_notices([(f"b:{n}", b"%d" % n, 60.0) for n in range(25)])
     found = scripts.receive_notices(0)
     assert [record for record, _ in found.records] == [b"%d" % n for n in range(15, 25)]

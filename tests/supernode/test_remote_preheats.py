@@ -76,7 +76,7 @@ def test_an_older_notice_is_ignored(order: list[tuple[float, str]]) -> None:
 
 
 def test_removed_preheats_disappear_and_their_number_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_preheats, "MOST", 10)
+    monkeypatch.setattr(remote_preheats, "MAX_PREHEATS", 10)
     remote = RemoteJobs()
     for n in range(30):
         remote.received(message(job(id=f"{n:064x}")), A, 1.0, 0.0)

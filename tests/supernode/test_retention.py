@@ -70,7 +70,7 @@ def test_of_two_changes_of_a_pin_the_later_counts_in_any_order_of_arrival(tmp_pa
 
 
 def test_remote_pins_are_bounded_and_survive_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dfengine.supernode.copies.retention.MOST_REMOTE", 5)
+    monkeypatch.setattr("dfengine.supernode.copies.retention.MAX_REMOTE", 5)
     kept = Retention(str(tmp_path))
     for n in range(20):
         kept.apply_remote(f"t{n}", "u", True, float(n + 1))

@@ -36,7 +36,7 @@ async def settled(scrubber: Scrubber) -> None:
 
 
 def test_one_client_cannot_use_all_room_for_complaints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST", 4)
+    monkeypatch.setattr(module, "MAX_WAITING", 4)
 
     async def play() -> None:
         file, damaged = copy_in(tmp_path), list[int]()

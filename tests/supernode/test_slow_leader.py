@@ -7,7 +7,18 @@ from itertools import pairwise
 
 import pytest
 
-from dfengine.supernode.copies.slow_leader import FAR, FIRST, LEFT, LONGEST_WAIT, OWN_SPAN, SPAN, TIMES, WAIT, SlowLeader, is_slow
+from dfengine.supernode.copies.slow_leader import (
+    GRACE,
+    MAX_WAIT,
+    MIN_GAIN,
+    MIN_MISSING,
+    OWN_SPAN,
+    SPAN,
+    STALL_RATIO,
+    WAIT,
+    SlowLeader,
+    is_slow,
+)
 
 PIECE = 4 << 20
 
@@ -38,8 +49,8 @@ def test_a_probe_is_due_within_the_span_after_a_leader_becomes_slow() -> None:
 def test_a_probe_is_due_when_no_first_piece_arrives() -> None:
     law = SlowLeader()
     law.leader_changed(50.0)
-    assert not law.is_due(100, 50.0 + FIRST - 0.1)
-    assert law.is_due(100, 50.0 + FIRST)
+    assert not law.is_due(100, 50.0 + GRACE - 0.1)
+    assert law.is_due(100, 50.0 + GRACE)
 
 
 def test_no_probe_is_due_when_the_link_itself_is_slow() -> None:
@@ -49,14 +60,14 @@ def test_no_probe_is_due_when_the_link_itself_is_slow() -> None:
 
 def test_no_probe_is_due_when_few_pieces_are_left() -> None:
     law, now = watched(20, 0.7, 0.35)
-    assert law.is_due(LEFT, now + SPAN)
-    assert not law.is_due(LEFT - 1, now + SPAN)
+    assert law.is_due(MIN_MISSING, now + SPAN)
+    assert not law.is_due(MIN_MISSING - 1, now + SPAN)
 
 
 @pytest.mark.parametrize(("probe", "leader", "takes"), [
     (4.4e6, 1.2e6, True),  # a leader whose link is slow
     (1.2e6, 5e6, False), (1e6, 1e6, False),  # a slow origin: one connection beside four, or beside one
-    (TIMES * 1e6, 1e6, True), (5e6, 0.0, True), (0.0, 0.0, False),
+    (MIN_GAIN * 1e6, 1e6, True), (5e6, 0.0, True), (0.0, 0.0, False),
 ])  # fmt: skip
 def test_the_lead_is_taken_if_the_origin_is_several_times_faster(probe: float, leader: float, takes: bool) -> None:
     law, now = watched(20, 0.7, 0.35)
@@ -84,8 +95,8 @@ def test_probes_of_a_slow_origin_back_off() -> None:
     gaps = [later - earlier for earlier, later in pairwise(probes)]
     assert gaps[0] >= WAIT
     assert all(later >= 1.5 * earlier for earlier, later in pairwise(gaps[:6])), "the gaps grow"
-    assert max(gaps) <= LONGEST_WAIT + 2 * SPAN
-    assert len(probes) < 86400 / LONGEST_WAIT + 10
+    assert max(gaps) <= MAX_WAIT + 2 * SPAN
+    assert len(probes) < 86400 / MAX_WAIT + 10
 
 
 def test_a_failed_probe_delays_the_next_one() -> None:
@@ -99,9 +110,9 @@ def test_a_failed_probe_delays_the_next_one() -> None:
 def test_a_new_leader_is_not_probed_for_a_while() -> None:
     law, now = watched(20, 0.7, 0.35)
     law.leader_changed(now)
-    assert not law.is_due(100, now + FIRST - 0.1)
-    assert law.rate(now + SPAN) * FAR == 0
-    assert law.is_due(100, now + FIRST + 0.1)
+    assert not law.is_due(100, now + GRACE - 0.1)
+    assert law.rate(now + SPAN) * STALL_RATIO == 0
+    assert law.is_due(100, now + GRACE + 0.1)
 
 
 @pytest.mark.parametrize(("came", "leader", "slow"), [(0, 5e6, True), (PIECE, 5e6, False), (PIECE, 50e6, True), (0, 0.0, False)])

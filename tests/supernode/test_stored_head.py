@@ -24,7 +24,7 @@ def made(length: int = 9 << 20, task: str = TASK, generation: str = "g1") -> Sto
 
 @given(st.integers(1, 1 << 40), TEXT, TEXT, st.booleans())
 def test_a_sealed_head_is_unsealed_unchanged(length: int, etag: str, generation: str, dated: bool) -> None:
-    if length > stored_head.LONGEST:
+    if length > stored_head.MAX_LENGTH:
         length = 7
     known = StoredHead(task=TASK, length=length, generation=generation, etag=etag, dated=dated,
                    digests=stored_head.encode_digests([bytes(stored_head.DIGEST)] * Geometry(length).count))  # fmt: skip
@@ -80,4 +80,4 @@ def test_copies_that_are_stored() -> None:
     assert not stored_head.is_worth_storing(5, unbound, False)
     assert not stored_head.is_worth_storing(0, bound, False)
     assert not stored_head.is_worth_storing(-1, bound, False)
-    assert not stored_head.is_worth_storing(stored_head.LONGEST + 1, bound, False)
+    assert not stored_head.is_worth_storing(stored_head.MAX_LENGTH + 1, bound, False)

@@ -57,7 +57,7 @@ def test_one_client_has_one_share_of_an_origin_under_any_number_of_names() -> No
 
 
 def test_the_number_of_origins_is_limited_per_client_and_in_total(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origin_leases, "MOST_ORIGINS", 4)
+    monkeypatch.setattr(origin_leases, "MAX_ORIGINS", 4)
     leases = OriginLeases(2, 50)
     assert [leases.acquire(name, "10.0.0.1", "x", 0.0) for name in "abc"] == [True, True, False]
     assert [leases.acquire(name, "10.0.0.2", "x", 1.0) for name in "cde"] == [True, True, False]

@@ -6,7 +6,7 @@ import pytest
 
 from dfengine.supernode.swarm import transitions
 from dfengine.supernode.swarm.swarm import Complaint
-from dfengine.supernode.swarm.verification_limits import MOST, QUIET
+from dfengine.supernode.swarm.verification_limits import MAX_EACH, QUIET
 from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.stats import SwarmStats
 
@@ -434,17 +434,17 @@ def test_refuted_complaints_suspend_verification_for_that_client(why: str) -> No
             swarm.swarm.leave(TASK, f"liar{number}", swarm.now)
         return count
 
-    assert asked() == MOST
+    assert asked() == MAX_EACH
     swarm.join("x", port=0)
     assert silenced(swarm).reporter == "host-x", "complaints of other clients are still verified"
     swarm.wait(QUIET + 1.0)
-    assert asked() == MOST
+    assert asked() == MAX_EACH
 
 
 def test_verified_complaints_about_new_sources_are_not_limited() -> None:
     swarm = Cluster(200)
     swarm.join("x", port=0)
-    for n in range(5 * MOST):
+    for n in range(5 * MAX_EACH):
         swarm.join(f"mute{n}", holds=range(200))
         assert judged(swarm, silenced(swarm), "silent") == n + 1
 

@@ -12,7 +12,7 @@ import pytest
 from dfengine.supernode.swarm import peers as swarm_peers
 from dfengine.supernode.swarm.small_set import FEW, added, removed
 from dfengine.supernode.swarm.swarm import BATCH, Limits, Swarm
-from dfengine.supernode.swarm.trust import MOST_FAILED_SOURCES
+from dfengine.supernode.swarm.trust import MAX_FAILED_SOURCES
 from dfengine.supernode.time_slices import SLICE, SlicedWork, spread
 from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster
@@ -212,7 +212,7 @@ def test_the_search_ends_when_no_parked_pull_may_use_a_source() -> None:
 
 def test_the_failed_sources_remembered_per_client_are_bounded() -> None:
     swarm = Cluster(4)
-    others = [f"c{i}" for i in range(MOST_FAILED_SOURCES + 20)]
+    others = [f"c{i}" for i in range(MAX_FAILED_SOURCES + 20)]
     for other in others:
         swarm.swarm.join(TASK, other, Peer(f"host-{other}", 20000, f"/peer/file/{other}"), swarm.now)
     swarm.join("liar")

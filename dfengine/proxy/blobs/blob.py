@@ -14,12 +14,12 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from dfengine.client.engine import Engine
+from dfengine.client.download_thread import Engine
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginChanged
 from dfengine.files.fetching import OpenFileDownload
 from dfengine.files.place import DISK
 from dfengine.proxy.upstream.timeouts import Progress
-from dfengine.proxy.upstream.withheld_tail import LEAST
+from dfengine.proxy.upstream.withheld_tail import MIN_WITHHELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ OPEN_SECONDS = 30.0
 WINDOW = 128 << 20
 """Bytes that are requested ahead of a response."""
 
-FIRST = 2
+IN_ORDER = 2
 """Pieces of a window that are requested in order. In a swarm the others are requested at random, so that hosts have different ones."""
 
 
@@ -263,7 +263,7 @@ class Reader:
         reach = min(self._past, sum(geometry.content(end - 1)))
         compared = self.blob.verified or not self.blob.by_digest
         if self._last and reach == self._past and not compared and (self._whole or here.count() == geometry.count):
-            reach = reach - 1 if self._past > LEAST or not self._whole else at
+            reach = reach - 1 if self._past > MIN_WITHHELD or not self._whole else at
         return max(0, reach - at)
 
     def _ask(self, n: int, last: int) -> None:
@@ -274,12 +274,12 @@ class Reader:
         past = min(last + 1, n + window)
         here = self._file.available
         wanted = [piece for piece in range(n, past) if piece not in here]
-        others = wanted[FIRST:]
+        others = wanted[IN_ORDER:]
         if self.blob.swarm:
             random.shuffle(others)
         self._asked = past
         # Pieces on disk may have to be fetched too, if the file moves to another path.
-        pieces = [*wanted[:FIRST], *others, *(piece for piece in range(n, past) if piece in here)]
+        pieces = [*wanted[:IN_ORDER], *others, *(piece for piece in range(n, past) if piece in here)]
         self._ticket = self.blob.request(pieces, self._piece_written)
 
     def _piece_written(self) -> None:

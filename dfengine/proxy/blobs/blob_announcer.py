@@ -16,8 +16,8 @@ from dfengine.client import local_peer
 from dfengine.client.identity import unique_sign
 from dfengine.errors import DfengineError
 from dfengine.location import content_url
-from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
+from dfengine.net.http_client import local_address
 from dfengine.net.node_names import resolved
 from dfengine.nodes import has_dns_names, order
 from dfengine.storage import content, shared_content
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from dfengine.settings import ProxySettings
     from dfengine.storage.piece_file import PieceFile
 
-LEAST = 1 << 20
+MIN_LENGTH = 1 << 20
 """Bytes: serving a smaller blob costs a supernode more than it costs the registry."""
 
-MOST = 16
+MAX_ANNOUNCED = 16
 """Number of announced blobs, the newest ones. Each costs SUPERNODES a request of 0.1 CPU ms every `peer.keeper.SELDOM` seconds."""
 
 SECONDS = 30 * 86400.0
@@ -59,7 +59,7 @@ class BlobAnnouncer:
 
     def add(self, hex: str, file: PieceFile) -> None:
         """Announce a public blob by its digest; it is in the folder, complete and verified."""
-        if self._settings.nodes and file.geometry.length >= LEAST:
+        if self._settings.nodes and file.geometry.length >= MIN_LENGTH:
             digests = bytes(file.record.digests[: content.DIGEST * file.geometry.count])
             self._threads.submit(self._publish, hex, file.geometry.length, digests)
 
@@ -95,7 +95,7 @@ class BlobAnnouncer:
             )
             with self._store.touching(hex):  # adds a link
                 shared_content.publish(home, shared, found, task_id(url))
-            for each in sorted(self._own(home), key=lambda each: each.until)[:-MOST]:
+            for each in sorted(self._own(home), key=lambda each: each.until)[:-MAX_ANNOUNCED]:
                 home.withdraw(each.name)
 
     def _own(self, home: Home) -> list[shared_content.SharedContent]:

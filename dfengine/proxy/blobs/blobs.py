@@ -17,10 +17,10 @@ from dfengine.proxy.blobs.blob_announcer import BlobAnnouncer
 from dfengine.proxy.blobs.counts import Counts
 from dfengine.proxy.blobs.store import Store, StoredBlob, name_of, state_of
 from dfengine.proxy.fields import Fields
-from dfengine.proxy.reference import LONGEST_MANIFEST, MANIFESTS
+from dfengine.proxy.reference import MANIFESTS, MAX_MANIFEST
 from dfengine.proxy.registries import OWN_MACHINE
 from dfengine.proxy.upstream.permissions import NON_CREDENTIAL_FIELDS, Permissions
-from dfengine.proxy.upstream.withheld_tail import LEAST, WithheldTail
+from dfengine.proxy.upstream.withheld_tail import MIN_WITHHELD, WithheldTail
 from dfengine.settings import GetSettings
 from dfengine.task import Digest
 from dfengine.value import Value
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 IDLE_SECONDS, KEPT_SECONDS = 60.0, 2.0
 """A blob without readers is closed after this; a verified one, which the store has by its name, after the second."""
 
-MOST_IDLE = 128
+MAX_IDLE = 128
 """Maximum number of open blobs without readers; each has threads of its own until it is complete."""
 
 THREADS = 32
@@ -62,12 +62,12 @@ FULL_SECONDS = 30.0
 DISTRUST_SECONDS = 600.0
 """Time for which a registry that sent a wrong blob is not read again for it; the swarm may have the right one from another source."""
 
-MOST_DISTRUSTED = 4096
+MAX_DISTRUSTED = 4096
 EVICT_SECONDS = 5.0
 
 GENERAL = "application/octet-stream"
 
-MOST_STORED_NAMES = 16384
+MAX_STORED_NAMES = 16384
 """Maximum number of files without a sha256 name whose sha256 is cached."""
 
 
@@ -161,9 +161,9 @@ class Blobs:
         """The check of a response that is passed on, if a digest names it; else None."""
         if method != "GET" or not asked.content:
             return None
-        return self.new_withheld_tail(asked.content, registry, LONGEST_MANIFEST if asked.kind == MANIFESTS else LEAST)
+        return self.new_withheld_tail(asked.content, registry, MAX_MANIFEST if asked.kind == MANIFESTS else MIN_WITHHELD)
 
-    def new_withheld_tail(self, digest: str, registry: Registry, most: int = LEAST, length: int = -1) -> WithheldTail:
+    def new_withheld_tail(self, digest: str, registry: Registry, most: int = MIN_WITHHELD, length: int = -1) -> WithheldTail:
         """Make the check of a response; see WithheldTail."""
 
         def report(reason: str) -> None:
@@ -224,7 +224,7 @@ class Blobs:
     ) -> Blob:  # fmt: skip
         """Start a fetch, which replaces an earlier one of this name. asked: (digest, registry). verify, by_digest: see Blob."""
         self.drop(name)
-        self._drop_idle(MOST_IDLE)
+        self._drop_idle(MAX_IDLE)
         self.counts.started += 1
         blob = self._open[name] = Blob(
             self.loop, self.threads, settings, lambda blob: self._ended(name, asked, blob), verify, by_digest
@@ -283,7 +283,7 @@ class Blobs:
             kept = blob.sha256 + dot + place
             if kept != name:
                 self._stored_names[name] = kept
-                if len(self._stored_names) > MOST_STORED_NAMES:
+                if len(self._stored_names) > MAX_STORED_NAMES:
                     del self._stored_names[next(iter(self._stored_names))]
             self.counts.finished(blob.byte_counts)
             self._events.info("finished", name=asked[0], server=asked[1], length=blob.file.geometry.length, **blob.byte_counts)
@@ -296,7 +296,7 @@ class Blobs:
             if isinstance(blob.failure, DigestMismatch):
                 self._distrusted.pop(asked, None)
                 self._distrusted[asked] = self.loop.time() + DISTRUST_SECONDS
-                if len(self._distrusted) > MOST_DISTRUSTED:
+                if len(self._distrusted) > MAX_DISTRUSTED:
                     self._distrusted.popitem(last=False)
             if isinstance(blob.failure, StorageError):
                 self._full_until = self.loop.time() + FULL_SECONDS

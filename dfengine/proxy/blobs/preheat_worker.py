@@ -34,7 +34,7 @@ from dfengine.task import redacted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from dfengine.net.dial import Connection
+    from dfengine.net.http_client import Connection
     from dfengine.proxy.blobs.blobs import Blobs
     from dfengine.proxy.fields import Fields
     from dfengine.proxy.registries import Registries, Registry
@@ -48,10 +48,10 @@ AT_ONCE = 4
 BUSY = 1.0
 """Seconds for which a request is parked while work is in progress, because it cannot report that work's end."""
 
-LEAST = 0.05
+MIN_PAUSE = 0.05
 """Seconds between a response and the next request."""
 
-PAUSE, LONGEST = 1.0, 60.0
+PAUSE, MAX_PAUSE = 1.0, 60.0
 """Seconds until the next try at a supernode that does not respond, doubled each time. It may be one without work for proxies."""
 
 REFRESH = 2.0
@@ -127,14 +127,14 @@ class PreheatWorker:
 
     def _serve(self, queue: _WorkQueue) -> None:
         pause = PAUSE
-        while not self._stopped.wait(LEAST) and not queue.gone:
+        while not self._stopped.wait(MIN_PAUSE) and not queue.gone:
             try:
                 response = self._request_work(queue)
                 pause = PAUSE
             except RemoteError:
                 queue.close()
                 self._stopped.wait(pause)
-                pause = min(LONGEST, pause * 2)
+                pause = min(MAX_PAUSE, pause * 2)
                 continue
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._accept_work, queue, response)
@@ -147,11 +147,11 @@ class PreheatWorker:
             queue.close()
             connection = queue.connection = self._dialer.connect(queue.node.host, queue.node.port, named=queue.node.certified)
         with queue.lock:
-            done = queue.done[: work_messages.MOST]
-            under_way = list(queue.in_progress)[: work_messages.MOST]
+            done = queue.done[: work_messages.MAX_LIST]
+            under_way = list(queue.in_progress)[: work_messages.MAX_LIST]
         asking = work_messages.WorkRequest(
             worker=self._name, host_name=socket.gethostname()[:255], ip=self._settings.ip, want=AT_ONCE,
-            wait=BUSY if under_way else work_messages.LONGEST, under_way=under_way, done=done,
+            wait=BUSY if under_way else work_messages.MAX_WAIT, under_way=under_way, done=done,
         )  # fmt: skip
         status, _, body = connection.request("POST", "/swarm/work", JSON, msgspec.json.encode(asking), timeout=asking.wait + ANSWER)
         if status != 200:

@@ -35,7 +35,7 @@ RENEWED_DAYS = 7
 EARLIER = timedelta(days=1)
 """Certificates are valid from before their creation, since clocks differ."""
 
-MOST_HOSTS = 1024
+MAX_HOSTS = 1024
 """Maximum number of cached contexts."""
 
 
@@ -67,7 +67,7 @@ class CertificateAuthority:
             making.add_done_callback(lambda _: self._making.pop(host, None))
         context, until = await asyncio.shield(making)
         self._contexts[host] = context, until
-        if len(self._contexts) > MOST_HOSTS:
+        if len(self._contexts) > MAX_HOSTS:
             self._contexts.popitem(last=False)
         return context
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
     from dfengine.settings import ProxySettings
 
-MOST_RULES_FILE = 1 << 20
+MAX_RULES_FILE = 1 << 20
 HTTPS = 443
 
 _HOST_GLOB = re.compile(r"(?P<host>[A-Za-z0-9_*?.-]{1,253}|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}|\*))?")
@@ -79,7 +79,7 @@ def read_rules(path: str) -> tuple[rules.Rule, ...]:
 
     try:
         with open(path, "rb") as file:
-            content = yaml.safe_load(file.read(MOST_RULES_FILE))
+            content = yaml.safe_load(file.read(MAX_RULES_FILE))
     except (OSError, yaml.YAMLError, RecursionError, ValueError) as error:
         raise BadValue(f"--rules {path} cannot be read: {' '.join(str(error).split())}") from None
     try:

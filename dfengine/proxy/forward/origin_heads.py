@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.upstream.upstreams import Upstreams
 
-MOST_KNOWN = 4096
-"""Cached responses; with MOST_FIELDS each, at most 32 MiB."""
+MAX_KNOWN = 4096
+"""Cached responses; with MAX_FIELDS each, at most 32 MiB."""
 
-MOST_FIELDS = 8 << 10
-LONGEST = 2048
+MAX_FIELDS = 8 << 10
+MAX_URL = 2048
 """Maximum number of characters of a cached URL."""
 
 UNSHARED_SECONDS = 60.0
@@ -79,11 +79,11 @@ class OriginHeads:
 
     def record_unshared(self, url: str) -> None:
         """Record that the file at the URL is not shared."""
-        if len(url) > LONGEST:
+        if len(url) > MAX_URL:
             return
         self._unshared.pop(url, None)
         self._unshared[url] = self._loop.time() + UNSHARED_SECONDS
-        if len(self._unshared) > MOST_KNOWN:
+        if len(self._unshared) > MAX_KNOWN:
             self._unshared.popitem(last=False)
 
     async def ask(self, registry: Registry, target: str, request: Fields, via: tuple[bytes, bytes], ignore: frozenset[str]) -> OriginHead:
@@ -120,9 +120,9 @@ class OriginHeads:
     def _keep(self, key: tuple[object, ...], found: OriginHead, ignore: frozenset[str]) -> None:
         size = sum(len(name) + len(value) for name, value in found.fields)
         shared = not shared_cache.forbidden_by_answer(found.status, [*found.fields], found.length, ignore)
-        if shared and size <= MOST_FIELDS and len(repr(key)) <= 2 * LONGEST:
+        if shared and size <= MAX_FIELDS and len(repr(key)) <= 2 * MAX_URL:
             self._known[key] = found
-            if len(self._known) > MOST_KNOWN:
+            if len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
 
     def forget(self, registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> None:

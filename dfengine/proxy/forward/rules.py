@@ -25,10 +25,10 @@ from dfengine.value import Value
 SWARM, DIRECT, REFUSE = "swarm", "direct", "refuse"
 DO = (SWARM, DIRECT, REFUSE)
 
-LEAST = 64 << 10
+MIN_LENGTH = 64 << 10
 """Default minimum of bytes of a response for the swarm."""
 
-MOST_RULES = 1000
+MAX_RULES = 1000
 
 KEYS = frozenset(("match", "do", "strip", "ignore", "least", "https", "redirect"))
 
@@ -40,7 +40,7 @@ class Rule(Value):
     do: str = SWARM
     strip: tuple[str, ...] = ()
     ignore: frozenset[str] = frozenset()
-    least: int = LEAST
+    least: int = MIN_LENGTH
     https: bool = False
     redirect: str = ""
 
@@ -83,8 +83,8 @@ def read(content: Any) -> tuple[Rule, ...]:
         content = content["rules"]
     if content is None:
         return ()
-    if not isinstance(content, list) or len(content) > MOST_RULES:
-        raise BadValue(f"rules are a list of at most {MOST_RULES}, as `- match: REGEX`")
+    if not isinstance(content, list) or len(content) > MAX_RULES:
+        raise BadValue(f"rules are a list of at most {MAX_RULES}, as `- match: REGEX`")
     return tuple(_rule(number, each) for number, each in enumerate(content, 1))
 
 
@@ -100,7 +100,7 @@ def _rule(number: int, given: Any) -> Rule:
     ignore = frozenset(_names(number, "ignore", given))
     if ignore - FORBIDS:
         raise BadValue(f"rule {number}: `ignore` names {sorted(ignore - FORBIDS)[0][:40]!r}, and not only {', '.join(sorted(FORBIDS))}")
-    least, https = given.get("least", LEAST), given.get("https", False)
+    least, https = given.get("least", MIN_LENGTH), given.get("https", False)
     if isinstance(least, bool) or not isinstance(least, int | str) or not isinstance(https, bool):
         raise BadValue(f"rule {number}: `least` is a size, `https` true or false")
     return Rule(regex(given["match"], f"rule {number}"), do, tuple(_names(number, "strip", given)), ignore, parse_size(least), https,

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 FORBIDS = frozenset(("authorization", "cookie", "no-store", "private", "set-cookie", "vary"))
 """Obstacles to sharing, unless a rule ignores them."""
 
-MOST_HEURISTIC = 60.0
+MAX_HEURISTIC = 60.0
 """Maximum freshness in seconds of a response that does not state any (RFC 9111 section 4.2.2)."""
 
 PART = 0.1
 """Fraction of the file's age at the response for which such a response is fresh."""
 
-LONGEST = 86400.0
+MAX_FRESH = 86400.0
 """Maximum freshness in seconds, whatever an origin states."""
 
 _DIRECTIVE = re.compile(r"""\s*,?\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?\s*(?=,|$)""")
@@ -140,8 +140,8 @@ def fresh_until(fields: Fields, asked: float, answered: float) -> float:
         lifetime = max(0.0, at - sent) if at is not None else 0.0
     else:
         changed = date(next(iter(_all(fields, b"last-modified")), ""))
-        lifetime = min(MOST_HEURISTIC, max(0.0, sent - changed) * PART) if changed is not None else 0.0
-    return answered + min(LONGEST, lifetime - max(answered - sent, _carried(fields) + answered - asked))
+        lifetime = min(MAX_HEURISTIC, max(0.0, sent - changed) * PART) if changed is not None else 0.0
+    return answered + min(MAX_FRESH, lifetime - max(answered - sent, _carried(fields) + answered - asked))
 
 
 def _carried(fields: Fields) -> float:

@@ -23,7 +23,7 @@ AT_ONCE = 1 << 20
 TURN = 4 << 20
 """Bytes of one direction before the others get a turn."""
 
-MOST_KEPT = 64
+MAX_KEPT = 64
 """Maximum number of pooled empty pipes."""
 
 FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
@@ -152,7 +152,7 @@ class _Direction:
         pipe, self._pipe = self._pipe, None
         if pipe is None:
             return
-        if self._held or len(_pipes) >= MOST_KEPT:
+        if self._held or len(_pipes) >= MAX_KEPT:
             for fd in pipe:
                 os.close(fd)
         else:

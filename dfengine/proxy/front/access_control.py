@@ -14,7 +14,7 @@ from dfengine.value import Value
 
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
-LEAST_TOKEN = 16
+MIN_TOKEN = 16
 """Minimum number of characters of a token."""
 
 
@@ -66,8 +66,8 @@ class Guard:
         open_to_all = next((each for each in listens if not each.local), None)
         if open_to_all is not None and not allow and not token:
             raise BadValue(f"--listen {open_to_all} can be reached by other hosts: name them by --allow CIDR, or give --token-file")
-        if token and (len(token) < LEAST_TOKEN or not re.fullmatch("[!-~]+", token)):
-            raise BadValue(f"the token in --token-file needs at least {LEAST_TOKEN} characters, none of them blank")
+        if token and (len(token) < MIN_TOKEN or not re.fullmatch("[!-~]+", token)):
+            raise BadValue(f"the token in --token-file needs at least {MIN_TOKEN} characters, none of them blank")
         try:
             self._allowed = tuple(ip_network(each, strict=False) for each in allow)
         except ValueError as error:

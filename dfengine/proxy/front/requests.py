@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_HEAD = 32 << 10
 """Maximum number of bytes of a request's head: registry tokens take up to 16 KiB."""
 
-MOST_FIELDS = 128
+MAX_FIELDS = 128
 EMPTY_LINE = b"\r\n\r\n"
 
 _HOST = re.compile(rb"[A-Za-z0-9._\[\]:-]{0,261}")
@@ -47,8 +47,8 @@ class Head:
         self.fields = fields
         self.version = version
         self.keep_alive = keep_alive and method != "CONNECT"
-        if len(fields) > MOST_FIELDS:
-            raise BadRequest(431, f"more than {MOST_FIELDS} header fields")
+        if len(fields) > MAX_FIELDS:
+            raise BadRequest(431, f"more than {MAX_FIELDS} header fields")
         seen: dict[bytes, bytes] = {}
         for name, value in fields:
             lower = name.lower()

@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from dfengine.proxy.ranges import Span
     from dfengine.proxy.upstream.upstreams import Upstreams
 
-MOST_HOPS = 5
+MAX_HOPS = 5
 """Maximum number of redirects within the Hub that are followed to identify a file."""
 
-MOST_KNOWN = 4096
-"""Files whose responses are cached; with MOST_FIELDS each, at most 32 MiB."""
+MAX_KNOWN = 4096
+"""Files whose responses are cached; with MAX_FIELDS each, at most 32 MiB."""
 
-MOST_FIELDS = 8 << 10
+MAX_FIELDS = 8 << 10
 """Maximum number of bytes of one file's cached fields."""
 
 NOT_KEPT = frozenset((
@@ -73,11 +73,11 @@ class HubFile(Value):
 class HubPermissions(Permissions):
     """Also caches the file's fields. A redirect within the Hub is followed, because it leads to these fields."""
 
-    most = MOST_KNOWN
+    most = MAX_KNOWN
 
     async def _head(self, registry: Registry, target: str, fields: Fields) -> Permit:
         file_fields: Fields = []
-        for _ in range(MOST_HOPS):
+        for _ in range(MAX_HOPS):
             answer = await ask(self._loop, self._upstreams, registry, "HEAD", target, fields)
             status, found, length = answer.status, answer.fields, answer.length
             kept = [(name, value) for name, value in end_to_end(found, False) if name.lower() not in NOT_KEPT]
@@ -91,7 +91,7 @@ class HubPermissions(Permissions):
             target = redirected
         if status == 200:
             file_fields += [(b"ETag", value) for name, value in found if name.lower() == b"etag"]
-        file_fields = file_fields if sum(len(name) + len(value) for name, value in file_fields) <= MOST_FIELDS else []
+        file_fields = file_fields if sum(len(name) + len(value) for name, value in file_fields) <= MAX_FIELDS else []
         content_type = text(found, b"content-type") if status == 200 else ""
         return Permit(status, content_type, length if status == 200 else -1, self._loop.time(), tuple(file_fields))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.upstream.upstreams import Upstreams
 
-MOST_JSON = 16 << 20
+MAX_JSON = 16 << 20
 """Maximum number of bytes of a changed response; a page of a tree has 1,000 files. A longer response is passed on as it is."""
 
 
@@ -43,7 +43,7 @@ class Rewriting(PassThrough):
         raise NotImplementedError
 
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
-        collected = self.rewrites and status == 200 and self._request.method != "HEAD" and UNTIL_CLOSE <= length <= MOST_JSON
+        collected = self.rewrites and status == 200 and self._request.method != "HEAD" and UNTIL_CLOSE <= length <= MAX_JSON
         if not collected or not text(fields, b"content-type").startswith("application/json") or get(fields, b"content-encoding"):
             super().answer(status, reason, fields, length)
             return
@@ -56,7 +56,7 @@ class Rewriting(PassThrough):
             return
         self._parts.append(data)
         self._size += len(data)
-        if self._size > MOST_JSON:
+        if self._size > MAX_JSON:
             self._begin()
 
     def _begin(self) -> None:

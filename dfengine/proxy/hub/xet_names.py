@@ -33,7 +33,7 @@ PREFIX = "/.xet/"
 HOLDS = 3600
 """Seconds for which a URL of a xorb is valid, as the Hub's own signatures are. Then hf-xet requests another."""
 
-LONGEST = 20 << 10
+MAX_URL = 20 << 10
 """Maximum number of characters of this proxy's URLs: a request's head has room for it."""
 
 _CAS = re.compile(r"/\.xet/cas/([0-9a-f]{32})/([A-Za-z0-9_-]+)(/[!-~]*)?")
@@ -92,7 +92,7 @@ class XetNames:
         until, ranges = str(int(now) + HOLDS), ",".join(f"{first}-{last}" for first, last in xorb.spans)
         mac = self._mac("xorb", xorb.hash, until, ranges, xorb.url)
         made = f"{own}/hub/.xet/xorb/{xorb.hash}?until={until}&ranges={ranges}&url={_encoded(xorb.url)}&mac={mac}"
-        return made if len(made) <= LONGEST else xorb.url
+        return made if len(made) <= MAX_URL else xorb.url
 
     def xorb_of(self, target: str, now: float) -> Xorb | None:
         """The xorb of such a URL; None if this proxy did not issue the URL, or if it has expired."""

@@ -19,7 +19,7 @@ from dfengine.proxy.reference import host
 from dfengine.proxy.registries import PORTS, Registry
 from dfengine.value import Value
 
-LONGEST = 1 << 20
+MAX_BYTES = 1 << 20
 """Maximum number of bytes of such a file."""
 
 SECONDS = 60.0

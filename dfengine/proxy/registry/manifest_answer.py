@@ -16,7 +16,7 @@ from dfengine.proxy.blobs.blob import Blob, Reader
 from dfengine.proxy.blobs.blobs import Source
 from dfengine.proxy.blobs.request_handler import RequestHandler
 from dfengine.proxy.fields import Fields, is_cacheable_request, text
-from dfengine.proxy.reference import LONGEST_MANIFEST
+from dfengine.proxy.reference import MAX_MANIFEST
 from dfengine.proxy.registry.manifests import Manifest, accepted, is_plain
 from dfengine.proxy.registry.manifests import digest as digest_of
 from dfengine.proxy.upstream.timeouts import Unanswered
@@ -111,7 +111,7 @@ class ManifestAnswer(RequestHandler):
 async def _read(blob: Blob) -> bytes:
     file = await blob.opened()
     length = file.geometry.length
-    if not 0 < length <= LONGEST_MANIFEST:
+    if not 0 < length <= MAX_MANIFEST:
         return b""
     written = asyncio.Event()
     reader = Reader(blob, file, (0, length), written.set)

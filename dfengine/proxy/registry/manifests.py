@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfengine.errors import StorageError
 from dfengine.proxy.fields import Fields, is_cacheable_request, text
-from dfengine.proxy.reference import LONGEST_MANIFEST
+from dfengine.proxy.reference import MAX_MANIFEST
 from dfengine.storage.path_protection import is_own_folder
 from dfengine.value import Value
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 FOLDER = "manifests"
 DIGEST = re.compile("sha256:[0-9a-f]{64}")
-MOST_FILES = 20_000
-MOST_READY = 256
+MAX_FILES = 20_000
+MAX_READY = 256
 LARGE = 64 << 10
 """Number of manifests in memory, and the size in bytes above which a manifest is not kept there."""
 
@@ -145,7 +145,7 @@ class Manifests:
             with contextlib.suppress(OSError):
                 fd = os.open(os.path.join(self._path, key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
                 with open(fd, "rb") as file:
-                    found = Manifest.decode(file.read(LONGEST_MANIFEST + 4096))
+                    found = Manifest.decode(file.read(MAX_MANIFEST + 4096))
             if found is not None:
                 self._remember(key, found)
         if found is not None and asked.digest and (asked.digest != found.digest or found.named):
@@ -159,7 +159,7 @@ class Manifests:
             return
         self._ready[key] = found
         self._ready.move_to_end(key)
-        if len(self._ready) > MOST_READY:
+        if len(self._ready) > MAX_READY:
             self._ready.popitem(last=False)
 
     def keep(self, registry: Registry, asked: Reference, found: Manifest) -> None:
@@ -183,13 +183,13 @@ class Manifests:
             with contextlib.suppress(OSError):
                 os.unlink(new)
         self._count = self._count + 1 if self._count >= 0 else len(os.listdir(self._path))
-        if self._count > MOST_FILES:
+        if self._count > MAX_FILES:
             self._prune()
 
     def _prune(self) -> None:
         """Remove the older half of the files."""
         with contextlib.suppress(OSError), os.scandir(self._path) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.stat().st_mtime)[: MOST_FILES // 2]:
+            for entry in sorted(entries, key=lambda entry: entry.stat().st_mtime)[: MAX_FILES // 2]:
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
         self._count = -1
@@ -257,7 +257,7 @@ class ManifestWatcher:
         """Add a part of the body."""
         if self._body is not None:
             self._body += data
-            if len(self._body) > LONGEST_MANIFEST:
+            if len(self._body) > MAX_MANIFEST:
                 self._body = None
 
     def on_end(self) -> None:

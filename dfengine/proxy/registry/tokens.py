@@ -34,10 +34,10 @@ CHALLENGE_SECONDS = 3600.0
 PAUSE_SECONDS = 10.0
 """Time before the next try after a failure."""
 
-MOST_SECONDS = 15.0
+MAX_SECONDS = 15.0
 """Time limit of a renewal, if there are no earlier fields."""
 
-MOST = 4096
+MAX_TOKENS = 4096
 
 Key = tuple[str, str]
 
@@ -89,7 +89,7 @@ class Tokens:
 
     async def _renew(self, registry: Registry, key: Key) -> Fields:
         try:
-            async with asyncio.timeout(MOST_SECONDS):
+            async with asyncio.timeout(MAX_SECONDS):
                 fields, seconds = await self._ask(registry, key[1])
         except (DfengineError, TimeoutError) as error:
             print(f"dfengine: the user of {registry.authority}: {error or 'no response in time'}", file=sys.stderr)
@@ -101,7 +101,7 @@ class Tokens:
             return fields  # passwords were read again in the meantime
         self._known.pop(key, None)
         self._known[key] = fields, self._loop.time() + seconds
-        if len(self._known) > MOST:
+        if len(self._known) > MAX_TOKENS:
             self._known.popitem(last=False)
         return fields
 

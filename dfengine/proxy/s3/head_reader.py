@@ -13,7 +13,7 @@ from dfengine.errors import OriginChanged, OriginError
 from dfengine.location import parse, scheme_of
 from dfengine.origin.body import Body
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.driver import Driver
+from dfengine.origin.curl_transfer import Driver
 from dfengine.origin.head import Head, seconds
 from dfengine.origin.local_version import etag
 from dfengine.origin.schemes import origin

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 THREADS = 4
 LIMITS = Limits(entries=1_000_000, seconds=55.0)
-MOST_ENTRIES = 1_000_000
+MAX_ENTRIES = 1_000_000
 """Maximum number of cached entries: about 400 MB."""
 
 PAGE_SECONDS = 20.0
@@ -134,7 +134,7 @@ class Listings:
             return
         self._known.pop(key, None)
         self._known[key] = listing.result()
-        while len(self._known) > 1 and sum(len(each.keys) for each in self._known.values()) > MOST_ENTRIES:
+        while len(self._known) > 1 and sum(len(each.keys) for each in self._known.values()) > MAX_ENTRIES:
             self._known.popitem(last=False)
 
     def _list(self, bucket: Bucket, folder: str, now: float) -> _Snapshot:

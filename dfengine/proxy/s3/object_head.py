@@ -23,7 +23,7 @@ KEPT = (
 META = ("x-amz-meta-", "x-goog-meta-", "x-ms-meta-")
 """Prefixes of user-defined fields."""
 
-MOST_FIELDS = 4 << 10
+MAX_FIELDS = 4 << 10
 """Maximum number of bytes of these fields; beyond it none are passed on. S3 itself permits 2 KB of user-defined fields."""
 
 _STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
@@ -58,7 +58,7 @@ def object_head(head: Head, version: Version, modified: float | None, at: float)
         if (name in KEPT or meta) and all(map(_VALUE.fullmatch, values)):
             renamed = f"x-amz-meta-{name.removeprefix(meta)}" if meta else name
             found.append((renamed.encode("latin-1"), ", ".join(values).encode("latin-1")))
-    if sum(len(name) + len(value) for name, value in found) > MOST_FIELDS:
+    if sum(len(name) + len(value) for name, value in found) > MAX_FIELDS:
         found = []
     tag = version.strong if _STRONG.fullmatch(version.strong) else f'"{version.name}"'
     given = head.get("content-type")

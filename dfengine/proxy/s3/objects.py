@@ -43,8 +43,8 @@ THREADS = 16
 """Maximum number of concurrent requests to origins."""
 
 HELD_SECONDS = 3600.0
-MOST = 16384
-"""Maximum number of cached objects, with up to `object_head.MOST_FIELDS` each."""
+MAX_OBJECTS = 16384
+"""Maximum number of cached objects, with up to `object_head.MAX_FIELDS` each."""
 
 PAUSES = (0.0, 0.3, 1.2, 2.5)
 """Seconds before each try by the swarm: a supernode revalidates at the origin three seconds after it did last."""
@@ -98,7 +98,7 @@ class Objects:
         if error is None:
             self._heads.pop(url, None)
             self._heads[url] = asking.result()
-            if len(self._heads) > MOST:
+            if len(self._heads) > MAX_OBJECTS:
                 self._heads.popitem(last=False)
         elif isinstance(error, OriginError) and not isinstance(error, OriginUnreachable):
             self._heads.pop(url, None)

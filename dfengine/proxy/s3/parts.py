@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.s3.bucket import Bucket
     from dfengine.proxy.s3.object_head import ObjectHead
 
-MOST = 16384
+MAX_PARTS = 16384
 """Maximum number of cached parts."""
 
 _PARTS = re.compile(r'"[0-9a-fA-F]{32}-([1-9][0-9]{0,4})"')
@@ -101,7 +101,7 @@ class Parts:
             except TimeoutError:
                 raise Unanswered.of("the store") from None
             self._known[key] = part
-            if len(self._known) > MOST:
+            if len(self._known) > MAX_PARTS:
                 self._known.popitem(last=False)
         return part
 

@@ -16,17 +16,17 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_to_bytes
 
-from dfengine.location import LONGEST_KEY
+from dfengine.location import MAX_KEY
 from dfengine.proxy.s3.error import S3Error
 from dfengine.value import Value
 
 BUCKETS, HEAD_BUCKET, BUCKET_LOCATION, LIST, OBJECT = "buckets", "head-bucket", "location", "list", "object"
 
-MOST_PARAMETERS = 64
-MOST_PARTS = 10000
+MAX_PARAMETERS = 64
+MAX_PARTS = 10000
 """Maximum number of parts of an object."""
 
-MOST_KEYS = 1000
+MAX_KEYS = 1000
 """Maximum number of keys in a listing's response."""
 
 OVERRIDES = {
@@ -104,8 +104,8 @@ def parse(method: str, target: bytes, root: str) -> Request:
 
 
 def _of_object(bucket: str, key: str, given: dict[str, str]) -> Request:
-    if len(key.encode()) > LONGEST_KEY:
-        raise S3Error("KeyTooLongError", f"the key has more than {LONGEST_KEY} bytes")
+    if len(key.encode()) > MAX_KEY:
+        raise S3Error("KeyTooLongError", f"the key has more than {MAX_KEY} bytes")
     if found := sorted(_OBJECT_PARTS & given.keys()):
         raise S3Error("NotImplemented", f"?{found[0]} of an object is not served here")
     overrides = []
@@ -115,8 +115,8 @@ def _of_object(bucket: str, key: str, given: dict[str, str]) -> Request:
                 raise S3Error("InvalidArgument", f"{name} is not valid in a header")
             overrides.append((field, given[name].encode("latin-1")))
     version, part = given.get("versionId", ""), given.get("partNumber")
-    if part is not None and not (_NUMBER.fullmatch(part) and 1 <= int(part) <= MOST_PARTS):
-        raise S3Error("InvalidArgument", f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive")
+    if part is not None and not (_NUMBER.fullmatch(part) and 1 <= int(part) <= MAX_PARTS):
+        raise S3Error("InvalidArgument", f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive")
     return Request(OBJECT, bucket, key, "" if version == "null" else version, overrides=tuple(overrides), part=int(part or 0))
 
 
@@ -130,22 +130,22 @@ def _of_listing(given: dict[str, str]) -> Listed:
     text = given.get("max-keys", "")
     if text and not _NUMBER.fullmatch(text):
         raise S3Error("InvalidArgument", "max-keys is not a number")
-    most = int(text or MOST_KEYS)
+    most = int(text or MAX_KEYS)
     if not 0 <= most < 1 << 31:
         raise S3Error("InvalidArgument", "max-keys is a number from 0 to 2147483647")
     token = given.get("continuation-token") if kind == "2" else None
     if token == "":
         raise S3Error("InvalidArgument", "the continuation token is empty")
     after = given.get("start-after" if kind == "2" else "marker", "")
-    return Listed(int(kind), given.get("prefix", ""), given.get("delimiter", ""), min(most, MOST_KEYS), after, token, encoding == "url")
+    return Listed(int(kind), given.get("prefix", ""), given.get("delimiter", ""), min(most, MAX_KEYS), after, token, encoding == "url")
 
 
 def parameters(query: bytes) -> dict[str, str]:
     """Decoded parameters; the first of several with one name counts. Raises S3Error."""
     found: dict[str, str] = {}
-    parts = query.split(b"&", MOST_PARAMETERS) if query else []
-    if len(parts) > MOST_PARAMETERS:
-        raise S3Error("InvalidArgument", f"more than {MOST_PARAMETERS} parameters")
+    parts = query.split(b"&", MAX_PARAMETERS) if query else []
+    if len(parts) > MAX_PARAMETERS:
+        raise S3Error("InvalidArgument", f"more than {MAX_PARAMETERS} parameters")
     for part in parts:
         name, _, value = part.partition(b"=")
         if name:

@@ -27,11 +27,11 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW = 900.0
 """Maximum difference in seconds between a signature's time and this host's."""
 
-LONGEST = 7 * 86400
+MAX_VALIDITY = 7 * 86400
 """Maximum validity in seconds of a presigned URL."""
 
-MOST_KEYS = 10_000
-LONGEST_FILE = 4 << 20
+MAX_KEYS = 10_000
+MAX_FILE = 4 << 20
 """Maximum number of bytes of a file with keys."""
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -70,8 +70,8 @@ def parse_keys(text: str, where: str) -> dict[str, str]:
         if parts[0] in found:
             raise BadValue(f"{where}: line {n} repeats an access key of another line")
         found[parts[0]] = parts[1]
-    if not found or len(found) > MOST_KEYS:
-        raise BadValue(f"{where} has {len(found) or 'no'} keys: it needs 1 to {MOST_KEYS}, each as a line ACCESSKEY SECRET")
+    if not found or len(found) > MAX_KEYS:
+        raise BadValue(f"{where} has {len(found) or 'no'} keys: it needs 1 to {MAX_KEYS}, each as a line ACCESSKEY SECRET")
     return found
 
 
@@ -166,8 +166,8 @@ def _of_query(given: dict[str, str], now: float) -> _Signed:
     algorithm, credential, moment, expires, names, signature = (given[name] for name in wanted)
     if algorithm != ALGORITHM:
         raise _malformed(True, f"X-Amz-Algorithm is not {ALGORITHM}")
-    if not re.fullmatch(r"(?a)\d{1,7}", expires) or not 0 < int(expires) <= LONGEST:
-        raise _malformed(True, f"X-Amz-Expires is not a number of seconds from 1 to {LONGEST}")
+    if not re.fullmatch(r"(?a)\d{1,7}", expires) or not 0 < int(expires) <= MAX_VALIDITY:
+        raise _malformed(True, f"X-Amz-Expires is not a number of seconds from 1 to {MAX_VALIDITY}")
     if not _NAMES.fullmatch(names) or not re.fullmatch("[0-9a-f]{64}", signature):
         raise _malformed(True, "X-Amz-SignedHeaders or X-Amz-Signature is malformed")
     begins = _seconds(moment)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from dfengine.proxy.s3.bucket import Bucket
     from dfengine.proxy.s3.request import Listed
 
-MOST = 64
+MAX_PAGES = 64
 """Maximum number of cached pages, of up to 1,000 keys each."""
 
-MOST_EMPTY = 8
+MAX_EMPTY = 8
 """Maximum number of pages without a name that are read for one page."""
 
 
@@ -67,7 +67,7 @@ def read_page(prefix: str, asked: Listed, ask: Callable[[Mapping[str, str]], Sto
     """A page of the bucket, from as many queries as needed. ask: sends a query. Raises S3Error, BadListing, errors of `ask`."""
     given = query(prefix, asked)
     after = given.get("start-after", "")
-    for _ in range(MOST_EMPTY):
+    for _ in range(MAX_EMPTY):
         found = ask(given)
         if any(each.key < after for each in found.objects):
             raise BadListing("the store ignores start-after: it does not support ListObjectsV2")
@@ -133,5 +133,5 @@ class StorePages:
             return
         self._known.pop(key, None)
         self._known[key] = at, asking.result()
-        if len(self._known) > MOST:
+        if len(self._known) > MAX_PAGES:
             self._known.popitem(last=False)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.upstream.upstreams import Upstreams
 
-MOST_BODY = 64 << 10
+MAX_BODY = 64 << 10
 """Maximum number of bytes of a response's body."""
 
 
@@ -31,7 +31,7 @@ async def ask(
     loop: asyncio.AbstractEventLoop, upstreams: Upstreams, registry: Registry, method: str, target: str, fields: Fields
 ) -> OwnResponse:
     """Send a request; redirects are not followed. Raises OriginUnreachable or a related error if there is no response, or one of more than
-    MOST_BODY bytes.
+    MAX_BODY bytes.
     """
     connection = upstreams.idle_connection(registry)
     while True:
@@ -68,8 +68,8 @@ class _OwnExchange:
 
     def body_part(self, data: bytes) -> None:
         self._body += data
-        if len(self._body) > MOST_BODY:
-            self.lost(OriginUnreachable(f"an answer of more than {MOST_BODY} bytes"))
+        if len(self._body) > MAX_BODY:
+            self.lost(OriginUnreachable(f"an answer of more than {MAX_BODY} bytes"))
 
     def end(self) -> None:
         if not self.answered.done():

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS = 60.0
 KEPT_SECONDS = 3600.0
-MOST = 65536
+MAX_RESPONSES = 65536
 """Maximum number of cached responses."""
 
-MOST_NAMES = 4096
+MAX_NAMES = 4096
 HEAD_SECONDS = 20.0
 """Time limit of a HEAD, also when its client has left: its response is cached for the next request."""
 
@@ -56,7 +56,7 @@ class Permit(Value):
 class Permissions:
     """Cached permissions. On the loop's thread."""
 
-    most = MOST
+    most = MAX_RESPONSES
 
     def __init__(self, loop: asyncio.AbstractEventLoop, upstreams: Upstreams) -> None:
         self._loop = loop
@@ -142,7 +142,7 @@ class Permissions:
     def alias_credential(self, value: bytes, name: bytes) -> None:
         """Treat this value of a field as equal to others with this name: it gives the same access."""
         self._aliases[value] = name
-        if len(self._aliases) > MOST_NAMES:
+        if len(self._aliases) > MAX_NAMES:
             self._aliases.popitem(last=False)
 
     def _key(self, registry: Registry, target: str, fields: Fields) -> bytes:

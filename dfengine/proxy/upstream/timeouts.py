@@ -5,7 +5,7 @@
                          or refused
     TOTAL_SECONDS        for the response to a request at registries and hubs, which serve files only and so respond at once. It counts
                          from the client's request. The rest of it is for the server that the request is passed on to: at least
-                         LEAST_REMAINING_SECONDS if that has responded.
+                         MIN_REMAINING_SECONDS if that has responded.
     STALLED_SECONDS      for the next byte of a file whose download gets nothing new from any source; see `Progress`
     else                 as long as the other side of a connection may take (`client_connection.STALL_SECONDS`): a package index, or a
                          batch of LFS, may be generated on request
@@ -42,7 +42,7 @@ OWN_REQUEST_SECONDS = 8.0
 TOTAL_SECONDS = 30.0
 """Seconds for which the most patient clients wait."""
 
-LEAST_REMAINING_SECONDS = TOTAL_SECONDS - OWN_REQUEST_SECONDS
+MIN_REMAINING_SECONDS = TOTAL_SECONDS - OWN_REQUEST_SECONDS
 
 STALLED_SECONDS = 180.0
 """Seconds. Within it a download abandons a swarm without progress (128) and a failing source (120, `blobs.OPEN_RETRY_SECONDS`), and
@@ -51,13 +51,13 @@ then tries the origin. Programs that watch an image's progress wait for at least
 
 SILENT_SECONDS = 10.0
 
-MOST = 1024
+MAX_SILENT = 1024
 """Maximum number of silent servers that are tracked."""
 
 
 def remaining_seconds(elapsed: float, answered: bool) -> float:
     """Seconds for the response to a request that is `elapsed` seconds old and passed on now. answered: the server has responded since."""
-    return max(LEAST_REMAINING_SECONDS if answered else OWN_REQUEST_SECONDS, TOTAL_SECONDS - elapsed)
+    return max(MIN_REMAINING_SECONDS if answered else OWN_REQUEST_SECONDS, TOTAL_SECONDS - elapsed)
 
 
 class Unanswered(OriginUnreachable):
@@ -99,7 +99,7 @@ class SilentServers:
         """Record that the server did not respond in time."""
         self._until.pop(registry.url, None)
         self._until[registry.url] = self._clock() + SILENT_SECONDS
-        if len(self._until) > MOST:
+        if len(self._until) > MAX_SILENT:
             self._until.popitem(last=False)
 
     def record_answered(self, registry: HasUrl) -> None:

@@ -25,7 +25,7 @@ CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 30.0
 """An idle connection is closed after this; servers close theirs after 60 s or more."""
 
-MOST_IDLE = 64
+MAX_IDLE = 64
 """Maximum number of idle connections to one registry."""
 
 
@@ -201,7 +201,7 @@ class Upstreams:
             return
         if connection.open:
             idle = self._idle.setdefault(key, deque())
-            if len(idle) < MOST_IDLE:
+            if len(idle) < MAX_IDLE:
                 idle.append(connection)
                 return
             connection.cut()

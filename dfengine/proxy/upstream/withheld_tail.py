@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dfengine.proxy.fields import Fields
 
-LEAST = 64 << 10
+MIN_WITHHELD = 64 << 10
 """Bytes of a blob to receive before any are sent: a wrong blob of at most this length gets the response 502."""
 
 _WHOLE = re.compile(r"(?a)bytes 0-([0-9]{1,18})/([0-9]{1,18})")

@@ -21,7 +21,7 @@ from dfengine.supernode.cluster.cluster_view import MAX_LEADERS, ClusterMember
 MAX_AGE = 90.0
 """Seconds of validity; clocks of one swarm may differ by 60."""
 
-LONGEST = 1024
+MAX_RECORD = 1024
 """Bytes of a record, at most."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -74,7 +74,7 @@ def encode(other: ClusterMember, at: float, key: bytes) -> bytes:
 
 def decode(record: bytes, at: float, keys: Iterable[bytes]) -> ClusterMember:
     """Return the supernode of a record at Unix time `at`. Raises BadValue if no key has sealed it; OldRecord if not lately."""
-    body = unseal(record[:LONGEST], keys)
+    body = unseal(record[:MAX_RECORD], keys)
     try:
         found = msgspec.json.decode(body, type=_Record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -51,7 +51,7 @@ MAX_UNGRANTED = 1000
 LEAD_TAKEN = "leads"
 """The kind of notice that a supernode sends when it has taken a lead."""
 
-MOST_RATE = 1e12
+MAX_RATE = 1e12
 """Upper bound of a rate in a notice, in bytes per second."""
 
 GRANT_PATIENCE = 2 * TTL
@@ -193,7 +193,7 @@ class Cluster:
 
         def receive(notice: Notice) -> None:
             task, address, rate = (notice.fields.get(name) for name in ("task", "address", "rate"))
-            if not (isinstance(task, str) and isinstance(address, str) and isinstance(rate, int | float) and 0 <= rate < MOST_RATE):
+            if not (isinstance(task, str) and isinstance(address, str) and isinstance(rate, int | float) and 0 <= rate < MAX_RATE):
                 return
             leader = next((other for other in self.others if other.id == notice.by and other.address == address), None)
             if leader is not None:

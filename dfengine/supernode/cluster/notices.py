@@ -24,10 +24,10 @@ from dfengine.errors import BadValue
 from dfengine.supernode.cluster.member_records import MAX_AGE, seal, unseal
 from dfengine.value import Value
 
-LONGEST = 16 << 10
+MAX_NOTICE = 16 << 10
 """Bytes of a notice, with its seal."""
 
-MOST_WAITING = 4096
+MAX_WAITING = 4096
 """Notices that wait to be sent."""
 
 AT_ONCE = 64
@@ -65,14 +65,14 @@ def encode(notice: Notice, key: bytes) -> bytes:
         body = seal(msgspec.json.encode(_Body(**notice.__dict__)), key)
     except UnicodeEncodeError:
         raise BadValue(f"notice {notice.name[:160]} has text that cannot be encoded") from None
-    if len(body) > LONGEST or not _NAME.fullmatch(notice.name):
+    if len(body) > MAX_NOTICE or not _NAME.fullmatch(notice.name):
         raise BadValue(f"notice {notice.name[:160]} has {len(body)} bytes, or no name")
     return body
 
 
 def decode(record: bytes, ttl: float, now: float, keys: Iterable[bytes]) -> Notice:
     """Return the notice with the seconds that are left at Unix time `now`. ttl: seconds until Redis drops it. Raises BadValue."""
-    if len(record) > LONGEST:
+    if len(record) > MAX_NOTICE:
         raise BadValue("a notice is too long")
     body = unseal(record, keys)
     try:
@@ -97,7 +97,7 @@ class Outbox:
         """Add a notice; it replaces a waiting one of the same name."""
         self._waiting.pop(notice.name, None)
         self._waiting[notice.name] = notice
-        while len(self._waiting) > MOST_WAITING:
+        while len(self._waiting) > MAX_WAITING:
             del self._waiting[next(iter(self._waiting))]
 
     def pop_batch(self, now: float) -> list[Notice]:

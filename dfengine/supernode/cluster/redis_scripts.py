@@ -5,7 +5,7 @@
     PREFIXlead:NAME   the id of the task's leader (`cluster_names`); valid as long as the leader is a member, and LEASE at most
     PREFIXprobe:NAME  the id of the supernode that may test if it reads the task's origin faster than the leader, for a time that it states
     PREFIXnotice:NAME a notice of a supernode to all others (`notices`), for the seconds that it states
-    PREFIXnotices     the names of notices by their numbers, MOST_NOTICES at most; the oldest are dropped first
+    PREFIXnotices     the names of notices by their numbers, MAX_NOTICES at most; the oldest are dropped first
     PREFIXnumber      the last number
     PREFIXepoch       changes when Redis has lost these
     PREFIXorigin:NAME the seats of each supernode at one origin (`swarm.origin_quota`): for each id the seats that it has taken, the seats
@@ -33,10 +33,10 @@ from dfengine.value import Value
 SOCKET = 1.0
 """Seconds to connect, and for an answer."""
 
-MOST = 256
+MAX_MEMBERS = 256
 """Members in one answer."""
 
-MOST_NOTICES = 8192
+MAX_NOTICES = 8192
 """Notices that Redis stores: 8 MB of usual ones, 170 MB if all have the greatest length."""
 
 KEPT = 7 * 86400
@@ -231,7 +231,7 @@ class RedisScripts:
 
     def heartbeat(self, id: str, record: bytes) -> list[bytes]:
         """Renew a member's record for TTL; return the records of all members. Raises ClusterError."""
-        given = [id, record, int(TTL * 1000), self._member_key(), MOST]
+        given = [id, record, int(TTL * 1000), self._member_key(), MAX_MEMBERS]
         found = self._run(HEARTBEAT, [self._member_key(id), self._prefix + "members"], given)
         if not isinstance(found, list):
             raise ClusterError("Redis returned no list of members")
@@ -269,7 +269,7 @@ class RedisScripts:
 
     def send_notices(self, records: list[tuple[str, bytes, float]]) -> None:
         """Store notices: names, sealed notices, and the seconds for which each is stored. Raises ClusterError."""
-        given: list[Any] = [f"{self._prefix}notice:", MOST_NOTICES, KEPT, secrets.token_hex(8)]
+        given: list[Any] = [f"{self._prefix}notice:", MAX_NOTICES, KEPT, secrets.token_hex(8)]
         for name, record, seconds in records:
             given += [name, record, max(1, int(seconds * 1000))]
         self._run(SEND_NOTICES, self._notice_keys(), given)

@@ -18,7 +18,7 @@ SHARE, BURST = 0.01, 0.05
 SLICE = 0.002
 """Seconds of work after which the loop does its other work; a slice ends after the step that exceeds it."""
 
-MOST_WAITING = 64
+MAX_WAITING = 64
 """Requests that wait for the budget; further ones are refused."""
 
 
@@ -50,10 +50,10 @@ class Budget:
             self._credit -= self._cpu_seconds() - started
 
     async def wait_turn(self) -> None:
-        """Wait until more work may be done. Raises BadRequest if MOST_WAITING requests wait already."""
+        """Wait until more work may be done. Raises BadRequest if MAX_WAITING requests wait already."""
         if not self.delay():
             return
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_WAITING:
             raise BadRequest(429, "too many requests for figures are waiting: ask again later")
         self._waiting += 1
         try:

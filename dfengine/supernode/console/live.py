@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dfengine.net.client_quota import Quota
 from dfengine.net.event_stream import EventStream, message
 from dfengine.net.http import BadRequest, Response
-from dfengine.net.quota import Quota
 from dfengine.supernode.console.api_types import Problem
 from dfengine.supernode.console.handlers import Call, Handlers, event_row
 from dfengine.supernode.console.operations import Operation
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PERIOD = 1.0
 """Seconds between two rounds."""
 
-MOST = 32
+MAX_VIEWERS = 32
 """Viewers at the same time, of which one client may have its share."""
 
 RESERVED = 8
@@ -71,10 +71,10 @@ class Live:
     ) -> None:
         self._state, self._handlers, self._watched = state, handlers, watched
         self._viewers: dict[EventStream, Viewer] = {}
-        self._public_limit = MOST - RESERVED * reserves
+        self._public_limit = MAX_VIEWERS - RESERVED * reserves
         # Both kinds of viewers may have the same address.
         self._shares = {
-            False: Quota(self._public_limit, state.settings.client_share), True: Quota(MOST, state.settings.client_share)
+            False: Quota(self._public_limit, state.settings.client_share), True: Quota(MAX_VIEWERS, state.settings.client_share)
         }  # fmt: skip
         self._swarms: dict[_Swarm, SwarmWatch] = {}
         self._wakeup = asyncio.Event()
@@ -93,14 +93,14 @@ class Live:
 
     def _full(self, call: Call) -> bool:
         """Whether there is no place for this viewer."""
-        most = MOST if call.may_change else self._public_limit
+        most = MAX_VIEWERS if call.may_change else self._public_limit
         return len(self._viewers) >= most or self._shares[call.may_change].full(call.request.client)
 
     def _refusal(self, call: Call) -> str:
         shares = self._shares[call.may_change]
         if shares.full(call.request.client):
             return f"{shares.limit} live streams of this client are open, the most for one client"
-        rest = MOST - len(self._viewers)
+        rest = MAX_VIEWERS - len(self._viewers)
         return f"{len(self._viewers)} live streams are open{f', and {rest} places are for viewers with the token' if rest else ''}"
 
     def _stream_opened(self, stream: EventStream, viewer: Viewer) -> None:

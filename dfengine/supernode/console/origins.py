@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.supernode.console.api_types import OriginRow
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
-from dfengine.supernode.origin_counts import MOST, OriginTotals, origin_name
+from dfengine.supernode.origin_counts import MAX_ORIGINS, OriginTotals, origin_name
 from dfengine.task import redacted
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OriginFigures:
-    """The figures of one walk over all fetches. totals: by name. Origins beyond MOST are left out."""
+    """The figures of one walk over all fetches. totals: by name. Origins beyond MAX_ORIGINS are left out."""
 
     def __init__(self, totals: Mapping[str, OriginTotals], rates: Rates) -> None:
         self._rates = rates
@@ -38,7 +38,7 @@ class OriginFigures:
     def add(self, fetch: Fetch) -> None:
         """Add a fetch, unless it is of shared content, which has no origin."""
         name = origin_name(fetch.current_url)
-        if fetch.claim is not None or (name not in self._rows and len(self._rows) >= MOST):
+        if fetch.claim is not None or (name not in self._rows and len(self._rows) >= MAX_ORIGINS):
             return
         row = self._row(name)
         row.tasks += 1
@@ -54,7 +54,7 @@ class OriginFigures:
         origins."""
         for key, pause in pauses.items():
             name = key if key in self._rows else re.sub("^(http://.*):80$|^(https://.*):443$", r"\1\2", key)
-            if name in self._rows or len(self._rows) < MOST:
+            if name in self._rows or len(self._rows) < MAX_ORIGINS:
                 row = self._row(name)
                 row.waits, row.asks_at = redacted(pause.reason)[:300], time.time() + pause.until - now
         for name, row in self._rows.items():

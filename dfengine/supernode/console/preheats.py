@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dfengine.supernode.api_preheat import MOST_LISTED, ORDER, fetched_bytes, totals
+from dfengine.supernode.api_preheat import MAX_LISTED, ORDER, fetched_bytes, totals
 from dfengine.supernode.console.api_types import Preheat, PreheatPart, PreheatRow
 from dfengine.task import redacted, redacted_url
 
@@ -30,7 +30,7 @@ def row(state: SupernodeState, job: Job | RemoteJob) -> PreheatRow:
 
 def preheat(state: SupernodeState, job: Job | RemoteJob) -> Preheat:
     """Return a preheat with its parts."""
-    parts = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_LISTED]
+    parts = sorted(job.parts, key=lambda part: ORDER[part.state])[:MAX_LISTED]
     return Preheat(items=[_part(state, part) for part in parts], **_fields(state, job))
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 SMOOTH = 3.0
 """Seconds over which a rate is averaged, exponentially, because bytes are counted by whole pieces."""
 
-SHORTEST, LONGEST = 0.2, 35.0
+MIN_SPAN, MAX_SPAN = 0.2, 35.0
 """Seconds between two samples that make a rate; after a longer time, a rate would not describe the present."""
 
 
@@ -26,11 +26,11 @@ class Rates:
         self._now: dict[Hashable, _Seen] = {}
 
     def rate(self, key: Hashable, value: float, now: float) -> float | None:
-        """Return the rate per second; None at the first sample, also after LONGEST. A counter that decreased has been restarted."""
+        """Return the rate per second; None at the first sample, also after MAX_SPAN. A counter that decreased has been restarted."""
         before = self._before.get(key)
-        if before is None or value < before.value or now - before.at > LONGEST:
+        if before is None or value < before.value or now - before.at > MAX_SPAN:
             found = _Seen(value, now, None)
-        elif now - before.at < SHORTEST:
+        elif now - before.at < MIN_SPAN:
             found = before
         else:
             rate = (value - before.value) / (now - before.at)

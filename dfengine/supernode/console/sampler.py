@@ -31,7 +31,7 @@ FRESH = 0.25
 ACTIVE = 30.0
 """Seconds after a request for which hosts are sampled, and tasks are sampled every PERIOD."""
 
-MOST_AT_ONCE = 2000
+MAX_AT_ONCE = 2000
 """Items that are sorted on the loop's thread; more are sorted in another thread."""
 
 Row = TypeVar("Row", TaskRow, HostRow, OriginRow)
@@ -155,7 +155,7 @@ async def select_page(budget: Budget, items: list[Row], matches: Callable[[Row],
             known += [item for item in found if getattr(item, query.sort) is None]
         return known[query.offset : query.offset + query.limit], len(known)
 
-    if len(items) <= MOST_AT_ONCE:
+    if len(items) <= MAX_AT_ONCE:
         with budget.work():
             return choose()
     return await asyncio.get_running_loop().run_in_executor(None, choose)

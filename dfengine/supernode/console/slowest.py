@@ -8,7 +8,7 @@ from typing import NamedTuple
 QUIET = 20.0
 """Seconds without a request after which a download is quiet; a pull is parked for a shorter time."""
 
-TIMES = 2.0
+SLOW_RATIO = 2.0
 """A link is slow when its quickest pieces take more than this multiple of the median over the downloads."""
 
 
@@ -47,7 +47,7 @@ def _reason(found: Progress, median: float, origin: str, copied: bool) -> tuple[
         return "origin", f"it waits for the origin: {origin}"
     if found.waits and not found.receiving and not copied:
         return "origin", "it has every piece that the origin has sent so far"
-    if found.slow or (median > 0 and found.piece_seconds > TIMES * median):
+    if found.slow or (median > 0 and found.piece_seconds > SLOW_RATIO * median):
         times = f", {found.piece_seconds / median:.1f} times as long as for half of the hosts" if median > 0 and found.piece_seconds else ""
         return "slow_link", f"its quickest pieces take {found.piece_seconds:.2f} s{times}" if found.piece_seconds else "its link is slow"
     if found.blocked:

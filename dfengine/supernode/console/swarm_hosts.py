@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.swarm._state import Download
     from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 
-MOST_TOGGLED = 16
+MAX_TOGGLED = 16
 """Changed pieces of a download up to which they are sent one by one; beyond, its whole set is sent."""
 
 
@@ -90,9 +90,9 @@ def _state(download: Download, count: int, receiving: int, now: float) -> str:
 
 
 def _toggled(before: bytes, now: bytes) -> list[int] | None:
-    """Return the bits that differ; None for more than MOST_TOGGLED."""
+    """Return the bits that differ; None for more than MAX_TOGGLED."""
     differ = int.from_bytes(before, "little") ^ int.from_bytes(now, "little")
-    if differ.bit_count() > MOST_TOGGLED:
+    if differ.bit_count() > MAX_TOGGLED:
         return None
     found = []
     while differ:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.swarm._state import Download, Task
 
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 """Bytes of all bitsets together: of a task with very many pieces, fewer downloads are sent."""
 
 
@@ -53,7 +53,7 @@ class SwarmWatch:
             self._swarm, self._states, self._cached, self._next = swarm, {}, b"", 0
             self.tick += 1  # viewers have the state of another swarm: they get a snapshot next
         now, count = self._state.now(), swarm.count
-        downloads = list(islice(swarm.downloads.values(), min(self._most, max(1, MOST_BYTES * 8 // max(swarm.size, count, 1)))))
+        downloads = list(islice(swarm.downloads.values(), min(self._most, max(1, MAX_BYTES * 8 // max(swarm.size, count, 1)))))
         joined: list[SwarmHost] = []
         changed: list[HostChange] = []
         unfinished: list[Progress] = []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch import Fetch
     from dfengine.supernode.state import SupernodeState
 
-LONGEST = 1000
+MAX_TEXT = 1000
 """Characters of a URL or a reason, at most."""
 
 
@@ -32,7 +32,7 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
     from_origin = fetch.origin_bytes
     pinned = state.fetches.kept.get(fetch.task)
     return TaskRow(
-        task=state.names.public_name(fetch.task), url=redacted_url(fetch.request.url)[:LONGEST], kind=_kind(fetch), state=fetch.state,
+        task=state.names.public_name(fetch.task), url=redacted_url(fetch.request.url)[:MAX_TEXT], kind=_kind(fetch), state=fetch.state,
         error=_public_text(state, str(fetch.error)) if fetch.error is not None else "", waits=_public_text(state, fetch.retry_reason),
         leader=fetch.leader,
         length=length, piece_size=file.geometry.piece_size if file is not None else 0, pieces=count,
@@ -47,7 +47,7 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
 
 
 def _public_text(state: SupernodeState, text: str) -> str:
-    return state.names.mask_text(redacted(reason_alone(text)))[:LONGEST]
+    return state.names.mask_text(redacted(reason_alone(text)))[:MAX_TEXT]
 
 
 def _kind(fetch: Fetch) -> str:

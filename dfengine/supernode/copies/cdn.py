@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dfengine.net.client_quota import SHARE
 from dfengine.net.origin_access import OriginAccess
-from dfengine.net.quota import SHARE
 from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.local_root import Roots
 from dfengine.origin.origin_settings import SharedResources

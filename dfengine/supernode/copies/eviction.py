@@ -43,7 +43,7 @@ PAUSE = 1.0
 METADATA = 64 << 10
 """Maximum bytes that one write of a record or a description needs."""
 
-LONGEST_WAIT = 5.0
+MAX_WAIT = 5.0
 """Seconds that a write waits for a larger copy to fail and free its room."""
 
 SLICE = 1000
@@ -120,7 +120,7 @@ class DiskSpace:
                     if need <= there and remaining() <= there + self._cache.free_bytes() and self._evict(idle, need):
                         self._freed_count += 1
                         continue
-                end = end or time.monotonic() + LONGEST_WAIT
+                end = end or time.monotonic() + MAX_WAIT
                 if self._is_largest(task) or time.monotonic() > end:
                     raise
             self._wait(made, end)

@@ -11,7 +11,7 @@ from dfengine.origin.verification import verification
 from dfengine.task import Digest, expected_of, redacted_url
 from dfengine.tree import TreeTask
 
-LEAST_RATE = 16 << 10
+MIN_RATE = 16 << 10
 """Minimum bytes per second; a slower connection to the origin is closed, because the number of threads is bounded."""
 
 
@@ -29,7 +29,7 @@ class RetryLimits:
     retries: int = 5
     seconds: float = 0.0
     connect: float = SILENCE
-    first: float = SILENCE + STEP / LEAST_RATE
+    first: float = SILENCE + STEP / MIN_RATE
 
     @classmethod
     def of_client(cls, tries: int, seconds: float, connect: float, first: float) -> RetryLimits:

@@ -26,7 +26,7 @@ from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.about import VERSION
 from dfengine.errors import BadValue, OriginUnreachable, ProtocolViolation, RemoteError, SourceGone, SupernodeError
-from dfengine.net.dial import Connection
+from dfengine.net.http_client import Connection
 from dfengine.origin.request import selection
 from dfengine.origin.version import Version
 from dfengine.settings import SupernodeAddress
@@ -69,7 +69,7 @@ CONNECT = 2.0
 
 SYSTEM = "dfengine-supernode"
 
-MOST_VARY = 64
+MAX_VARY = 64
 """Maximum number of headers in a leader's list of those that an origin's response may depend on."""
 
 
@@ -233,7 +233,7 @@ class _Following:
         data, fetch = answer.data, self._fetch
         if answer.code != wire.SUCCESS or data is None:
             raise SupernodeError(f"supernode {node} refuses: {(answer.msg or answer.message)[:200]}", answer.code)
-        same = data.cluster_name == wanted.cluster_name and bool(TASK_ID.fullmatch(data.task_id)) and len(data.vary) <= MOST_VARY
+        same = data.cluster_name == wanted.cluster_name and bool(TASK_ID.fullmatch(data.task_id)) and len(data.vary) <= MAX_VARY
         right = same and data.native and data.digest == fetch.cache.digest and data.cdn_source != "source"
         # Each supernode itself reads a file whose length is still unknown.
         if not right or data.file_length < 0 or data.piece_size != Geometry(data.file_length).piece_size or not data.generation:

@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 from dfengine import wire
 from dfengine.errors import DfengineError, ProtocolViolation
-from dfengine.net.dial import Connection
+from dfengine.net.http_client import Connection
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.origin_reading import close_cancel, read_piece
 from dfengine.supernode.copies.reading_messages import Reading, ReadingRequest, decode_answer
-from dfengine.supernode.copies.slow_leader import LEAST
+from dfengine.supernode.copies.slow_leader import MIN_SPAN
 
-LONGEST = 10.0
+MAX_SECONDS = 10.0
 """Maximum seconds to read the piece."""
 
 ANSWER = 5.0
@@ -73,8 +73,8 @@ class LeaderProbe:
                 return None
             if not fetch.cluster.reserve_probes(fetch.request.cluster_name, self._wait) or self._closing.is_set():
                 return None
-            rate = read_piece(fetch, file, n, LONGEST)
-            if self._closing.wait(max(0.0, started + LEAST - time.monotonic())):
+            rate = read_piece(fetch, file, n, MAX_SECONDS)
+            if self._closing.wait(max(0.0, started + MIN_SPAN - time.monotonic())):
                 return None
             after, seconds = self._request_reading(connection), time.monotonic() - started
         finally:

@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Callable
 
-from dfengine.net.dial import Connection
+from dfengine.net.http_client import Connection
 from dfengine.supernode.copies.piece_connections import PieceConnections
 
 ANSWER = 5.0

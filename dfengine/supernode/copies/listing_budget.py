@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dfengine.errors import OriginBusy
-from dfengine.net.quota import SHARE, Quota
+from dfengine.net.client_quota import SHARE, Quota
 from dfengine.origin.listing_names import Limits
 
 MEMORY = 256

@@ -7,14 +7,14 @@ import threading
 from dfengine.manifest import Manifest
 from dfengine.tree import is_of
 
-MOST_FILES = 300_000
+MAX_FILES = 300_000
 """Maximum number of files in all cached manifests, except the latest one; a running fetch has a reference to its own."""
 
 
 class Manifests:
     """Manifests by identity; the least recently used are removed first. In any thread."""
 
-    def __init__(self, most: int = MOST_FILES) -> None:
+    def __init__(self, most: int = MAX_FILES) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._manifests: dict[str, Manifest] = {}

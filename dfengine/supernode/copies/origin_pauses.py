@@ -8,7 +8,7 @@ Laws:
 1. A response to one file's credentials does not apply to other files: only fetches of public files report pauses, and heed them.
 2. A Retry-After is accepted from any supernode. An origin that another supernode cannot connect to is not paused here if it has responded
    to this supernode within REACHED seconds: the fault may be the other one's.
-3. A pause ends by itself, after at most LONGEST seconds.
+3. A pause ends by itself, after at most MAX_PAUSE seconds.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import NamedTuple
 from dfengine.errors import OriginError, OriginPaused, OriginUnreachable
 from dfengine.origin.retry import ASKED, Retry
 
-LONGEST = 120.0
+MAX_PAUSE = 120.0
 """Maximum seconds of a pause."""
 
 REACHED = 30.0
 """Seconds for which a response from the origin outweighs another supernode's report that it cannot connect."""
 
-MOST = 4096
+MAX_ORIGINS = 4096
 """Maximum number of origins that are remembered; the oldest entries are removed first."""
 
 BUSY = (429, 503)
@@ -68,9 +68,9 @@ class OriginPauses:
         if error.elsewhere or isinstance(error, OriginPaused):
             return
         if error.status in BUSY and 0 < error.retry_after <= ASKED:
-            pause = Pause(now + min(error.retry_after, LONGEST), True, str(error)[:200])
+            pause = Pause(now + min(error.retry_after, MAX_PAUSE), True, str(error)[:200])
         elif isinstance(error, OriginUnreachable) and error.unconnected and wait is not None:
-            pause = Pause(now + min(wait, LONGEST), False, str(error)[:200])
+            pause = Pause(now + min(wait, MAX_PAUSE), False, str(error)[:200])
         else:
             return
         if self._extend(origin, pause, now) and self.on_paused is not None:
@@ -80,7 +80,7 @@ class OriginPauses:
         """Apply another supernode's report."""
         if not pause.requested and now - self._answers.get(origin, -math.inf) < REACHED:
             return
-        self._extend(origin, pause._replace(until=min(pause.until, now + LONGEST)), now)
+        self._extend(origin, pause._replace(until=min(pause.until, now + MAX_PAUSE)), now)
 
     def _extend(self, origin: str, pause: Pause, now: float) -> bool:
         with self._lock:
@@ -94,7 +94,7 @@ class OriginPauses:
     def _store(held: dict[str, Pause] | dict[str, float], origin: str, value: Pause | float) -> None:
         held.pop(origin, None)
         held[origin] = value  # type: ignore[assignment]  # each holds values of one kind
-        while len(held) > MOST:
+        while len(held) > MAX_ORIGINS:
             del held[next(iter(held))]
 
     def find(self, origin: str, now: float) -> Pause | None:

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dfengine.net.quota import Quota
+from dfengine.net.client_quota import Quota
 from dfengine.supernode.swarm.origin_leases import OriginLeases
 from dfengine.supernode.swarm.origin_quota import OriginSeats
 from dfengine.task import client_of
 
-MOST_WAITING = 4096
+MAX_WAITING = 4096
 """Maximum number of waiting requests; further ones are refused."""
 
 RECHECK = 5.0
@@ -44,7 +44,7 @@ class OriginQueue:
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, share: int) -> None:
         self.leases = OriginLeases(limit, share)
         self._loop = loop
-        self._waiting_quota = Quota(MOST_WAITING, share)
+        self._waiting_quota = Quota(MAX_WAITING, share)
         self._waiting: dict[str, dict[LeaseRequest, _Waiting]] = {}
         """Origin -> the downloads that wait for it, the first one first."""
         self._count = 0
@@ -65,7 +65,7 @@ class OriginQueue:
         until = deadline if self._on_changed is None else max(deadline, self._loop.time() + ANSWER)
         while not self._grant(asker):
             left = until - self._loop.time()
-            if left <= 0 or self._count >= MOST_WAITING or not self._waiting_quota.acquire(asker.client):
+            if left <= 0 or self._count >= MAX_WAITING or not self._waiting_quota.acquire(asker.client):
                 return False
             self._count += 1
             waiting = self._waiting.setdefault(asker.origin, {})

@@ -23,7 +23,7 @@ from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.copy_writer import CopyWriter
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.copies.fetch_request import LEAST_RATE
+from dfengine.supernode.copies.fetch_request import MIN_RATE
 from dfengine.tree import MANIFEST, TreeTask
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _origin_settings(fetch: Fetch) -> OriginSettings:
     wanted = fetch.request
     return OriginSettings(roots=fetch.own.roots, may_sign=fetch.own.may_sign, insecure=wanted.insecure,
                   headers=with_traceparent(wanted.url, wanted.headers, wanted.traceparent),
-                  cacerts=wanted.cacerts, floor=LEAST_RATE, access=fetch.access, content=wanted.content)
+                  cacerts=wanted.cacerts, floor=MIN_RATE, access=fetch.access, content=wanted.content)
 
 
 def _drop_cancel(fetch: Fetch) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SECONDS = 1.0
 """Seconds to connect to a member."""
 
-MOST = 4
+MAX_MEMBERS = 4
 """Maximum number of members that are tried, all at once."""
 
 
@@ -38,6 +38,6 @@ def can_reach_any(dialer: Dialer, addresses: Sequence[str]) -> bool:
             return True
         return False
 
-    tried = addresses[:MOST]
+    tried = addresses[:MAX_MEMBERS]
     with ThreadPoolExecutor(len(tried) or 1, "reach") as pool:
         return any(pool.map(reach, tried))

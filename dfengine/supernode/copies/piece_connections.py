@@ -17,13 +17,13 @@ from functools import partial
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.errors import BadPiece, DfengineError, ProtocolViolation, RemoteError, StorageError
-from dfengine.net.dial import Connection
+from dfengine.net.http_client import Connection
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.piece_reading import read_piece
 from dfengine.task import OWN, is_valid_source
 
-FEW, MOST = 2, 4
+SLOW_PIECES, MAX_PIECES = 2, 4
 """Pieces at once: while they are slow, and at most. More would share a link that two saturate, and each would be complete later."""
 
 SLOW = 0.3
@@ -60,14 +60,14 @@ class PieceConnections:
         self._connections: set[Connection] = set()
         self._closed = False
         self._in_progress = 0
-        self._threads = [threading.Thread(target=self._work, name="follow", daemon=True) for _ in range(MOST)]
+        self._threads = [threading.Thread(target=self._work, name="follow", daemon=True) for _ in range(MAX_PIECES)]
         for thread in self._threads:
             thread.start()
 
     @property
     def room(self) -> int:
         """Number of pieces that may be offered now."""
-        return max(0, (FEW if self._mean >= SLOW else MOST) - self._in_progress)
+        return max(0, (SLOW_PIECES if self._mean >= SLOW else MAX_PIECES) - self._in_progress)
 
     @property
     def idle(self) -> bool:

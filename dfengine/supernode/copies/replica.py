@@ -14,7 +14,7 @@ from hashlib import sha256
 
 from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, DigestMismatch, RemoteError, SourceGone, StorageError
-from dfengine.net.dial import Connection
+from dfengine.net.http_client import Connection
 from dfengine.supernode.copies.announced_content import Claim
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy

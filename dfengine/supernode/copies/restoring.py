@@ -25,7 +25,7 @@ from dfengine.tree import MANIFEST
 WRONG = 3
 """Number of wrong pieces after which no more of the copy are read."""
 
-AHEAD = 4
+PIECES_AT_ONCE = 4
 """Pieces of one copy that are read at once."""
 
 
@@ -91,7 +91,7 @@ def fill(fetch: Fetch, file: Copy, found: StoredHead) -> None:
 
 def _begin(fetch: Fetch, store: Store, found: StoredHead, file: Copy, waiting: dict[int, None], reading: dict[int, PieceRead]) -> None:
     """Start as many reads as allowed; the piece that a stream waits for is first."""
-    while waiting and len(reading) < AHEAD:
+    while waiting and len(reading) < PIECES_AT_ONCE:
         n = fetch.wanted_piece if fetch.wanted_piece in waiting else next(iter(waiting))
         piece = store.read(found.name, *file.geometry.content(n), fetch.notify)
         if piece is None:

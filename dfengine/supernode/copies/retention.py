@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import msgspec
 
-LONGEST_URL = 2000
+MAX_URL = 2000
 """Longest URL accepted from another supernode, in characters."""
 
-MOST_REMOTE = 10_000
+MAX_REMOTE = 10_000
 """Maximum number of pins accepted from other supernodes, and of ended pins that are remembered."""
 
 
@@ -73,7 +73,7 @@ class Retention:
 
     def apply_remote(self, task: str, url: str, pinned: bool, changed: float) -> None:
         """Apply a pin or unpin by another supernode at unix time `changed`; the latest change counts. The copy need not be here."""
-        if changed > self._changed(task) and (not pinned or task in self._entries or len(self._entries) < MOST_REMOTE):
+        if changed > self._changed(task) and (not pinned or task in self._entries or len(self._entries) < MAX_REMOTE):
             self._pin(task, url, pinned, changed)
 
     def pins(self) -> list[tuple[str, RetentionEntry]]:
@@ -89,7 +89,7 @@ class Retention:
         self._ended.pop(task, None)
         if not pinned:
             self._ended[task] = changed
-            if len(self._ended) > MOST_REMOTE:
+            if len(self._ended) > MAX_REMOTE:
                 del self._ended[next(iter(self._ended))]
         known = self._entries.setdefault(task, RetentionEntry(url))
         known.pinned, known.changed, known.open = pinned, changed, open

@@ -11,30 +11,33 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from dfengine.errors import StorageError
-from dfengine.net.quota import SHARE, Quota
+from dfengine.net.client_quota import SHARE, Quota
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 
 AT_ONCE = 2
-MOST = 1024
+MAX_WAITING = 1024
 """Maximum number of pieces that wait for scrubbing, or were right less than QUIET seconds ago; further reports are ignored."""
 
 PAUSE = 1.0
-"""Seconds between two searches for removable entries when there are MOST."""
+"""Seconds between two searches for removable entries when there are MAX_WAITING."""
 
 QUIET = 10.0
 """Seconds for which a piece that was right is not read again."""
 
 
 class Scrubber:
-    """Scrubs in threads. Used on the loop's thread. The fetch's event reports a wrong piece. share: percent of MOST for one client."""
+    """Scrubs in threads. Used on the loop's thread. The fetch's event reports a wrong piece.
+
+    share: percent of MAX_WAITING for one client.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, share: int = SHARE) -> None:
         self._loop = loop
         self._threads = ThreadPoolExecutor(AT_ONCE, "scrubber")
         self._known: dict[tuple[str, int], tuple[float, str]] = {}
         """(task, piece) -> (monotonic seconds from which it may be read again, infinity while it is being read; the client's address)."""
-        self._shares = Quota(MOST, share)
+        self._shares = Quota(MAX_WAITING, share)
         self._full_until = 0.0
 
     def scrub(self, fetch: Fetch | None, n: int, address: str) -> None:
@@ -48,7 +51,7 @@ class Scrubber:
 
     def _submit(self, fetch: Fetch, file: Copy, pieces: range, address: str) -> None:
         now = time.monotonic()
-        if len(self._known) >= MOST or self._shares.full(address):
+        if len(self._known) >= MAX_WAITING or self._shares.full(address):
             if now < self._full_until:
                 return  # one pull may report thousands
             self._full_until = now + PAUSE
@@ -60,7 +63,7 @@ class Scrubber:
                 continue
             if key in self._known and self._known[key][0] <= now:
                 self._forget(key)
-            if key not in self._known and len(self._known) < MOST and self._shares.acquire(address):
+            if key not in self._known and len(self._known) < MAX_WAITING and self._shares.acquire(address):
                 self._known[key] = float("inf"), address
                 self._threads.submit(self._compare, fetch, file, n)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from dfengine.net.quota import Quota
+from dfengine.net.client_quota import Quota
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.task import client_of
 

@@ -1,7 +1,7 @@
 """The object store of finished copies: `--store`, by obstore (extra `objects`). Its failures cost time at most.
 
 Each call runs in a daemon thread of its own, and the caller abandons it after a deadline: a silent store blocks nothing. A store that fails
-is not used for BACKOFF seconds, then twice as long, up to LONGEST_BACKOFF; meanwhile copies are fetched from their origins, as without a
+is not used for BACKOFF seconds, then twice as long, up to MAX_BACKOFF; meanwhile copies are fetched from their origins, as without a
 store. Pieces in memory are bounded by READS.
 """
 
@@ -19,7 +19,7 @@ from dfengine.errors import BadValue, DfengineError
 from dfengine.location import OBJECTS, Location, parse
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.supernode.copies import stored_head
-from dfengine.supernode.copies.stored_head import MOST_HEAD, StoredHead
+from dfengine.supernode.copies.stored_head import MAX_HEAD, StoredHead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ WRITE = 120
 READS = 8
 """Pieces being read or in memory, of all copies together."""
 
-BACKOFF, LONGEST_BACKOFF = 30.0, 300.0
+BACKOFF, MAX_BACKOFF = 30.0, 300.0
 """Seconds for which a store that failed is not used: first, and at most."""
 
 PART, PARTS, AT_ONCE = 8 << 20, 9000, 2
@@ -179,7 +179,7 @@ class Store:
             self.failures += 1
             if not error.wrong_object:
                 self._backoff_until = time.monotonic() + self._backoff
-                self._backoff = min(LONGEST_BACKOFF, 2 * self._backoff)
+                self._backoff = min(MAX_BACKOFF, 2 * self._backoff)
         self._events.warning("store_failed", task=task, reason=str(error))
 
     def succeeded(self) -> None:
@@ -190,7 +190,7 @@ class Store:
         """Return the stored copy of a task; None: none, an invalid one, or the store fails. check: called while waiting; may raise."""
         if self.backing_off:
             return None
-        call, end = Call(lambda: self._read(stored_head.head_name(task), None, MOST_HEAD)), time.monotonic() + HEAD
+        call, end = Call(lambda: self._read(stored_head.head_name(task), None, MAX_HEAD)), time.monotonic() + HEAD
         try:
             while not call.ended.wait(TICK):
                 check()
@@ -236,7 +236,7 @@ class Store:
         import obstore
 
         try:
-            known = self._unsealed(self._read(stored_head.head_name(found.task), None, MOST_HEAD), found.task)
+            known = self._unsealed(self._read(stored_head.head_name(found.task), None, MAX_HEAD), found.task)
             with _store_errors():
                 return known.same_version(found) and obstore.head(self._reads, self._path(found.name))["size"] == found.length
         except StoreError as error:

@@ -23,10 +23,10 @@ from dfengine.origin.version import Version
 DIGEST = 32
 """Size of a piece's digest in bytes: its full BLAKE3."""
 
-LONGEST = 512 << 30
+MAX_LENGTH = 512 << 30
 """Longest file that is stored, in bytes: its parts, of which a store accepts 10,000, must be small enough to be held in memory."""
 
-MOST_HEAD = 16 << 20
+MAX_HEAD = 16 << 20
 """Longest head in bytes."""
 
 
@@ -105,7 +105,7 @@ def unseal(head: bytes, keys: Iterable[bytes], task: str) -> StoredHead:
         found = msgspec.json.decode(body, type=StoredHead)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadValue("the head of a stored copy is invalid") from None
-    if found.task != task or not 0 <= found.length <= LONGEST:
+    if found.task != task or not 0 <= found.length <= MAX_LENGTH:
         raise BadValue("the head of a stored copy belongs to another task")
     found.digest_list()
     return found
@@ -113,6 +113,6 @@ def unseal(head: bytes, keys: Iterable[bytes], task: str) -> StoredHead:
 
 def is_worth_storing(length: int, version: Version, tree_data: bool) -> bool:
     """Whether a copy is worth storing: the origin, or its name, can later show whether the copy is current."""
-    return 0 < length <= LONGEST and (version.binds or tree_data)
+    return 0 < length <= MAX_LENGTH and (version.binds or tree_data)
 
 

@@ -1,8 +1,8 @@
 """Writes finished copies to the object store in the background, one after the other, in a thread of its own.
 
 Written bytes are read from the copy and compared with its digests, so that no damaged byte of the disk gets into the store. A copy that the
-store already has is not written again. While the store fails, copies wait; of more than MOST the oldest are dropped, and written when their
-tasks are fetched the next time.
+store already has is not written again. While the store fails, copies wait; of more than MAX_WAITING the oldest are dropped, and written
+when their tasks are fetched the next time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dfengine.supernode.copies.store import Store, StoreError
 from dfengine.supernode.copies.stored_head import StoredHead, encode_digests, is_worth_storing
 from dfengine.tree import DATA
 
-MOST = 1000
+MAX_WAITING = 1000
 """Maximum number of waiting copies."""
 
 KNOWN = 100_000
@@ -79,7 +79,7 @@ class WriteBehind:
         with self._changed:
             self._waiting[stored.task] = file, stored, wrong, tries
             self._waiting.move_to_end(stored.task)
-            while len(self._waiting) > MOST:
+            while len(self._waiting) > MAX_WAITING:
                 self._waiting.popitem(last=False)
             if self._thread is None and not self._stopped:
                 self._thread = threading.Thread(target=self._run, name="store-write", daemon=True)

@@ -3,12 +3,12 @@
     {"task":"6a..","cid":"10.0.0.1-47-1.1","done":[[17,"10.0.0.2-3-1.2"],...],"ending":[18],"want":4,"wait":20.0,"una":3,"end":9}
 
 Plain: no white space, no key twice, strings of printable ASCII without a backslash, numbers of at most nine digits (`wait` may have
-as many after a point), at most MOST_REPORTS entries, no failed, held or evicted pieces. Every other body is left to `wire.decode_pull`,
+as many after a point), at most MAX_REPORTS entries, no failed, held or evicted pieces. Every other body is left to `wire.decode_pull`,
 which alone may refuse it.
 """
 
 cdef enum:
-    MOST_REPORTS = 64
+    MAX_REPORTS = 64
 
 
 cdef struct Text:  # within the request's bytes
@@ -20,10 +20,10 @@ cdef struct PlainPull:
     Text task
     Text cid
     Py_ssize_t done
-    Py_ssize_t piece[MOST_REPORTS]
-    Text source[MOST_REPORTS]
+    Py_ssize_t piece[MAX_REPORTS]
+    Text source[MAX_REPORTS]
     Py_ssize_t endings
-    Py_ssize_t ending[MOST_REPORTS]
+    Py_ssize_t ending[MAX_REPORTS]
     Py_ssize_t want
     Py_ssize_t una
     Py_ssize_t end

@@ -78,7 +78,7 @@ cdef bint done(Cursor* cursor, PlainPull* pull) noexcept nogil:
         return False
     if skip(cursor, c"]"):
         return True
-    while pull.done < MOST_REPORTS:
+    while pull.done < MAX_REPORTS:
         if not (
             skip(cursor, c"[") and whole(cursor, &pull.piece[pull.done]) and skip(cursor, c",")
             and quoted(cursor, &pull.source[pull.done]) and skip(cursor, c"]")
@@ -96,7 +96,7 @@ cdef bint ending(Cursor* cursor, PlainPull* pull) noexcept nogil:
         return False
     if skip(cursor, c"]"):
         return True
-    while pull.endings < MOST_REPORTS:
+    while pull.endings < MAX_REPORTS:
         if not whole(cursor, &pull.ending[pull.endings]):
             return False
         pull.endings += 1

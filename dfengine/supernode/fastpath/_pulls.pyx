@@ -31,10 +31,10 @@ cdef enum:
     HEAD_ROOM = 128
 
 cdef object FINISHED = assignment.FINISHED
-cdef Py_ssize_t LONGEST_HEAD = http.MAX_HEAD, LONGEST_BODY = http.MAX_BODY
+cdef Py_ssize_t MAX_HEAD = http.MAX_HEAD, MAX_BODY = http.MAX_BODY
 cdef Py_ssize_t DIGEST = record.DIGEST
-cdef Py_ssize_t MOST_PIECES = api_native.MOST_PIECES
-cdef double LONGEST = api_native.LONGEST
+cdef Py_ssize_t MAX_PIECES = api_native.MAX_PIECES
+cdef double MAX_WAIT = api_native.MAX_WAIT
 cdef bytes HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
 cdef const char* HEX = b"0123456789abcdef"
 cdef const char* TARGET = b"/swarm/pull"
@@ -72,7 +72,7 @@ cdef class Pulls:
         cdef PyObject* found
         cdef double now
         cdef bint waits
-        if not scan(data, LONGEST_HEAD, LONGEST_BODY, &request):
+        if not scan(data, MAX_HEAD, MAX_BODY, &request):
             return None
         if not request.posted or request.targeted != 11 or memcmp(request.target, TARGET, 11) != 0:
             return None
@@ -116,13 +116,13 @@ cdef class Pulls:
             self.write(b"}", 1)
             return self.written()
         waits = pull.wait > 0
-        answer = self.give(task, download, member, fetch, min(pull.want, MOST_PIECES), waits, now)
+        answer = self.give(task, download, member, fetch, min(pull.want, MAX_PIECES), waits, now)
         if answer is not None:
             self.answered += 1
         else:
             if pull.end != -1:
                 fetch.wants(pull.una, pull.end)
-            answer = self.park(task.id, cid, min(pull.want, MOST_PIECES), min(pull.wait, LONGEST))
+            answer = self.park(task.id, cid, min(pull.want, MAX_PIECES), min(pull.wait, MAX_WAIT))
         self.wake()
         return answer
 

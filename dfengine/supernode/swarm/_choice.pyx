@@ -21,7 +21,7 @@ cdef enum:  # maximum pieces in flight from stragglers to a download that is no 
 
 cdef enum:
     URGENT_PART = 4  # the first 1/URGENT_PART of a stream's window is requested in order from una, at least one piece
-    MOST_URGENT = 64  # maximum pieces requested in that order
+    MAX_URGENT = 64  # maximum pieces requested in that order
     TRIES = 4  # rarest pieces tried by sampling their holders, before all open sources are searched for any wanted piece
 
 
@@ -143,7 +143,7 @@ cdef bint urgent(Download download, Choice* choice, bint seed, bint same_speed_o
     """Choose one of the first pieces that a stream needs, in order of their numbers."""
     cdef Task task = download.task
     cdef Window window = download.window
-    cdef Py_ssize_t past = window.una + min(<Py_ssize_t> MOST_URGENT, max(<Py_ssize_t> 1, <Py_ssize_t> window.wnd // URGENT_PART))
+    cdef Py_ssize_t past = window.una + min(<Py_ssize_t> MAX_URGENT, max(<Py_ssize_t> 1, <Py_ssize_t> window.wnd // URGENT_PART))
     cdef Py_ssize_t n = task.want.first_set(window.una)
     while 0 <= n < past:
         choice.sample.number = choice.sample.open = 0

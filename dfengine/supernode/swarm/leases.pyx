@@ -11,7 +11,7 @@ from dfengine.supernode.swarm._state cimport ACCEPTED, NOWHERE, Download, Lease,
 from dfengine.supernode.swarm import deadlines
 
 cdef enum:
-    MOST_TASKS = 64  # newest tasks of a host in which a lease counts, at most
+    MAX_TASKS = 64  # newest tasks of a host in which a lease counts, at most
     MUCH_LARGER = 2  # ratio of unfinished downloads up to which it counts in another task
 
 cdef double GRAIN = deadlines.GRAIN
@@ -38,7 +38,7 @@ cdef class Leases:
         """Use a slot of the supernode, which counts in the host's other tasks as well (`same_hosts`)."""
         cdef Download download = lease.download, other
         cdef Task task = download.task
-        cdef Py_ssize_t tries = MOST_TASKS
+        cdef Py_ssize_t tries = MAX_TASKS
         cdef list also_in
         task.supernode_used += 1
         if len(download.peer.downloads) < 2:

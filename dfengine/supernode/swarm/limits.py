@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dfengine.net.quota import SHARE
+from dfengine.net.client_quota import SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,14 +11,14 @@ from ipaddress import ip_address
 import xxhash
 
 LABEL_PARTS = 4
-LONGEST = 256
+MAX_LABEL = 256
 """Maximum number of characters of a label that count."""
 
 
 def hashes(ip: str, location: str) -> tuple[int, int, list[int]]:
     """Return the hashes of the host, of its subnet (0: the address is no IP), and of each level of its label; 32 bits each, not 0."""
     subnet, labels = 0, list[int]()
-    parts = location[:LONGEST].split("|") if location else []
+    parts = location[:MAX_LABEL].split("|") if location else []
     try:
         address = ip_address(ip)
         subnet = _hash(f"{address.version}/{int(address) >> (8 if address.version == 4 else 64)}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dfengine.net.quota import SHARE, Quota
+from dfengine.net.client_quota import SHARE, Quota
 
 if TYPE_CHECKING:
     from dfengine.supernode.swarm.origin_quota import OriginSeats
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TERM = 60.0
 """Seconds that a lease lasts without renewal."""
 
-MOST_ORIGINS = 4096
+MAX_ORIGINS = 4096
 """Maximum number of origins with leases at once; further ones get none."""
 
 Holder = tuple[str, str]
@@ -44,7 +44,7 @@ class OriginLeases:
         """None: all leases of each origin are this supernode's."""
         self._share = share
         self._origins: dict[str, _Origin] = {}
-        self._origin_shares = Quota(MOST_ORIGINS, share)
+        self._origin_shares = Quota(MAX_ORIGINS, share)
 
     def __len__(self) -> int:
         return sum(len(origin.held) for origin in self._origins.values())
@@ -77,9 +77,9 @@ class OriginLeases:
             self._expire(name, origin, now)
             origin = self._origins.get(name)
         if origin is None:
-            if len(self._origins) >= MOST_ORIGINS:
+            if len(self._origins) >= MAX_ORIGINS:
                 self.expire(now)
-            if len(self._origins) >= MOST_ORIGINS or not self._origin_shares.acquire(client):
+            if len(self._origins) >= MAX_ORIGINS or not self._origin_shares.acquire(client):
                 return False
             origin = self._origins[name] = _Origin(client, self.limit, self._share)
         if holder not in origin.held:

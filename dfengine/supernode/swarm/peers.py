@@ -62,10 +62,10 @@ class Sanction(NamedTuple):
     task_id: str = ""
 
 
-MOST_REPORTED = 16, 4
+MAX_REPORTED = 16, 4
 """Limits on peers isolated because of another supernode's report: so many, or one in so many known peers if that is more."""
 
-MOST_SANCTIONS = 1000
+MAX_SANCTIONS = 1000
 """Sanctions that are stored until they are read; the oldest are dropped."""
 
 
@@ -92,7 +92,7 @@ class Peers:
         self.silence_deadlines: Deadlines[PeerState] = Deadlines()
         self.departed: list[tuple[str, str]] = []
         self.complaints: list[Complaint] = []
-        self.sanctions: deque[Sanction] = deque(maxlen=MOST_SANCTIONS)
+        self.sanctions: deque[Sanction] = deque(maxlen=MAX_SANCTIONS)
         """Sanctions since the caller last took them, for operators of the swarm."""
         self._verifying: set[Key] = set()
         self._verification_limits = VerificationLimits()
@@ -224,7 +224,7 @@ class Peers:
 
         False: too many peers are isolated by such reports, or this one is isolated already. The peer may be unknown and join later.
         """
-        least, share = MOST_REPORTED
+        least, share = MAX_REPORTED
         if key in self._reported or len(self._reported) >= max(least, len(self.states) // share):
             return False
         peer = self.states.get(key) or self.state(key, now, proved=False)

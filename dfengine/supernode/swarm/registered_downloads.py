@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dfengine.errors import RemoteError, SupernodeFull
+from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.http import ConnectionState
-from dfengine.net.quota import SHARE, Quota
 from dfengine.task import Peer, client_of
 
-MOST_TEXTS = 128 << 20
+MAX_TEXTS = 128 << 20
 """Maximum number of characters in the texts of all registrations."""
 
-MOST_DOWNLOADS = 200_000
+MAX_DOWNLOADS = 200_000
 """Maximum number of registered downloads; further ones are refused."""
 
 Key = tuple[str, str]
@@ -58,15 +58,15 @@ class RegisteredDownloads(dict[Key, RegisteredDownload]):
 
     def __init__(self, share: int = SHARE) -> None:
         super().__init__()
-        self._shares = Quota(MOST_DOWNLOADS, share)
-        self._texts = Quota(MOST_TEXTS, share)
+        self._shares = Quota(MAX_DOWNLOADS, share)
+        self._texts = Quota(MAX_TEXTS, share)
 
     def check_limits(self, key: Key, address: str) -> None:
         """Raise SupernodeFull if a limit is reached, in total or of the client at `address`."""
         if key in self:
             return
-        if len(self) >= MOST_DOWNLOADS:
-            raise SupernodeFull(f"this supernode has {MOST_DOWNLOADS} downloads already")
+        if len(self) >= MAX_DOWNLOADS:
+            raise SupernodeFull(f"this supernode has {MAX_DOWNLOADS} downloads already")
         if self._shares.full(address):
             raise SupernodeFull(f"this supernode has {self._shares.limit} downloads of {address} already")
         if self._texts.full(address):

@@ -23,7 +23,7 @@ from dfengine.supernode.swarm._state import Lease
 from dfengine.supernode.swarm.deadlines import GRAIN, Deadlines
 from dfengine.supernode.swarm.leases import Leases
 
-PATIENCE, MOST_PATIENCE = 1.0, 2.0
+PATIENCE, MAX_PATIENCE = 1.0, 2.0
 """Seconds from a grant to its request, minimum and maximum (adapted to measured times). The minimum is also the limit without a byte."""
 
 STALLED = 2.0
@@ -32,13 +32,13 @@ STALLED = 2.0
 PERIOD = 0.5
 """Seconds between two checks of a lease whose piece was requested."""
 
-LATE, LEAST_LATE = 8.0, 8.0
+LATE, MIN_LATE = 8.0, 8.0
 """Multiple of the mean piece time, and minimum in seconds, after which a lease is late."""
 
 MARKED = 60.0
 """Seconds for which a client is idle after a lapse, or its leases are late after a late one."""
 
-MOST_MARKED = 4096
+MAX_MARKED = 4096
 """Maximum number of clients remembered for either; the oldest is forgotten first."""
 
 BytesRead = Callable[[], int]
@@ -141,7 +141,7 @@ class SupernodeSlots:
 
     def _note_late(self, lease: Lease, now: float) -> None:
         task, client = lease.download.task, lease.download.peer.address
-        late = now - lease.started > max(LEAST_LATE, LATE * task.piece_time)
+        late = now - lease.started > max(MIN_LATE, LATE * task.piece_time)
         if late:
             _mark(self._slow, client, now)
         if late or self._slow.get(client, -inf) > now:
@@ -162,7 +162,7 @@ class SupernodeSlots:
         """Adapt `patience` to the seconds from a grant to its request."""
         self._mean += (took - self._mean) / 8
         self._deviation += (abs(took - self._mean) - self._deviation) / 4
-        self.patience = min(MOST_PATIENCE, max(PATIENCE, self._mean + 4 * self._deviation))
+        self.patience = min(MAX_PATIENCE, max(PATIENCE, self._mean + 4 * self._deviation))
 
 
 def _update(watch: LeaseWatch, now: float) -> None:
@@ -176,5 +176,5 @@ def _update(watch: LeaseWatch, now: float) -> None:
 def _mark(clients: dict[str, float], client: str, now: float) -> None:
     clients.pop(client, None)
     clients[client] = now + MARKED
-    if len(clients) > MOST_MARKED:
+    if len(clients) > MAX_MARKED:
         del clients[next(iter(clients))]

@@ -32,7 +32,7 @@ class Verdict(Enum):
     ISOLATE = 2
 
 
-MOST_FAILED_SOURCES = 256
+MAX_FAILED_SOURCES = 256
 """Sources whose failures a client's download remembers; the oldest is forgotten first. A search skips at most so many."""
 
 OWN = ""
@@ -43,7 +43,7 @@ def block(client: Download, source: PeerState, why: str, limits: Limits) -> bool
     """Count a failure of the pair; True if from now on the client does not get this source."""
     if client.source_failures is None:
         client.source_failures = {}
-    if source not in client.source_failures and len(client.source_failures) >= MOST_FAILED_SOURCES:
+    if source not in client.source_failures and len(client.source_failures) >= MAX_FAILED_SOURCES:
         forgive(client, next(iter(client.source_failures)))
     before = client.source_failures.get(source, 0)
     count = client.source_failures[source] = max(before + 1, limits.blacklist) if why == "digest" else before + 1

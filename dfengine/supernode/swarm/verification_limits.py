@@ -1,16 +1,16 @@
 """Limits how many verifications a client's complaints can cause, and for how long false ones count. Pure.
 
-A complaint uses one of its client's MOST verifications. It is returned when the result is known, but QUIET seconds later if the source sent
-the right bytes. False complaints therefore soon cause no verification, while a client that meets many silent sources loses none.
+A complaint uses one of its client's MAX_EACH verifications. It is returned when the result is known, but QUIET seconds later if the source
+sent the right bytes. False complaints therefore soon cause no verification, while a client that meets many silent sources loses none.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from dfengine.net.quota import Quota
+from dfengine.net.client_quota import Quota
 
-MOST = 8
+MAX_EACH = 8
 """Maximum number of verifications that one client's complaints cause at the same time."""
 
 QUIET = 60.0
@@ -21,7 +21,7 @@ class VerificationLimits:
     """Verifications in use, by the client's address. Times are monotonic seconds, in increasing order."""
 
     def __init__(self) -> None:
-        self._shares = Quota(MOST, 100)
+        self._shares = Quota(MAX_EACH, 100)
         self._refuted: deque[tuple[float, str]] = deque()
 
     def acquire(self, address: str, now: float) -> bool:

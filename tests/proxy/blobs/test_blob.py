@@ -53,7 +53,7 @@ def test_a_range_that_ends_at_the_last_byte_waits_for_the_digest_of_a_complete_f
         assert (end.ready(60), middle.ready(60), whole.ready(0)) == (30, 20, 0)
         file.write(0, bytes(45), bytes(16))
         assert (end.ready(60), middle.ready(60), whole.ready(0)) == (29, 20, 0)  # a small blob is sent once its digest is verified
-        monkeypatch.setattr(blobs_blob, "LEAST", 89)
+        monkeypatch.setattr(blobs_blob, "MIN_WITHHELD", 89)
         assert (end.ready(60), middle.ready(60), whole.ready(0)) == (29, 20, 89)
         assert end.ready(89) == 0
         blob.finished = blob.verified = True

@@ -9,7 +9,7 @@ import pytest
 
 from dfengine.proxy.fields import Fields
 from dfengine.proxy.forward import origin_heads
-from dfengine.proxy.forward.origin_heads import LONGEST, OriginHeads
+from dfengine.proxy.forward.origin_heads import MAX_URL, OriginHeads
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.upstream.own_request import OwnResponse
 from dfengine.proxy.upstream.timeouts import Unanswered
@@ -79,7 +79,7 @@ def test_an_origin_that_refuses_head_is_asked_for_one_byte(monkeypatch: pytest.M
         ([(b"Cache-Control", b"no-cache")], [[], []], 2),
         ([(b"Cache-Control", b"max-age=60, private")], [[], []], 2),
         ([(b"Cache-Control", b"max-age=60"), (b"X", b"x" * 9000)], [[], []], 2),
-        ([(b"Cache-Control", b"max-age=60")], [[(b"Accept", b"a" * 2 * LONGEST)]] * 2, 2),
+        ([(b"Cache-Control", b"max-age=60")], [[(b"Accept", b"a" * 2 * MAX_URL)]] * 2, 2),
         ([], [[], []], 2),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.net.http import BadRequest
-from dfengine.proxy.front.requests import MAX_HEAD, MOST_FIELDS, Head, Requests
+from dfengine.proxy.front.requests import MAX_FIELDS, MAX_HEAD, Head, Requests
 
 
 class Taken:
@@ -93,7 +93,7 @@ def test_requests_are_parsed_at_any_split_of_the_bytes(cuts: list[int]) -> None:
         (CHUNKS[:-5] + b"0\r\n" + b"".join(b"X%d: %b\r\n" % (n, b"y" * 999) for n in range(40)) + b"\r\n", 431),
         (b"GET /" + b"a" * (1 << 20) + b" HTTP/1.1\r\nHost: a\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * (1 << 20) + b"\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * MOST_FIELDS + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * MAX_FIELDS + b"\r\n", 431),
         (b"a" * (2 * MAX_HEAD), 400),
         (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", 400),
         (CHUNKS + GET, 400),

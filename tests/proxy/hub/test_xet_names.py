@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.proxy.hub.xet_names import HOLDS, LONGEST, XetNames, Xorb
+from dfengine.proxy.hub.xet_names import HOLDS, MAX_URL, XetNames, Xorb
 
 HUB, OWN = "https://hub.example.com", "http://127.0.0.1:65001"
 CAS = "https://cas.example.com/api"
@@ -73,8 +73,8 @@ def test_a_signed_xorb_url_is_valid_for_an_hour_and_rejected_if_altered() -> Non
         Xorb(HASH, URL.partition("?")[0], ((0, 9),)),
         Xorb(HASH, f"https://h/get?xorb={HASH}", ((0, 9),)),
         Xorb(HASH, f"https://h/{HASH}/part?a=b", ((0, 9),)),
-        Xorb(HASH, URL + "x" * LONGEST, ((0, 9),)),
-        Xorb(HASH, URL, tuple((n, n) for n in range(LONGEST))),
+        Xorb(HASH, URL + "x" * MAX_URL, ((0, 9),)),
+        Xorb(HASH, URL, tuple((n, n) for n in range(MAX_URL))),
     ],
 )
 def test_urls_that_do_not_identify_one_xorb_are_left_unchanged(xorb: Xorb) -> None:

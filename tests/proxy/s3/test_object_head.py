@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dfengine.origin.head import Head
 from dfengine.origin.version import Version
-from dfengine.proxy.s3.object_head import MOST_FIELDS, TYPE, object_head
+from dfengine.proxy.s3.object_head import MAX_FIELDS, TYPE, object_head
 
 DATE = "Mon, 30 Nov 2026 06:50:26 GMT"
 
@@ -25,7 +25,7 @@ def test_user_metadata_gets_the_s3_prefix_and_unlisted_fields_are_dropped() -> N
         b"x-amz-meta-a": b"1", b"x-amz-meta-b": b"2, 3", b"x-amz-meta-c": b"4", b"cache-control": b"no-store",
         b"x-amz-storage-class": b"GLACIER",
     }  # fmt: skip
-    assert said({"x-amz-meta-a": ["1" * MOST_FIELDS]}, Version('"e"', "", 5)) == {}
+    assert said({"x-amz-meta-a": ["1" * MAX_FIELDS]}, Version('"e"', "", 5)) == {}
 
 
 def test_entity_tags_are_strong() -> None:

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from dfengine.proxy.fields import Fields
-from dfengine.proxy.hub.hub_answer import MOST_KNOWN, HubPermissions
+from dfengine.proxy.hub.hub_answer import MAX_KNOWN, HubPermissions
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.upstream import timeouts
-from dfengine.proxy.upstream.permissions import MOST, Permissions, Permit
+from dfengine.proxy.upstream.permissions import MAX_RESPONSES, Permissions, Permit
 from dfengine.proxy.upstream.timeouts import Unanswered
 
 LOOP: Any = SimpleNamespace(time=lambda: 1.0)
 NOBODY: Any = None
 
 
-@pytest.mark.parametrize(("kind", "most"), [(Permissions, MOST), (HubPermissions, MOST_KNOWN)])
+@pytest.mark.parametrize(("kind", "most"), [(Permissions, MAX_RESPONSES), (HubPermissions, MAX_KNOWN)])
 def test_the_oldest_permission_is_evicted(kind: type[Permissions], most: int) -> None:
     permissions, registry = kind(LOOP, NOBODY), Registry.parse("https://registry")
     for n in range(most + 2):

@@ -93,7 +93,7 @@ def test_work_is_sliced_and_other_callbacks_run_between_slices() -> None:
 
 
 def test_waiters_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_WAITING", 1)
+    monkeypatch.setattr(module, "MAX_WAITING", 1)
 
     async def scene() -> None:
         clock = Clock(1e-6, 0.0)

@@ -18,7 +18,7 @@ from dfengine.supernode.console.queries import HostQuery
 from dfengine.supernode.console.rates import Rates
 from dfengine.supernode.console.sampler import select_page
 from dfengine.supernode.copies.origin_pauses import Pause
-from dfengine.supernode.origin_counts import MOST, OriginCounts, origin_name
+from dfengine.supernode.origin_counts import MAX_ORIGINS, OriginCounts, origin_name
 from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import Peer
@@ -99,10 +99,10 @@ def test_origin_names_show_no_secrets_and_their_number_is_bounded() -> None:
     assert origin_name("s3://bucket/key") == "s3://bucket"
     assert origin_name("df:sha256:00") == "df:sha256:00"
     origin_counts = OriginCounts()
-    for n in range(MOST + 5):
+    for n in range(MAX_ORIGINS + 5):
         origin_counts.failed(f"http://h{n}/f", f"http://h{n}/f?sign=secret answers 404", float(n))
     origin_counts.add_fetch("http://h9/f", 2, 10)
-    assert len(origin_counts.origins) == MOST
+    assert len(origin_counts.origins) == MAX_ORIGINS
     figures = OriginFigures(origin_counts.origins, Rates())
     found = {row.origin: row for row in figures.rows(1.0, {"h9:80": 3}, {})}
     assert (found["http://h9"].requests, found["http://h9"].bytes, found["http://h9"].errors, found["http://h9"].direct) == (2, 10, 1, 3)

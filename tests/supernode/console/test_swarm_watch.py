@@ -148,7 +148,7 @@ def test_a_snapshot_with_very_many_pieces_shows_fewer_downloads(monkeypatch: Any
         state = place()
         for n in range(5):
             join(state, f"c{n}")
-        monkeypatch.setattr("dfengine.supernode.console.swarm_watch.MOST_BYTES", 3 * PIECES // 8)
+        monkeypatch.setattr("dfengine.supernode.console.swarm_watch.MAX_BYTES", 3 * PIECES // 8)
         watch = SwarmWatch(state, TASK, Budget())
         await watch.refresh()
         snapshot = await watch.snapshot()

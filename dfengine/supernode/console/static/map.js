@@ -7,8 +7,8 @@ import { bits, has } from "./bitset.js";
 
 const BUDGET = 6;
 const FRESH = 900; // milliseconds for which a piece that has just arrived is highlighted
-const MOST_COLUMNS = 2560;
-const MOST_FEEDS = 600;
+const MAX_COLUMNS = 2560;
+const MAX_FEEDS = 600;
 const LATE = 1500; // milliseconds after which the arcs are painted even if rows wait
 
 const KEYS = ["empty", "have", "done", "slow", "quiet", "new", "copy"];
@@ -58,7 +58,7 @@ export class PieceMap {
   // rows: in order. pieces: number of pieces of the task.
   set(rows, pieces) {
     const room = Math.floor(this.canvas.clientWidth * Math.min(2, devicePixelRatio || 1));
-    const columns = Math.max(1, Math.min(pieces, MOST_COLUMNS, Math.max(room, 64)));
+    const columns = Math.max(1, Math.min(pieces, MAX_COLUMNS, Math.max(room, 64)));
     const resized = this.canvas.width !== columns || this.canvas.height !== Math.max(1, rows.length);
     this.pieces = pieces;
     this.rows = rows;
@@ -162,7 +162,7 @@ export class PieceMap {
       context.beginPath();
       context.strokeStyle = colour;
       context.globalAlpha = links.length > 150 ? 0.35 : 0.75;
-      for (const [from, to] of links.slice(0, MOST_FEEDS)) {
+      for (const [from, to] of links.slice(0, MAX_FEEDS)) {
         if (!chosen(from)) continue;
         const [a, b] = [(from + 0.5) * height, (to + 0.5) * height];
         const reach = Math.min(width - 4, 10 + Math.abs(b - a) * 0.35);

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.net.quota import Quota
+from dfengine.net.client_quota import Quota
 from dfengine.task import client_of
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "::ffff:10.0.0.1", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "")

@@ -8,7 +8,7 @@ more than 2.5%.
 from __future__ import annotations
 
 BURSTS_PER_SECOND = 40
-LEAST_BURST = 2048
+MIN_BURST = 2048
 
 
 class TokenBucket:
@@ -29,7 +29,7 @@ class TokenBucket:
         """Set the rate from `now` on; 0 = no limit."""
         self._refill(now)
         self.rate = max(0, rate)
-        self.burst = self._burst_wanted or max(self.rate // BURSTS_PER_SECOND, LEAST_BURST)
+        self.burst = self._burst_wanted or max(self.rate // BURSTS_PER_SECOND, MIN_BURST)
         self.quantum = max(1, self.burst // 2)
         self._tokens = min(self._tokens, float(self.burst))
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.watch import Watch
+from dfengine.client.wait_checks import Watch
 
 
 def watch(*, quiet: bool = False, display: object = None) -> Watch:

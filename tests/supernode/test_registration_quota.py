@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from dfengine.errors import RemoteError
-from dfengine.supernode import quota as module
+from dfengine.supernode import registration_quota as module
 from dfengine.supernode.copies.fetch_request import FetchRequest
-from dfengine.supernode.quota import OVERHEAD, TaskQuota
+from dfengine.supernode.registration_quota import OVERHEAD, TaskQuota
 
 ALICE, BOB = "10.0.0.1", "10.0.0.2"
 
@@ -32,8 +32,8 @@ class Place:
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setattr(module, "MOST_TASKS", 8)
-    monkeypatch.setattr(module, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(module, "MAX_TASKS", 8)
+    monkeypatch.setattr(module, "MAX_BYTES", 100_000)
     made = Place()
     yield made
     gc.collect()

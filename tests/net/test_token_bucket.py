@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.net.limit import TokenBucket
+from dfengine.net.token_bucket import TokenBucket
 
 RATES = st.integers(1, 10**10)
 

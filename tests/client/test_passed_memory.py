@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dfengine._piece import Geometry
-from dfengine.client import handed_over
-from dfengine.client.handed_over import HandedOver
+from dfengine.client import passed_memory
+from dfengine.client.passed_memory import HandedOver
 from dfengine.net import fd_passing
 from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.settings import GetSettings
@@ -65,7 +65,7 @@ def test_a_place_handed_over_again_counts_as_running(given: HandedOverPlace) -> 
 
 def test_a_place_with_a_stuck_thread_counts_as_running(given: HandedOverPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck: list[socket.socket] = []
-    monkeypatch.setattr(handed_over, "_stuck", stuck)
+    monkeypatch.setattr(passed_memory, "_stuck", stuck)
     given.place.stuck = True
     given.place.close()
     assert given.runs()

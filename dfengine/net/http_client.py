@@ -257,7 +257,7 @@ class Connection:
         raise ProtocolViolation(f"{self.name} sends interim answers without end")
 
     def body(self, head: Head, deadline: float, limit: int = BODY_LIMIT) -> bytes:
-        """Read the whole body that `head` announces. Raises ProtocolViolation if it is longer than `limit` bytes."""
+        """Read the whole body that `head` announces. Raises ProtocolViolation if it is longer than `token_bucket` bytes."""
         try:
             if head.chunked:
                 from dfengine.net.chunks import Chunks

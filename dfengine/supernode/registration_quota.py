@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, overload
 from weakref import WeakValueDictionary, finalize
 
 from dfengine.errors import SupernodeFull
-from dfengine.net.quota import Quota
+from dfengine.net.client_quota import Quota
 from dfengine.task import client_of
 
 if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch_request import FetchRequest
 
-MOST_TASKS = 100_000
+MAX_TASKS = 100_000
 """Tasks in memory; further ones are refused."""
 
-MOST_BYTES = 128 << 20
+MAX_BYTES = 128 << 20
 OVERHEAD = 512
 """Bytes that a task takes in addition to its texts."""
 
@@ -62,8 +62,8 @@ class TaskQuota:
     def __init__(self, share: int, post: Callable[..., object], drop: Callable[[str], None]) -> None:
         self._post = post
         self._drop = drop
-        self._tasks = Quota(MOST_TASKS, share)
-        self._bytes = Quota(MOST_BYTES, share)
+        self._tasks = Quota(MAX_TASKS, share)
+        self._bytes = Quota(MAX_BYTES, share)
         self._charged: dict[str, tuple[str, int]] = {}
         """Task -> (address of the client charged for it, bytes)."""
         self._failed: dict[str, dict[str, None]] = {}
@@ -92,9 +92,9 @@ class TaskQuota:
 
         Raises SupernodeFull at the limit of all tasks or of this client's.
         """
-        for full, whose in ((len(self._charged) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
+        for full, whose in ((len(self._charged) >= MAX_TASKS, ""), (self._tasks.full(address), f" of {address}")):
             if full and not self._drop_failed(address):
-                raise SupernodeFull(f"this supernode has {self._tasks.limit if whose else MOST_TASKS} tasks{whose} already")
+                raise SupernodeFull(f"this supernode has {self._tasks.limit if whose else MAX_TASKS} tasks{whose} already")
         texts = wanted.url, wanted.task_url, wanted.signed, *chain.from_iterable(wanted.headers)
         size = OVERHEAD + more + sum(map(len, texts))
         self._charge(address, size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfengine.client.unoffered import UNOFFERED_TIMEOUT, UnofferedPieces
+from dfengine.client.unoffered_pieces import UNOFFERED_TIMEOUT, UnofferedPieces
 
 
 def test_an_unoffered_piece_is_overdue_once_per_timeout() -> None:

@@ -9,7 +9,7 @@
     silent_nodes, node_answer           supernodes that do not answer (pure); waits for an answer, detects early that none will arrive
     pull_timing, progress_timeout       when to send the next request, when to give up
     unoffered_pieces                    wanted pieces that a supernode does not offer (pure)
-    wait_checks                         checks of the main thread between two waits
+    monitor                             checks of the main thread between two waits
     plan, job, health, piece_timing     which piece is fetched next, and from which source (pure)
     plan_of_file                        the same where other downloads of the host wait for certain pieces
     plan_on_demand, priority, on_demand the same where readers ask for pieces;

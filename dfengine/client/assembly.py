@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine._piece import Geometry
+    from dfengine.client.monitor import Monitor
     from dfengine.client.transfer import Transfer
-    from dfengine.client.wait_checks import Watch
     from dfengine.settings import GetSettings
     from dfengine.storage.home import Home
     from dfengine.storage.piece_file import PieceFile
@@ -95,7 +95,7 @@ class Assembly(Place):
         home.withdraw(name)
         home.share(name, self.transfer.file, self._target, task=task, cid=cid, node=node, expire=self._settings.expiretime)
 
-    def verify(self, watch: Watch, supernode_md5: str = "") -> None:
+    def verify(self, monitor: Monitor, supernode_md5: str = "") -> None:
         """Compare digests of the complete file with the user's, and with the supernode's md5 if the file is `doubtful`.
 
         Raises DigestMismatch, or BadValue for a shared directory, which is not a file. Then the data is discarded and cannot be resumed.
@@ -103,17 +103,17 @@ class Assembly(Place):
         transfer = self.transfer
         if transfer is None:
             raise StorageError("nothing was downloaded")
-        self._await_digests(transfer, watch)
+        self._await_digests(transfer, monitor)
         self.digests.update(self.delegated_digests)
         if missing := [name for name in self.algorithms if name not in self.digests]:
-            self.digests.update(self._hash_file(missing, transfer, watch))
+            self.digests.update(self._hash_file(missing, transfer, monitor))
         try:
             compare(self.expected, self.digests)
         except DigestMismatch:
             self.discard()
             raise
         if self.doubtful and supernode_md5 and not any(digest.algorithm == "md5" for digest in self.expected):
-            md5 = self._hash_file(["md5"], transfer, watch)["md5"]
+            md5 = self._hash_file(["md5"], transfer, monitor)["md5"]
             if md5 != supernode_md5.lower():
                 self.discard()
                 raise DigestMismatch(f"the file's md5 is {md5}, not {supernode_md5}: pieces of two versions were mixed; run it again")
@@ -130,11 +130,11 @@ class Assembly(Place):
             self.discard()
             raise
 
-    def _hash_file(self, algorithms: list[str], transfer: Transfer, watch: Watch) -> dict[str, str]:
+    def _hash_file(self, algorithms: list[str], transfer: Transfer, monitor: Monitor) -> dict[str, str]:
         """Hash the file in a second pass: only after resuming with a supernode without generations, or after the leader was lost."""
         hashes, buffer = {name: hasher(name) for name in algorithms}, fetch.piece_buffer(transfer.file.geometry)
         for n in range(transfer.file.geometry.count):
-            watch.check(transfer)
+            monitor.check(transfer)
             content = buffer[: transfer.file.read_into(n, buffer)]
             for each in hashes.values():
                 each.update(content)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Following(Protocol):
-        """Counters of one download, in bytes, as in `wait_checks.Watch.counters`."""
+        """Counters of one download, in bytes, as in `monitor.Monitor.counters`."""
 
         def counters(self) -> tuple[int, int, int, int, int]: ...
 
@@ -49,7 +49,7 @@ class BatchProgress:
         return time.monotonic() - self._started
 
     def counters(self) -> tuple[int, int, int, int, int]:
-        """Sums of `wait_checks.Watch.counters`; the length is that of all files."""
+        """Sums of `monitor.Monitor.counters`; the length is that of all files."""
         with self._lock:
             sums = [*self._bytes]
             for each in self._running:
@@ -94,20 +94,20 @@ class BatchProgress:
 
 
 class FileProgress:
-    """Observer of one file's downloads, which run one after the other (see `wait_checks.Display`)."""
+    """Observer of one file's downloads, which run one after the other (see `monitor.Display`)."""
 
     def __init__(self, progress: BatchProgress) -> None:
         self._progress = progress
         self._followed: Following | None = None
 
-    def follow(self, watch: Following) -> None:
-        """See `wait_checks.Display`."""
+    def follow(self, monitor: Following) -> None:
+        """See `monitor.Display`."""
         self.leave()
-        self._followed = watch
-        self._progress.begin(watch)
+        self._followed = monitor
+        self._progress.begin(monitor)
 
     def print(self, text: str) -> None:
-        """See `wait_checks.Display`."""
+        """See `monitor.Display`."""
         self._progress.once(text)
 
     def leave(self) -> None:

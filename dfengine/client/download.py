@@ -23,10 +23,10 @@ from dfengine.client.finished import has_digests, hash_file
 from dfengine.client.identity import Identity, identify, joining_key, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
+from dfengine.client.monitor import Monitor
 from dfengine.client.result import Result
 from dfengine.client.supernodes import ordered_supernodes
 from dfengine.client.swarm_session import SwarmSession
-from dfengine.client.wait_checks import Watch
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginError, SupernodeError
 from dfengine.net import fd_passing, tracing
 from dfengine.net.http_client import local_address
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from dfengine.client.byte_counts import ByteCounts
     from dfengine.client.from_origin import Origins
     from dfengine.client.joining import Joining
+    from dfengine.client.monitor import Observer
     from dfengine.client.place import Place
     from dfengine.client.shared_resources import SharedResources
     from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
-    from dfengine.client.wait_checks import Observer
     from dfengine.settings import GetSettings, SupernodeAddress
 
 
@@ -80,12 +80,13 @@ class BaseDownload:
     """Whether a supernode that cannot fetch the file ends the swarm phase, so that the manifest is fetched again. For a tree's data."""
 
     def __init__(
-        self, settings: GetSettings, place: Place, watch: Watch, identity: Identity | None = None, resources: SharedResources | None = None
+        self, settings: GetSettings, place: Place, monitor: Monitor, identity: Identity | None = None,
+        resources: SharedResources | None = None,
     ) -> None:
         self.dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca), resources)
         self._resources = resources
         self.settings = settings
-        self.watch = watch
+        self.monitor = monitor
         self.identity = identity or identify(settings)
         self.home: Home | None = None
         self.peer = LocalPeer("", 0)
@@ -115,15 +116,15 @@ class BaseDownload:
 
     def fill(self) -> None:
         """Fetch every piece from the swarm, and if that fails from the origin. Raises subclasses of DfengineError."""
-        with tracing.begin("dfengine-get", "download", self.watch.parent, url=self.settings.url) as self.watch.span:
+        with tracing.begin("dfengine-get", "download", self.monitor.parent, url=self.settings.url) as self.monitor.span:
             try:
                 self._fill(self.settings)
             finally:
-                self.watch.span.add_attributes(task=self._task, back_to_source=self._reason, **self._place.byte_counts.by_source())
+                self.monitor.span.add_attributes(task=self._task, back_to_source=self._reason, **self._place.byte_counts.by_source())
 
     def _fill(self, settings: GetSettings) -> None:
         for name in fallback.unsent_headers(settings):
-            self.watch.notice(f"the header {name} is not sent: requests to an origin set it themselves, or must not have it")
+            self.monitor.notice(f"the header {name} is not sent: requests to an origin set it themselves, or must not have it")
         alone = fallback.reason_without_swarm(settings)
         self._why_not = alone or self._why_not
         self._reason = alone or self._from_swarm()
@@ -135,16 +136,16 @@ class BaseDownload:
         transfer = self._place.transfer
         assert transfer is not None
         length = transfer.file.geometry.length
-        self.watch.set_final_counters(length, byte_counts)
+        self.monitor.set_final_counters(length, byte_counts)
         for text in byte_counts.served:
             self.log_verbose(text)
         serves = transfer is self._served_transfer
         return Result(
-            url=self.settings.url, output=output, task_id=self._task, length=length, seconds=self.watch.seconds,
+            url=self.settings.url, output=output, task_id=self._task, length=length, seconds=self.monitor.seconds,
             from_peers=byte_counts.peers, from_supernode=byte_counts.supernode, from_origin=byte_counts.origin,
             resumed=byte_counts.resumed, digest=f"xxh3:{digests['xxh3']}" if self.settings.report_digest else "",
             back_to_source=self._reason, hedged=self._place.hedged, serves=serves, peers=byte_counts.senders, from_host=byte_counts.host,
-            why_not="" if serves else self._why_not or self._reason_not_serving(), notices=tuple(self.watch.notices),
+            why_not="" if serves else self._why_not or self._reason_not_serving(), notices=tuple(self.monitor.notices),
         )  # fmt: skip
 
     def _reason_not_serving(self) -> str:
@@ -156,7 +157,7 @@ class BaseDownload:
     def log_verbose(self, text: str) -> None:
         """Print a line if the output is verbose."""
         if self.settings.verbose:
-            self.watch.print(text)
+            self.monitor.print(text)
 
     def mark_serving(self) -> None:
         """Note that this host's peer server serves the pieces that are stored, now and later."""
@@ -171,7 +172,7 @@ class BaseDownload:
         """Fetch from the swarm. Return None when every piece is stored, else why not."""
         settings = self.settings
         try:
-            nodes = ordered_supernodes(settings, self.selecting_task or self.identity.task, self.watch)
+            nodes = ordered_supernodes(settings, self.selecting_task or self.identity.task, self.monitor)
         except SupernodeError as error:
             return str(error)
         ip = local_peer.address(settings.ip, nodes(), local_address if self._resources is None else self._resources.address)
@@ -193,13 +194,13 @@ class BaseDownload:
         if self._join(nodes):
             return None
         self._prepare()
-        swarm = self._swarm = SwarmSession(settings, self.dialer, nodes, self.registration, self._place, self.watch, self._on_membership,
+        swarm = self._swarm = SwarmSession(settings, self.dialer, nodes, self.registration, self._place, self.monitor, self._on_membership,
                                            self.log_verbose)
         return swarm.run(self.may_refetch_manifest)
 
     def _prepare(self) -> Registration:
         ip, port = self.peer.ip or "127.0.0.1", self.peer.port
-        self.registration = registration(self.settings, self.identity, ip, port, lambda: self.watch.check(None))
+        self.registration = registration(self.settings, self.identity, ip, port, lambda: self.monitor.check(None))
         self.on_registration()
         return self.registration
 
@@ -222,10 +223,10 @@ class BaseDownload:
         if joining.joined and joining.already_open:
             from dfengine.client.present_version import PresentVersion
 
-            PresentVersion(settings, self.dialer, nodes, self._prepare, self._place, self.watch).join(joining)
+            PresentVersion(settings, self.dialer, nodes, self._prepare, self._place, self.monitor).join(joining)
         if joining.joined:
             self.log_verbose("joins another download of this host")
-            self.watch.set_state("waits for another download of this host, which fetches it", "waits for this host's leader")
+            self.monitor.set_state("waits for another download of this host, which fetches it", "waits for this host's leader")
             here = self.copy_from_host(joining)
             self._place.publish()
             self._why_not = "another download of this host serves it" if here else self._why_not
@@ -242,8 +243,8 @@ class BaseDownload:
         from dfengine.client.from_origin import FromOrigin
 
         # The import takes a while: check the deadline before announcing a fallback. With --pattern source the origin is not a fallback.
-        self.watch.check(None)
-        (self.log_verbose if self._swarm is None else self.watch.notice)(f"goes to the origin: {reason}")
+        self.monitor.check(None)
+        (self.log_verbose if self._swarm is None else self.monitor.notice)(f"goes to the origin: {reason}")
         if self._place.transfer is not None:
             self._place.transfer.stop_fetchers()
         lease = None
@@ -252,12 +253,12 @@ class BaseDownload:
 
             node = self._swarm.member.node if self._swarm.member is not None else self._swarm.nodes[0]
             lease = OriginLease(self.dialer, node, self._task, self.registration.cid, self.settings.url)
-            self.watch.set_state("waits for a turn at the origin")
-            lease.wait(self.watch)
-            self.watch.set_state()
+            self.monitor.set_state("waits for a turn at the origin")
+            lease.wait(self.monitor)
+            self.monitor.set_state()
         try:
-            renew = partial(lease.renew, self.watch) if lease is not None else None
-            FromOrigin(self.settings, self._place, self.watch, renew, self.origin).run()
+            renew = partial(lease.renew, self.monitor) if lease is not None else None
+            FromOrigin(self.settings, self._place, self.monitor, renew, self.origin).run()
         except OriginError as error:
             error.args = (with_url(str(error), self.settings.url, error.status), *error.args[1:])
             raise
@@ -267,7 +268,7 @@ class BaseDownload:
 
     def stop(self, error: BaseException) -> None:
         """End the download with `error`. Cuts every wait that can be cut (a name lookup cannot). May be called from any thread."""
-        self.watch.interrupted = error
+        self.monitor.interrupted = error
         self.dialer.shutdown(error)
         joining, transfer = self._joining, self._place.transfer
         if joining is not None:
@@ -280,7 +281,7 @@ class BaseDownload:
         self.dialer.reopen()
         if self._joining is not None:
             self._joining.end()
-            if error is not self.watch.interrupted:  # else it is closed soon, and its memory can be taken over
+            if error is not self.monitor.interrupted:  # else it is closed soon, and its memory can be taken over
                 (self._joining.fail if isinstance(error, SupernodeError | OriginError) else self._joining.resign)()
         if isinstance(error, DfengineError):
             self.report(error)
@@ -305,9 +306,9 @@ class BaseDownload:
         transfer = self._place.transfer
         self._swarm.report(
             encode_report(
-                member.task, member.cid, self.registration.ip, self.registration.port, error=error, duration=self.watch.seconds,
+                member.task, member.cid, self.registration.ip, self.registration.port, error=error, duration=self.monitor.seconds,
                 length=max(0, transfer.file.geometry.length) if transfer is not None else 0, call_system=self.settings.callsystem,
-                reason=self._reason or "", counts={**self._place.byte_counts.report(self.watch.started), "hedged": self._place.hedged},
+                reason=self._reason or "", counts={**self._place.byte_counts.report(self.monitor.started), "hedged": self._place.hedged},
             )
         )  # fmt: skip
 
@@ -321,32 +322,32 @@ class FileDownload(BaseDownload):
         """resources: shared by a batch; `settings.locallimit` is then this download's part of its limit. identity: default `identify`."""
         identity = identity or identify(settings)
         self._by_host = False
-        watch = Watch(settings.timeout, observer, "run it again to resume", settings.quiet)
-        self._assembly = Assembly(settings, identity.storage_id, partial(watch.check, None))
+        monitor = Monitor(settings.timeout, observer, "run it again to resume", settings.quiet)
+        self._assembly = Assembly(settings, identity.storage_id, partial(monitor.check, None))
         if resources is not None:
             self._assembly.connections, self._assembly.limit = resources.peers, resources.limit
-        super().__init__(settings, self._assembly, watch, identity, resources)
+        super().__init__(settings, self._assembly, monitor, identity, resources)
 
     def run(self) -> Result:
         """Download the file, verify it and rename it to the output path."""
         assembly = self._assembly
-        if not self.settings.force and has_digests(assembly.path, assembly.expected, self.watch):
+        if not self.settings.force and has_digests(assembly.path, assembly.expected, self.monitor):
             assembly.output_is_current = True
             return self._existing_output()
         self.fill()
         if assembly.output_is_current:
             return self._existing_output()
         try:
-            assembly.verify(self.watch, self.supernode_md5)
+            assembly.verify(self.monitor, self.supernode_md5)
         except DigestMismatch:
             if not assembly.unproved_version:
                 raise
             # Only this digest could prove that the resumed pieces and the fetched ones are of one version.
-            self.watch.notice("the resumed pieces are of another version of the file: starts over")
+            self.monitor.notice("the resumed pieces are of another version of the file: starts over")
             assembly.unproved_version = False
             assembly.forget()
             self.fill()
-            assembly.verify(self.watch, self.supernode_md5)
+            assembly.verify(self.monitor, self.supernode_md5)
         assembly.finish()
         result = self.result(assembly.byte_counts, assembly.path, assembly.digests)
         self.report(None)
@@ -356,7 +357,7 @@ class FileDownload(BaseDownload):
         """See BaseDownload. If the leader writes the same output, or an earlier download completed the output, the output is current."""
         from dfengine.client.joined_file import COPIED, NAMED, JoinedFile
 
-        found = JoinedFile(joining, self._assembly, self.watch).run()
+        found = JoinedFile(joining, self._assembly, self.monitor).run()
         self._assembly.output_is_current = found not in ("", COPIED)
         self._by_host = found == NAMED
         return bool(found)
@@ -371,7 +372,7 @@ class FileDownload(BaseDownload):
         if assembly.finished is not None and assembly.finished.xxh3 and not self._by_host:
             found["xxh3"] = assembly.finished.xxh3
         if missing := [name for name in wanted if name not in found]:
-            found.update(hash_file(assembly.path, missing, self.watch))
+            found.update(hash_file(assembly.path, missing, self.monitor))
         byte_counts = assembly.byte_counts
         byte_counts.reset()
         if self._by_host:
@@ -380,13 +381,14 @@ class FileDownload(BaseDownload):
             self.log_verbose(f"another download of this host has completed {assembly.path}")
         else:
             byte_counts.resumed = length
-            self.watch.notice(f"{assembly.path} exists already and is current: nothing is fetched (--force fetches)")
-        self.watch.set_final_counters(length, byte_counts)
+            self.monitor.notice(f"{assembly.path} exists already and is current: nothing is fetched (--force fetches)")
+        self.monitor.set_final_counters(length, byte_counts)
         return Result(
-            url=self.settings.url, output=assembly.path, task_id=self._task, length=length, seconds=self.watch.seconds, from_peers=0,
+            url=self.settings.url, output=assembly.path, task_id=self._task, length=length, seconds=self.monitor.seconds, from_peers=0,
             from_supernode=0, from_origin=0, resumed=byte_counts.resumed, back_to_source=None,
             digest=f"xxh3:{found['xxh3']}" if self.settings.report_digest else "",
-            hedged=0, why_not=self._why_not or "the output existed already", from_host=byte_counts.host, notices=tuple(self.watch.notices),
+            hedged=0, why_not=self._why_not or "the output existed already", from_host=byte_counts.host,
+            notices=tuple(self.monitor.notices),
         )
 
     def on_opened(self, member: Membership) -> None:

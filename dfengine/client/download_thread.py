@@ -22,11 +22,11 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 CLOSING = 0.7
-"""Seconds to wait for the end of an engine that is being closed."""
+"""Seconds to wait for the end of a download thread that is being closed."""
 
 
-class Engine(threading.Thread):
-    """Runs one download. It has no reference to a reader, so a dropped reader is garbage-collected, which ends the engine."""
+class DownloadThread(threading.Thread):
+    """Runs one download. It has no reference to a reader, so a dropped reader is garbage-collected, which ends the download thread."""
 
     def __init__(self, download: Run, name: str) -> None:
         super().__init__(name=name, daemon=True)
@@ -55,19 +55,19 @@ class Engine(threading.Thread):
                 self._download.close()
 
     def close(self) -> None:
-        """Close the download: at once, or later by the engine while that is in a wait that cannot be cut, such as a name lookup.
+        """Close the download: at once, or later by the download thread while that is in a wait that cannot be cut, such as a name lookup.
 
         A second call does the steps that an interrupted `close` did not do.
         """
         release(self._request_close, self._await_end, self._close)
 
     def _request_close(self) -> None:
-        # First: signals do not interrupt the engine, so it closes the download even if the steps after this one are interrupted.
+        # First: signals do not interrupt the download thread, so it closes the download even if the steps after this one are interrupted.
         with self._turn:
             self._close_requested = True
 
     def _await_end(self) -> None:
-        if threading.current_thread() is not self:  # the engine itself may run the garbage collection that closes the reader
+        if threading.current_thread() is not self:  # the download thread itself may run the garbage collection that closes the reader
             join([self], CLOSING)
 
     def _close(self) -> None:

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dfengine.client.wait_checks import Watch
+    from dfengine.client.monitor import Monitor
     from dfengine.origin.version import Version
 
 ATTRIBUTE = b"user.dfengine"
@@ -87,14 +87,14 @@ def read_description(path: str, task: str) -> Finished | None:
     return found if same and good and found.generation else None
 
 
-def hash_file(path: str, algorithms: Iterable[str], watch: Watch) -> dict[str, str]:
+def hash_file(path: str, algorithms: Iterable[str], monitor: Monitor) -> dict[str, str]:
     """Return hex digests of the file at `path` by algorithm. Raises StorageError, TimedOut."""
     hashes = {algorithm: hasher(algorithm) for algorithm in algorithms}
     step = memoryview(bytearray(STEP))
     try:
         with open(path, "rb", buffering=0) as file:
             while got := file.readinto(step):
-                watch.check(None)
+                monitor.check(None)
                 for each in hashes.values():
                     each.update(step[:got])
     except OSError as error:
@@ -102,12 +102,12 @@ def hash_file(path: str, algorithms: Iterable[str], watch: Watch) -> dict[str, s
     return {algorithm: each.hexdigest() for algorithm, each in hashes.items()}
 
 
-def has_digests(path: str, expected: list[Digest], watch: Watch) -> bool:
+def has_digests(path: str, expected: list[Digest], monitor: Monitor) -> bool:
     """Whether the file at `path` exists and has all expected digests. False if none is expected."""
     if not expected or not os.path.isfile(path):
         return False
     try:
-        found = hash_file(path, {digest.algorithm for digest in expected}, watch)
+        found = hash_file(path, {digest.algorithm for digest in expected}, monitor)
     except StorageError:
         return False
     return all(found[digest.algorithm] == digest.hex for digest in expected)

@@ -12,8 +12,8 @@ from functools import partial
 
 from dfengine._piece import Geometry, frame_head
 from dfengine.client import fetch
+from dfengine.client.monitor import TICK
 from dfengine.client.supernode_session import chance
-from dfengine.client.wait_checks import TICK
 from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDiffers, OriginError, StorageError, TreeChanged
 from dfengine.net.tracing import CLIENT
 from dfengine.origin.cancel import Cancel
@@ -29,9 +29,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dfengine.client.monitor import Monitor
     from dfengine.client.place import Place
     from dfengine.client.transfer import Transfer
-    from dfengine.client.wait_checks import Watch
     from dfengine.origin.origin_interface import Answer, Origin
     from dfengine.settings import GetSettings
 
@@ -67,7 +67,7 @@ class FromOrigin:
     """The origin phase of one download."""
 
     def __init__(
-        self, settings: GetSettings, assembly: Place, watch: Watch, renew: Callable[[bool], None] | None = None,
+        self, settings: GetSettings, assembly: Place, monitor: Monitor, renew: Callable[[bool], None] | None = None,
         origin: Origins | None = None,
     ) -> None:  # fmt: skip
         """renew: called by the main thread at intervals, with whether the download is parked. Raises BadValue."""
@@ -75,14 +75,14 @@ class FromOrigin:
         self._origin = origin or for_download
         self._settings = settings
         self._assembly = assembly
-        self._watch = watch
+        self._monitor = monitor
         self._retry = Retry(settings.retry, settings.retry_max_time)
         if assembly.transfer is not None:
             self._opened()
 
     def run(self) -> None:
         """Fetch until every piece is stored or a supernode is back. Raises OriginError (also its subclasses), StorageError, TimedOut."""
-        with self._watch.span.child("read from the origin", CLIENT) as span:
+        with self._monitor.span.child("read from the origin", CLIENT) as span:
             self._run(span.traceparent)
 
     def _run(self, traceparent: str) -> None:
@@ -98,7 +98,7 @@ class FromOrigin:
             except OriginChanged as error:
                 if attempt == MAX_RESTARTS or isinstance(error, TreeChanged):
                     raise
-                self._watch.notice(f"{error}: starts over")
+                self._monitor.notice(f"{error}: starts over")
                 self._assembly.forget()
             finally:
                 cancel.close()
@@ -132,7 +132,7 @@ class FromOrigin:
         longest = min(RUN // geometry.content_size + 1, -(-pieces // connections))
         longest = longest if window.wnd < 0 else min(longest, max(1, window.wnd // connections))
         reader = _reader(transfer)(
-            origin, _Sink(transfer, self._watch.notice), body, gaps, connections=connections, longest=longest, retry=self._retry,
+            origin, _Sink(transfer, self._monitor.notice), body, gaps, connections=connections, longest=longest, retry=self._retry,
             connection_limits=_connection_limits, chance=chance, compare=comparing,
         )
         # A main answer whose next pieces are stored already needs a thread of its own.
@@ -145,7 +145,7 @@ class FromOrigin:
                     transfer.start(partial(_work, transfer, reader), f"origin-{number}")
                 try:
                     while not transfer.plan.finished:
-                        self._watch.check(transfer)
+                        self._monitor.check(transfer)
                         parked = transfer.parked
                         if self._renew is not None:
                             self._renew(parked)
@@ -176,19 +176,19 @@ class FromOrigin:
         here = self._assembly.finished if self._assembly.transfer is None and not self._settings.expected else None
         unless = None if here is None else here.version()
         while True:
-            self._watch.set_state(f"waits for an answer of the origin {origin.key}", "waits for the origin")
+            self._monitor.set_state(f"waits for an answer of the origin {origin.key}", "waits for the origin")
             try:
-                answer = origin.open(unless=unless, waiting=partial(self._watch.check, None))
-                self._watch.set_state()
+                answer = origin.open(unless=unless, waiting=partial(self._monitor.check, None))
+                self._monitor.set_state()
                 return answer
             except OriginError as error:
-                self._watch.note_failure(str(error))
+                self._monitor.note_failure(str(error))
                 wait = self._retry.pause(error, time.monotonic(), chance())
-                if wait is None or time.monotonic() + wait > self._watch.deadline:
+                if wait is None or time.monotonic() + wait > self._monitor.deadline:
                     raise
                 if wait > 1.0:
-                    self._watch.notice(f"{error}: tries again in {wait:.0f} s ({self._retry.turn})")
-            self._watch.pause(wait)
+                    self._monitor.notice(f"{error}: tries again in {wait:.0f} s ({self._retry.turn})")
+            self._monitor.pause(wait)
 
     def _open(self, body: Answer) -> tuple[Transfer, bool]:
         """Return the transfer, and whether all stored pieces must be compared with the origin's bytes."""
@@ -212,7 +212,7 @@ class FromOrigin:
             # The whole file's digest proves that all pieces fit together; if it differs, the download starts over.
             place.mark_unproved_version()
             return transfer, False
-        self._watch.notice("cannot tell whether the origin's file is still the version of the stored pieces: starts over")
+        self._monitor.notice("cannot tell whether the origin's file is still the version of the stored pieces: starts over")
         place.forget()
         return place.open(geometry, named), False
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import LeaderPlace, Unusable, output_key
+from dfengine.client.monitor import TICK
 from dfengine.client.page_waiter import RECHECK, PageWaiter
-from dfengine.client.wait_checks import TICK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from dfengine.client.assembly import Assembly
     from dfengine.client.joining import Joining
+    from dfengine.client.monitor import Monitor
     from dfengine.client.transfer import Transfer
-    from dfengine.client.wait_checks import Watch
 
 COPIED, NAMED, KEPT = "copied", "named", "kept"
 
@@ -27,10 +27,10 @@ COPIED, NAMED, KEPT = "copied", "named", "kept"
 class JoinedFile:
     """Copies one download's pieces; used by its main thread."""
 
-    def __init__(self, joining: Joining, assembly: Assembly, watch: Watch) -> None:
+    def __init__(self, joining: Joining, assembly: Assembly, monitor: Monitor) -> None:
         self._joining = joining
         self._assembly = assembly
-        self._watch = watch
+        self._monitor = monitor
         self._output = output_key(assembly.path)
 
     def run(self) -> str:
@@ -42,8 +42,8 @@ class JoinedFile:
         joining = self._joining
         found = ""
         while joining.joined and not found:
-            self._watch.check(self._assembly.transfer)
-            self._watch.set_state("waits for another download of this host", "waits for this host's leader")
+            self._monitor.check(self._assembly.transfer)
+            self._monitor.set_state("waits for another download of this host", "waits for this host's leader")
             place = joining.place
             if place is None:
                 joining.receive(TICK)
@@ -51,7 +51,7 @@ class JoinedFile:
                 found = self._until_named(place)
             else:
                 found = self._copy_from(place)
-        self._watch.set_state()
+        self._monitor.set_state()
         return found
 
     def _is_current(self, place: LeaderPlace) -> bool:
@@ -69,7 +69,7 @@ class JoinedFile:
                 if self._joining.done:
                     self._joining.resign()
                 return ""
-            self._watch.check(None)
+            self._monitor.check(None)
             self._joining.receive(TICK)
 
     def _use_leader_digests(self, place: LeaderPlace) -> None:
@@ -84,7 +84,7 @@ class JoinedFile:
                 if joining.done:
                     joining.resign()
                 return ""
-            self._watch.check(assembly.transfer)
+            self._monitor.check(assembly.transfer)
             joining.receive(TICK)
         geometry, generation = place.file.geometry, place.file.record.generation
         if assembly.transfer is None and assembly.is_output_current(geometry.length, generation.decode("ascii", "replace")):
@@ -96,7 +96,7 @@ class JoinedFile:
         joining.waiting = lambda: (True, transfer.plan.stored)
         transfer.start(copier.run, "join")
         while not copier.over.is_set():
-            self._watch.check(transfer)
+            self._monitor.check(transfer)
             if copier.broken or not self._is_current(place) or (joining.done and not place.sealed):
                 copier.finish()
             elif transfer.file.geometry.length < 0 <= place.file.geometry.length:

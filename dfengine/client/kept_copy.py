@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dfengine._piece import Geometry
+    from dfengine.client.monitor import Monitor
     from dfengine.client.transfer import Transfer
-    from dfengine.client.wait_checks import Watch
     from dfengine.storage.piece_file import PieceFile
 
 ANSWER = 1.0
@@ -88,19 +88,19 @@ def request_copy(sockets: str, task: str, geometry: Geometry, generation: bytes,
     return None
 
 
-def copy_into(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
+def copy_into(kept: KeptCopy, transfer: Transfer, monitor: Monitor) -> bool:
     """Copy the pieces that `transfer` lacks, each compared with its digest. Return whether all pieces of the file now equal the kept ones.
 
-    Raises StorageError, and the errors of `wait_checks`.
+    Raises StorageError, and the errors of `monitor`.
     """
     from dfengine.client.joined_file import Copier
-    from dfengine.client.wait_checks import TICK
+    from dfengine.client.monitor import TICK
 
     place = kept.place()
     copier = Copier(place, transfer, transfer.wake)
     copier.finishing = True
     transfer.start(copier.run, "kept", fetches=False)
     while not copier.over.wait(TICK):
-        watch.check(transfer)
-    watch.check(transfer)
+        monitor.check(transfer)
+    monitor.check(transfer)
     return transfer.finished and place.same_digests(transfer.file.record)

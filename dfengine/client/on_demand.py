@@ -185,7 +185,7 @@ class TransferOnDemand(Transfer):
             ticket.over = self._over
             ticket.signal()
 
-    # The engine.
+    # The download thread.
 
     @property
     def parked(self) -> bool:

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from dfengine import codes
 from dfengine.client import node_answer
 from dfengine.client.messages import decode_pulled, encode
+from dfengine.client.monitor import Monitor
 from dfengine.client.node_answer import FILE
 from dfengine.client.supernode_session import JSON, chance
-from dfengine.client.wait_checks import Watch
 from dfengine.errors import RemoteError, SupernodeError
 from dfengine.net.dialer import Dialer
 from dfengine.settings import SupernodeAddress
@@ -42,12 +42,12 @@ class OriginLease:
         self._renew = 0.0
         self._held = self._rests = False
 
-    def wait(self, watch: Watch) -> None:
+    def wait(self, monitor: Monitor) -> None:
         """Wait until the lease is granted, or no supernode answers. Raises TimedOut, or SupernodeError after PATIENCE."""
         until = time.monotonic() + PATIENCE
         while True:
-            watch.check(None)
-            left = max(0.1, watch.deadline - time.monotonic())
+            monitor.check(None)
+            left = max(0.1, monitor.deadline - time.monotonic())
             code = self._request({"wait": min(PARK, left)}, min(PARK + 5.0, left))
             if code == codes.SUCCESS:
                 self._held, self._renew = True, time.monotonic() + RENEW
@@ -55,9 +55,9 @@ class OriginLease:
                 return
             if time.monotonic() > until:
                 raise SupernodeError(f"supernode {self._node} granted this download no turn at the origin within {PATIENCE:.0f} s")
-            watch.pause(0.2 + chance())
+            monitor.pause(0.2 + chance())
 
-    def renew(self, watch: Watch, parked: bool) -> None:
+    def renew(self, monitor: Monitor, parked: bool) -> None:
         """Renew the lease; call at intervals while it is used. parked: the origin is not read; after two such calls the lease is released.
 
         When the download is no longer parked, it waits for another lease. Raises as `wait`.
@@ -65,7 +65,7 @@ class OriginLease:
         if parked and self._rests:
             self.release()
         elif self._rests and not parked and not self._held:
-            self.wait(watch)
+            self.wait(monitor)
         self._rests = parked
         if self._held and time.monotonic() > self._renew:
             self._renew = time.monotonic() + RENEW

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from dfengine.client.wait_checks import TICK
+from dfengine.client.monitor import TICK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

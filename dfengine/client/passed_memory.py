@@ -20,7 +20,7 @@ _stuck: list[socket.socket] = []
 """Connections of places to which a stuck thread may still write: they stay open until this process ends."""
 
 
-class HandedOver(Place):
+class PassedMemory(Place):
     """See Place."""
 
     def __init__(self, settings: GetSettings) -> None:

@@ -7,10 +7,10 @@ Invariant: pieces of two generations never mix.
 from __future__ import annotations
 
 from dfengine.client.byte_counts import ByteCounts
+from dfengine.client.monitor import TICK
 from dfengine.client.node_answer import FILE
 from dfengine.client.throttle import Throttle
 from dfengine.client.transfer import Transfer
-from dfengine.client.wait_checks import TICK
 from dfengine.task import expected_of
 
 TYPE_CHECKING = False
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from dfengine.client.finished import Finished
     from dfengine.client.joining import Joining
     from dfengine.client.kept_copy import KeptCopy
+    from dfengine.client.monitor import Monitor
     from dfengine.client.plan import Plan
     from dfengine.client.swarm_recovery import SwarmRecovery
-    from dfengine.client.wait_checks import Watch
     from dfengine.origin.version import Version
     from dfengine.settings import GetSettings
     from dfengine.storage.home import Home
@@ -187,13 +187,13 @@ class Place:
         # Whole-file digests that are known already need not be computed while pieces arrive.
         self.delegated = [*self.kept_copy.known_digests(self.algorithms)] if self.kept_copy is not None else []
 
-    def copy_kept(self, watch: Watch) -> None:
-        """Copy the pieces that the transfer lacks from `kept_copy`. Raises StorageError, and the errors of `wait_checks`."""
+    def copy_kept(self, monitor: Monitor) -> None:
+        """Copy the pieces that the transfer lacks from `kept_copy`. Raises StorageError, and the errors of `monitor`."""
         kept, transfer = self.kept_copy, self.transfer
         if kept is not None and transfer is not None:
             from dfengine.client import kept_copy
 
-            if kept_copy.copy_into(kept, transfer, watch):
+            if kept_copy.copy_into(kept, transfer, monitor):
                 self.delegated_digests = kept.known_digests(self.algorithms)
             self._release_kept_copy()
 
@@ -213,10 +213,10 @@ class Place:
     def _on_continue(self, known: bytes, generation: bytes) -> None:
         """Called when the running transfer continues. known: the generation of its pieces."""
 
-    def _await_digests(self, transfer: Transfer, watch: Watch) -> None:
+    def _await_digests(self, transfer: Transfer, monitor: Monitor) -> None:
         """Wait for the whole-file digests that are computed while pieces arrive, if any. Raises StorageError, TimedOut."""
         while transfer.digester is not None:
-            watch.check(transfer)
+            monitor.check(transfer)
             found = transfer.digester.result(TICK)
             if found is not None:
                 self.digests = found

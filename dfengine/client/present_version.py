@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 
 from dfengine.client.leader_place import Unusable
+from dfengine.client.monitor import TICK
 from dfengine.client.supernode_session import ANSWER, join, leave
-from dfengine.client.wait_checks import TICK
 from dfengine.errors import RemoteError
 
 TYPE_CHECKING = False
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from dfengine.client.joining import Joining
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.messages import Registration
+    from dfengine.client.monitor import Monitor
     from dfengine.client.place import Place
-    from dfengine.client.wait_checks import Watch
     from dfengine.net.dialer import Dialer
     from dfengine.settings import GetSettings, SupernodeAddress
 
@@ -39,15 +39,15 @@ class PresentVersion:
 
     def __init__(
         self, settings: GetSettings, dialer: Dialer, nodes: Callable[[], list[SupernodeAddress]], prepare: Callable[[], Registration],
-        place: Place, watch: Watch,
+        place: Place, monitor: Monitor,
     ) -> None:  # fmt: skip
-        self._dialer, self._nodes, self._prepare, self._watch = dialer, nodes, prepare, watch
+        self._dialer, self._nodes, self._prepare, self._monitor = dialer, nodes, prepare, monitor
         self._patience, self._required_generation, self._has_digest = place.patience, place.required_generation, bool(settings.expected)
 
     def join(self, joining: Joining) -> None:
         """Stay joined to a leader of the present version, or of the version that the place must have, or if no supernode can tell.
 
-        Otherwise the download leads, or is alone. Raises the errors of the watch and of `prepare`.
+        Otherwise the download leads, or is alone. Raises the errors of the monitor and of `prepare`.
         """
         for _ in range(LEADERS):
             place = self._leader_place(joining)
@@ -66,7 +66,7 @@ class PresentVersion:
     def _leader_place(self, joining: Joining) -> LeaderPlace | None:
         """Return the leader's place, if it had one when it was named: a place that is opened later is of the present version."""
         while joining.joined and joining.already_open and not joining.done and joining.place is None:
-            self._watch.check(None)
+            self._monitor.check(None)
             joining.receive(TICK)
         return joining.place if joining.joined else None
 
@@ -81,20 +81,20 @@ class PresentVersion:
 
     def _fetch_version(self) -> bytes:
         """Return the version that a supernode names; b"": no supernode can be asked, or it names none."""
-        self._watch.set_state("asks a supernode whether this host has the present version", "asks a supernode")
+        self._monitor.set_state("asks a supernode whether this host has the present version", "asks a supernode")
         registration, found = self._prepare(), b""
         for node in self._nodes():
-            self._watch.check(None)
-            until = min(self._watch.deadline, time.monotonic() + ANSWER)
+            self._monitor.check(None)
+            until = min(self._monitor.deadline, time.monotonic() + ANSWER)
             try:
-                member = join(self._dialer, node, registration, until, self._watch.pause, self._watch.note_failure, self._patience)
+                member = join(self._dialer, node, registration, until, self._monitor.pause, self._monitor.note_failure, self._patience)
             except RemoteError as error:
-                self._watch.note_failure(str(error))
+                self._monitor.note_failure(str(error))
                 continue
             leave(member)
             member.connection.close()
             found = member.generation
             break
-        self._watch.check(None)
-        self._watch.set_state()
+        self._monitor.check(None)
+        self._monitor.set_state()
         return found

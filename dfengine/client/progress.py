@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Protocol, Self
 
     class Followed(Protocol):
-        """See `wait_checks.Watch`. name: shown instead of the file's name, "": the file's name."""
+        """See `monitor.Monitor`. name: shown instead of the file's name, "": the file's name."""
 
         @property
         def name(self) -> str: ...
@@ -66,7 +66,7 @@ class Bar:
         self._out = sys.stderr
         self._tty = self._out is not None and self._out.isatty()
         self._encoding = encoding()
-        self._watch: Followed | None = None
+        self._monitor: Followed | None = None
         self._thread: threading.Thread | None = None
         self._gauge = Gauge()
         self._lock = threading.Lock()
@@ -76,9 +76,9 @@ class Bar:
     def __enter__(self) -> Self:
         return self
 
-    def follow(self, watch: Followed) -> None:
+    def follow(self, monitor: Followed) -> None:
         """Show this download's counters until the context ends."""
-        self._watch = watch
+        self._monitor = monitor
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
 
@@ -99,17 +99,17 @@ class Bar:
                 self._put(self._line(ended=False))
 
     def _line(self, ended: bool) -> str:
-        watch = self._watch
-        assert watch is not None
-        seconds = watch.seconds
-        length, peers, supernode, origin, resumed = watch.counters()
-        now = Counters(watch.name or self._name, length, peers, supernode, origin, resumed, seconds, ended=ended)
+        monitor = self._monitor
+        assert monitor is not None
+        seconds = monitor.seconds
+        length, peers, supernode, origin, resumed = monitor.counters()
+        now = Counters(monitor.name or self._name, length, peers, supernode, origin, resumed, seconds, ended=ended)
         if ended:
             now = now.replace(rate=max(0, now.done - resumed) / seconds if seconds > 0 else 0.0)
         else:
             self._gauge.add(seconds, now.done)
             held = max(0, self._gauge.done - now.done)
-            state, brief = watch.state
+            state, brief = monitor.state
             # Bytes that are received but not verified yet are attributed to the source of most bytes.
             most = max(("peers", peers), ("supernode", supernode), ("origin", origin), key=lambda part: part[1])
             now = now.replace(rate=self._gauge.rate, state=state, brief=brief, **({most[0]: most[1] + held} if held else {}))

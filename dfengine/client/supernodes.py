@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dfengine.client.wait_checks import Watch
+    from dfengine.client.monitor import Monitor
     from dfengine.errors import RemoteError
     from dfengine.settings import GetSettings
 
@@ -56,7 +56,7 @@ class Candidates:
         self._waiting[:0] = found
 
 
-def ordered_supernodes(settings: GetSettings, task: str, watch: Watch) -> Callable[[], list[SupernodeAddress]]:
+def ordered_supernodes(settings: GetSettings, task: str, monitor: Monitor) -> Callable[[], list[SupernodeAddress]]:
     """Return a function that returns the supernodes at once, also later; `task` determines their order. Raises SupernodeError if names
     resolve to none."""
     if not has_dns_names(settings.nodes):
@@ -64,6 +64,6 @@ def ordered_supernodes(settings: GetSettings, task: str, watch: Watch) -> Callab
         return lambda: fixed
     from dfengine.net import node_names
 
-    watch.set_state("looks up the names of supernodes")
-    found = node_names.ordered(settings.nodes, task, lambda: watch.check(None))
+    monitor.set_state("looks up the names of supernodes")
+    found = node_names.ordered(settings.nodes, task, lambda: monitor.check(None))
     return lambda: node_names.ordered_cached(settings.nodes, task) or found

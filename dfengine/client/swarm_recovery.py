@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 import time
 
+from dfengine.client.monitor import TICK
 from dfengine.client.node_answer import READ
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import chance, join, leave
-from dfengine.client.wait_checks import TICK
 from dfengine.errors import OriginError, RemoteError, SourceGone, SupernodeError
 
 TYPE_CHECKING = False
@@ -40,7 +40,7 @@ ANSWER = 30.0
 
 
 class SwarmRecovery:
-    """The search of one download. Used by the engine's thread; `check` does not wait."""
+    """The search of one download. Used by the download thread; `check` does not wait."""
 
     def __init__(self, dialer: Dialer, nodes: Callable[[], Sequence[SupernodeAddress]], registration: Registration) -> None:
         """nodes: returns the supernodes that may be asked now, without waiting."""

@@ -11,13 +11,13 @@ import time
 
 from dfengine import codes
 from dfengine.client import fallback, fetch
+from dfengine.client.monitor import TICK, Monitor
 from dfengine.client.native import NativeSession
 from dfengine.client.node_answer import Patience, silent_nodes
 from dfengine.client.progress_timeout import ProgressTimeout
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, join, leave, report
 from dfengine.client.supernodes import Candidates
-from dfengine.client.wait_checks import TICK, Watch
 from dfengine.errors import NoProgress, RemoteError, Silent, SupernodeError, SupernodeFull, TooLarge
 from dfengine.net.tracing import CLIENT
 
@@ -73,7 +73,7 @@ class SwarmSession:
         nodes: Callable[[], list[SupernodeAddress]],
         registration: Registration,
         assembly: Place,
-        watch: Watch,
+        monitor: Monitor,
         opened: Callable[[Membership], None],
         log_verbose: Callable[[str], None],
     ) -> None:
@@ -82,7 +82,7 @@ class SwarmSession:
         self._nodes = nodes
         self._registration = registration
         self._assembly = assembly
-        self._watch = watch
+        self._monitor = monitor
         self._opened = opened
         self._log_verbose = log_verbose
         self._may_fall_back = fallback.allows(settings)
@@ -126,20 +126,20 @@ class SwarmSession:
             self.refused = isinstance(error, SupernodeError) and error.code != 0
             return str(error)
         finally:
-            self._watch.set_state()
+            self._monitor.set_state()
 
     def _join_first(self) -> Membership:
         failure: RemoteError | None = None
         candidates = Candidates(_silent_last(self.nodes))
         for node in candidates:
-            self._watch.check(None)
-            self._watch.set_state(f"asks supernode {node}, which may wait for the origin", "asks a supernode")
+            self._monitor.check(None)
+            self._monitor.set_state(f"asks supernode {node}, which may wait for the origin", "asks a supernode")
             try:
-                return self._join(node, self._watch.deadline)
+                return self._join(node, self._monitor.deadline)
             except RemoteError as error:
                 if str(error).startswith(f"{node} "):
                     error.args = (f"supernode {error}", *error.args[1:])
-                self._watch.note_failure(str(error))
+                self._monitor.note_failure(str(error))
                 failure = failure or error
                 candidates.failed(error)
                 if candidates.has_more:
@@ -150,8 +150,8 @@ class SwarmSession:
         raise failure or SupernodeError("no supernode is given")
 
     def _join(self, node: SupernodeAddress, deadline: float) -> Membership:
-        with self._watch.span.child("register", CLIENT, supernode=str(node)) as span:
-            return join(self._dialer, node, self._registration, deadline, self._watch.pause, self._watch.note_failure, self._patience,
+        with self._monitor.span.child("register", CLIENT, supernode=str(node)) as span:
+            return join(self._dialer, node, self._registration, deadline, self._monitor.pause, self._monitor.note_failure, self._patience,
                         span.traceparent)
 
     def _drive_memberships(self) -> str | None:
@@ -160,7 +160,7 @@ class SwarmSession:
         while True:
             member = self.member
             assert member is not None
-            self._watch.set_state()
+            self._monitor.set_state()
             if member.cdn_source == "source":
                 return f"supernode {member.node} keeps no copy and names the origin as the source"
             if self._registration.stream_mode and not member.native:
@@ -182,11 +182,11 @@ class SwarmSession:
                 return None
             except RemoteError as error:
                 failure = error
-                self._watch.note_failure(str(error))
+                self._monitor.note_failure(str(error))
                 if isinstance(error, Silent):
                     silent_nodes.silent(str(member.node), time.monotonic())
             seeks = f"lost, seeking {'another' if len(self.nodes) > 1 else 'it again'}"
-            self._watch.set_state(f"supernode {member.node} {seeks}", f"supernode {seeks}")
+            self._monitor.set_state(f"supernode {member.node} {seeks}", f"supernode {seeks}")
             # A file that starts over gets pieces each time: only a new maximum counts as progress.
             stored = transfer.plan.stored
             # A supernode that could not fetch the file has retried by itself: its second failure is final.
@@ -216,7 +216,7 @@ class SwarmSession:
         if transfer is not self._served:
             self._opened(member)
             self._served = transfer
-            self._assembly.copy_kept(self._watch)
+            self._assembly.copy_kept(self._monitor)
             for _ in range(transfer.plan.workers):
                 self._start_thread(transfer)
         self._session = session = _session(member, transfer.rejoin(member.native), self._patience)
@@ -246,7 +246,7 @@ class SwarmSession:
         timeout = ProgressTimeout(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, checked)
         parked = False
         while not transfer.finished:
-            self._watch.check(transfer)
+            self._monitor.check(transfer)
             now = time.monotonic()
             if now - checked >= TICK:  # each piece that is stored wakes this thread
                 checked = now
@@ -262,7 +262,7 @@ class SwarmSession:
         """Wait `seconds`, or until the transfer is finished, or is parked or resumed."""
         until, parked = time.monotonic() + seconds, transfer.parked
         while (left := until - time.monotonic()) > 0 and not transfer.finished and parked == transfer.parked:
-            self._watch.check(transfer)
+            self._monitor.check(transfer)
             transfer.sleep(left if parked else min(TICK, left))
 
     def _order_after(self, last: SupernodeAddress, stay: bool) -> list[SupernodeAddress]:
@@ -278,24 +278,24 @@ class SwarmSession:
         failed: the supernode could not fetch the file: if every supernode refuses now, that is final, and none is asked again.
         """
         patience = min(RETRY, self._patience.retry) if self._may_fall_back else RETRY_NOTBS if self._settings.notbs else RETRY
-        until, backoff, parked = min(self._watch.deadline, time.monotonic() + patience), Backoff(0.1, 1.0), False
+        until, backoff, parked = min(self._monitor.deadline, time.monotonic() + patience), Backoff(0.1, 1.0), False
         while True:
             failure: RemoteError | None = None
             refused = failed
             if parked != transfer.parked:  # parked, or a reader waits again: the time of the search restarts
                 parked = transfer.parked
-                until = min(self._watch.deadline, time.monotonic() + patience)
+                until = min(self._monitor.deadline, time.monotonic() + patience)
                 backoff = Backoff(0.1, PARKED_PAUSE if parked else 1.0)
             nodes = _silent_last(self._order_after(last, stay))
             candidates = Candidates(nodes)
             for node in candidates:
-                self._watch.check(transfer)
+                self._monitor.check(transfer)
                 if transfer.finished:
                     return None
                 try:
                     return self._join(node, max(until, time.monotonic() + 1.0) if parked else until)
                 except RemoteError as error:
-                    self._watch.note_failure(str(error))
+                    self._monitor.note_failure(str(error))
                     failure = failure or error
                     candidates.failed(error)
                     refused = refused and isinstance(error, SupernodeError)

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from dfengine.client.download import BaseDownload
     from dfengine.client.identity import Identity
+    from dfengine.client.monitor import Observer
     from dfengine.client.throttle import Throttle
-    from dfengine.client.wait_checks import Observer
     from dfengine.origin.tree_listing import ListingCache
     from dfengine.settings import GetSettings
     from dfengine.storage.tree_target import TreeTarget
@@ -133,7 +133,7 @@ class Tree:
 
     def _set_running(self, running: BaseDownload) -> None:
         self._running = running
-        running.watch.allowed = self._settings.timeout
+        running.monitor.allowed = self._settings.timeout
         if self._stopped is not None:
             running.stop(self._stopped)
 

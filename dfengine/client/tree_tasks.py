@@ -6,9 +6,9 @@ import time
 
 from dfengine.client.download import BaseDownload, FileDownload
 from dfengine.client.identity import identify
+from dfengine.client.monitor import Monitor
 from dfengine.client.tree_place import TreePlace
 from dfengine.client.tree_result import FileResults, TreeResult
-from dfengine.client.wait_checks import Watch
 from dfengine.errors import BadListing, DigestMismatch, LocalError, SupernodeError
 from dfengine.location import is_content
 from dfengine.manifest import MAX_ENCODED
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.client.identity import Identity
+    from dfengine.client.monitor import Observer
     from dfengine.client.supernode_session import Membership
     from dfengine.client.throttle import Throttle
-    from dfengine.client.wait_checks import Observer
     from dfengine.manifest import Manifest
     from dfengine.origin.cancel import Cancel
     from dfengine.origin.origin_interface import Origin
@@ -90,8 +90,8 @@ class TreeData(BaseDownload):
         self._target = target
         self._tree_place = TreePlace(settings, target)
         self._tree_place.limit, self._tree_place.of = limit, of
-        watch = Watch(settings.timeout, observer, ADVICE, settings.quiet)
-        super().__init__(settings, self._tree_place, watch, identify(settings, tree))
+        monitor = Monitor(settings.timeout, observer, ADVICE, settings.quiet)
+        super().__init__(settings, self._tree_place, monitor, identify(settings, tree))
 
     def on_registration(self) -> None:
         """See BaseDownload."""

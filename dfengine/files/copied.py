@@ -11,8 +11,8 @@ from functools import partial
 
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import Unusable
+from dfengine.client.monitor import TICK
 from dfengine.client.page_waiter import RECHECK, PageWaiter
-from dfengine.client.wait_checks import TICK
 from dfengine.files.joined import waiting
 from dfengine.storage.signal_page import WANTED
 
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.joining import Joining
     from dfengine.client.leader_place import LeaderPlace
-    from dfengine.client.wait_checks import Watch
+    from dfengine.client.monitor import Monitor
     from dfengine.files.place import FilePlace
 
 PARKED = 30.0
@@ -28,12 +28,12 @@ PARKED = 30.0
 
 
 class CopiedFile:
-    """Copies pieces for one open file, on its engine's thread."""
+    """Copies pieces for one open file, on its download thread."""
 
-    def __init__(self, joining: Joining, place: FilePlace, watch: Watch) -> None:
+    def __init__(self, joining: Joining, place: FilePlace, monitor: Monitor) -> None:
         self._joining = joining
         self._place = place
-        self._watch = watch
+        self._monitor = monitor
         self._named: list[int] = []
 
     def run(self) -> bool:
@@ -43,7 +43,7 @@ class CopiedFile:
             while joining.joined and not self._finished:
                 leader = joining.place
                 if leader is None:
-                    self._watch.check(self._place.transfer)
+                    self._monitor.check(self._place.transfer)
                     joining.receive(TICK)
                     continue
                 used.append(leader)
@@ -87,7 +87,7 @@ class CopiedFile:
         transfer.start(waker.run, "join", fetches=False)
         try:
             while joining.joined and joining.place is leader and not transfer.finished:
-                self._watch.check(transfer)
+                self._monitor.check(transfer)
                 if not leader.trusted:
                     return
                 if (length := leader.file.geometry.length) >= 0:
@@ -102,7 +102,7 @@ class CopiedFile:
                     self._request_pieces(leader, wanted[:WANTED])
                 joining.receive(0.0 if n >= 0 else PARKED if transfer.parked else RECHECK, transfer.wakeup)
             if transfer.finished:
-                self._place.await_delegated_digests(joining, self._watch)
+                self._place.await_delegated_digests(joining, self._monitor)
         finally:
             waker.end()
 
@@ -114,7 +114,7 @@ class CopiedFile:
 
 
 class EngineWaker(PageWaiter):
-    """Wakes the engine when the leader's page signals a change."""
+    """Wakes the download thread when the leader's page signals a change."""
 
     def work(self) -> None:
         """See PageWaiter."""

@@ -1,6 +1,6 @@
 """The download of an open file: finds a supernode or the origin, and fetches the pieces that readers ask for until the file is closed.
 
-    the engine's thread   registers, pulls, changes supernodes, falls back to the origin; is parked while no reader asks for pieces
+    the download thread   registers, pulls, changes supernodes, falls back to the origin; is parked while no reader asks for pieces
     fetch threads         receive, verify and write pieces
     readers               ask for pieces, and wait for their bits: see `opened`
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dfengine.client.download import BaseDownload
 from dfengine.client.identity import identify
-from dfengine.client.wait_checks import Watch
+from dfengine.client.monitor import Monitor
 from dfengine.errors import DigestMismatch, LocalError
 from dfengine.files.place import DISK, FilePlace
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class OpenFileDownload(BaseDownload):
-    """The download of one open file; the engine calls `run`. The setting `timeout` applies to each read, not to the download."""
+    """The download of one open file; the download thread calls `run`. The setting `timeout` applies to each read, not to the download."""
 
     def __init__(self, settings: GetSettings, store: str, required_generation: bytes = b"") -> None:
         """required_generation: see Place. Raises BadValue."""
         identity = identify(settings)
         self.place = FilePlace(settings, identity.storage_id, store)
-        super().__init__(settings, self.place, Watch(0.0, None, "", settings.quiet), identity)
+        super().__init__(settings, self.place, Monitor(0.0, None, "", settings.quiet), identity)
         self.kind = "kept" if store == DISK else "opened"
         self.place.required_generation = required_generation
         self.ended = False
@@ -40,7 +40,7 @@ class OpenFileDownload(BaseDownload):
         """Fetch until every piece is stored. Raises subclasses of DfengineError."""
         try:
             self.fill()
-            self.place.verify(self.watch)
+            self.place.verify(self.monitor)
         except BaseException as error:
             self.failure = error
             if isinstance(error, DigestMismatch):
@@ -59,7 +59,7 @@ class OpenFileDownload(BaseDownload):
         from dfengine.files.joined import JoinedPlace
 
         while joining.joined:
-            if (CopiedFile if joining.leads else JoinedPlace)(joining, self.place, self.watch).run():
+            if (CopiedFile if joining.leads else JoinedPlace)(joining, self.place, self.monitor).run():
                 return True
         return False
 
@@ -79,7 +79,7 @@ class OpenFileDownload(BaseDownload):
                 member = recovery.claim_membership(transfer) if transfer is not None and not transfer.finished else None
                 if member is None:
                     return None
-                self.watch.notice(f"continues in the swarm: supernode {member.node} is available again")
+                self.monitor.notice(f"continues in the swarm: supernode {member.node} is available again")
                 failed = self._swarm.resume(member)
                 if failed is None:
                     return None

@@ -13,8 +13,8 @@ from functools import partial
 
 from dfengine._bitset import Bitset
 from dfengine.client.leader_place import Unusable
+from dfengine.client.monitor import TICK
 from dfengine.client.page_waiter import RECHECK, PageWaiter
-from dfengine.client.wait_checks import TICK
 from dfengine.storage.signal_page import SLOTS, WANTED
 
 TYPE_CHECKING = False
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from dfengine.client.joining import Joining
     from dfengine.client.leader_place import LeaderPlace
+    from dfengine.client.monitor import Monitor
     from dfengine.client.on_demand import TransferOnDemand
-    from dfengine.client.wait_checks import Watch
     from dfengine.files.place import FilePlace
 
 PARKED = 30.0
@@ -35,12 +35,12 @@ URGENT = 16
 
 
 class JoinedPlace:
-    """Follows a leader for one open file, on its engine's thread."""
+    """Follows a leader for one open file, on its download thread."""
 
-    def __init__(self, joining: Joining, place: FilePlace, watch: Watch) -> None:
+    def __init__(self, joining: Joining, place: FilePlace, monitor: Monitor) -> None:
         self._joining = joining
         self._place = place
-        self._watch = watch
+        self._monitor = monitor
         self._named: set[int] = set()
         self._seen = Bitset(0)
         self._owner = -1
@@ -51,7 +51,7 @@ class JoinedPlace:
         joining = self._joining
         transfer: TransferOnDemand | None = None
         while joining.joined and not joining.leads and not (transfer is not None and transfer.finished):
-            self._watch.check(transfer)
+            self._monitor.check(transfer)
             leader = joining.place
             if leader is None:
                 joining.receive(RECHECK, transfer.wakeup if transfer is not None else None)
@@ -65,8 +65,8 @@ class JoinedPlace:
         if transfer is None:
             return False
         if transfer.finished:
-            self._place.await_delegated_digests(joining, self._watch)
-            # The engine ends now, and would process no further message of the peer server.
+            self._place.await_delegated_digests(joining, self._monitor)
+            # The download thread ends now, and would process no further message of the peer server.
             if not joining.leads:
                 joining.resign()
             return True
@@ -101,7 +101,7 @@ class JoinedPlace:
             return False
         joining.waiting = partial(waiting, transfer)
         while joining.joined and not joining.leads and joining.place is leader:
-            self._watch.check(transfer)
+            self._monitor.check(transfer)
             if not leader.trusted:
                 return False
             there_now = there.available
@@ -123,7 +123,7 @@ class JoinedPlace:
         transfer.start(reporter.run, "join", fetches=False)
         try:
             while not reporter.over.is_set():
-                self._watch.check(transfer)
+                self._monitor.check(transfer)
                 if not joining.joined or joining.place is not leader or reporter.broken:
                     reporter.finish()
                 else:

@@ -12,7 +12,7 @@ import threading
 import time
 
 from dfengine.client.cleanup import release
-from dfengine.client.download_thread import Engine
+from dfengine.client.download_thread import DownloadThread
 from dfengine.errors import Cancelled, DfengineError, DigestMismatch, LocalError, OriginChanged, StorageError, TimedOut
 from dfengine.files import cancel
 from dfengine.files.fetching import OpenFileDownload
@@ -61,7 +61,7 @@ class Opened:
     def __init__(self, settings: GetSettings, store: str, version: tuple[int, bytes] | None = None) -> None:
         self._timeout, self._wanted = settings.timeout, version
         self._fetching = OpenFileDownload(settings, store, version[1] if version is not None else b"")
-        self._engine = Engine(self._fetching, "open")
+        self._download_thread = DownloadThread(self._fetching, "open")
         self._turn = threading.Condition()
         self._readers = 0
         self._closed = self._close_timed_out = self._released = False
@@ -73,7 +73,7 @@ class Opened:
         self.ready = False
         """Whether `begin` has succeeded."""
         try:
-            self._engine.start()
+            self._download_thread.start()
         except BaseException:
             release(self.close)
             raise
@@ -225,8 +225,8 @@ class Opened:
                 self._closed = True
 
     def _end(self) -> None:
-        # An engine that does not run yet, because its start was interrupted, must find the download stopped.
-        if not self._engine.over:
+        # A download thread that does not run yet, because its start was interrupted, must find the download stopped.
+        if not self._download_thread.over:
             self._fetching.stop(LocalError(CLOSED))
 
     def _await_readers(self) -> None:
@@ -242,7 +242,7 @@ class Opened:
             if self._readers or self._released:
                 return
             self._map = None
-        self._engine.close()
+        self._download_thread.close()
         self._released = True
 
     def forked(self) -> None:
@@ -330,7 +330,7 @@ class Opened:
         """Return the reason of a wait since `since`, after a colon. Faults of single sources are recorded only in the transfer."""
         transfer = self._fetching.place.transfer
         fault = transfer.fault if transfer is not None and transfer.fault_at >= since else ""
-        return self._fetching.watch.wait_reason(since) or (fault and f": {fault}")
+        return self._fetching.monitor.wait_reason(since) or (fault and f": {fault}")
 
     def _failure(self) -> BaseException:
         """Return the error for readers after the download's end: a new object each time, since several threads may raise it."""

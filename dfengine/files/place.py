@@ -13,12 +13,12 @@ import threading
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import FileDigester, compare
+from dfengine.client.monitor import TICK
 from dfengine.client.node_answer import READ
 from dfengine.client.on_demand import TransferOnDemand
-from dfengine.client.passed_memory import HandedOver
+from dfengine.client.passed_memory import PassedMemory
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.throttle import Throttle
-from dfengine.client.wait_checks import TICK
 from dfengine.errors import DigestMismatch, OriginChanged, StorageError, SupernodeError
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry, Home
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dfengine._piece import Geometry
     from dfengine.client.joining import Joining
     from dfengine.client.leader_place import LeaderPlace
-    from dfengine.client.wait_checks import Watch
+    from dfengine.client.monitor import Monitor
     from dfengine.settings import GetSettings
     from dfengine.storage.piece_file import PieceFile
 
@@ -44,7 +44,7 @@ FOLDER = "files"
 MEMORY, DISK = "memory", "disk"
 
 
-class FilePlace(HandedOver):
+class FilePlace(PassedMemory):
     """The place of one open file. task: id of its data on this host (`Identity.storage_id`).
 
     store: MEMORY or DISK; "": memory for a file of at most a fourth of the available memory, else the disk. A file in memory costs no
@@ -65,7 +65,7 @@ class FilePlace(HandedOver):
 
     @property
     def descriptors(self) -> list[int]:
-        """See HandedOver; includes descriptors of places that readers have moved away from."""
+        """See PassedMemory; includes descriptors of places that readers have moved away from."""
         return [*super().descriptors, *(self._last.file.former_descriptors if self._last is not None else [])]
 
     # Readers.
@@ -93,7 +93,7 @@ class FilePlace(HandedOver):
         assert self._last is not None
         return self._last.file.path if self._target is not None else f"/proc/{os.getpid()}/fd/{self._last.file.fd}"
 
-    # The engine.
+    # The download thread.
 
     def open(self, geometry: Geometry, generation: bytes) -> TransferOnDemand:
         """See Place."""
@@ -158,7 +158,7 @@ class FilePlace(HandedOver):
         wanted = self.algorithms
         self.delegated = wanted if {*wanted} <= {*leader.algorithms} else []
 
-    def await_delegated_digests(self, joining: Joining, watch: Watch) -> None:
+    def await_delegated_digests(self, joining: Joining, monitor: Monitor) -> None:
         """Wait for the leader's digests after every piece is stored, while this download is joined and the leader computes them."""
         assert self.transfer is not None
         record, leads, joining.waiting = self.transfer.file.record, joining.leads, None
@@ -168,7 +168,7 @@ class FilePlace(HandedOver):
                 self.delegated_digests = leader.published_digests(record, self.delegated)
                 if self.delegated_digests or joining.done or not {*self.delegated} <= {*leader.algorithms}:
                     return
-            watch.check(self.transfer)
+            monitor.check(self.transfer)
             joining.receive(TICK)
 
     def take_over(self, exclusive: bool) -> None:
@@ -221,7 +221,7 @@ class FilePlace(HandedOver):
             return
         self.hand_over(home.sockets, Entry(name, task, cid, node, [], "", 0, 0, expire), file)
 
-    def verify(self, watch: Watch) -> None:
+    def verify(self, monitor: Monitor) -> None:
         """Compare whole-file digests with the user's after every piece is stored. Raises DigestMismatch after withdrawing the pieces."""
         transfer = self.transfer
         if transfer is not None and self.delegated and not self.delegated_digests:
@@ -229,7 +229,7 @@ class FilePlace(HandedOver):
             transfer.digester = FileDigester(transfer.file, self.algorithms)
             transfer.start(transfer.digester.run, "digest", fetches=False)
         if transfer is not None:
-            self._await_digests(transfer, watch)
+            self._await_digests(transfer, monitor)
         self.digests.update(self.delegated_digests)
         if self.digests:
             self.publish_digests(self.digests)

@@ -1,7 +1,7 @@
 """Clients of origins: the servers and directories that files are read from.
 
     http        one URL: `HttpOrigin.open` at a byte, under a bound version, returns a `Body`; it decides about each redirect
-    body        one request by libcurl (`curl_transfer`), read into the caller's buffers
+    body        one request by libcurl (`curl_transfers`), read into the caller's buffers
     head        the head of a response: framing, ranges, validators (pure)
     version     when two responses belong to one version of a file (pure); `response_comparison`: when two have the same bytes
     retry       which failures are transient, and the delay before a retry (pure)

@@ -22,7 +22,7 @@ from dfengine.errors import (
 )
 from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.curl_transfer import TICK, Driver
+from dfengine.origin.curl_transfers import TICK, CurlTransfers
 from dfengine.origin.head import Head
 from dfengine.origin.retry import TRANSIENT
 from dfengine.origin.version import Version
@@ -84,10 +84,11 @@ class Body:
     """
 
     def __init__(
-        self, place: str, cancel: Cancel, floor: float, host: str = "", access: OriginAccess | None = None, kept: Driver | None = None
+        self, place: str, cancel: Cancel, floor: float, host: str = "", access: OriginAccess | None = None,
+        kept: CurlTransfers | None = None,
     ) -> None:
-        """floor: minimum bytes per second, 0: none. access: addresses that `host` may resolve to, None: any. kept: a driver subject
-        connections are used and left open; None: an own one."""
+        """floor: minimum bytes per second, 0: none. access: addresses that `host` may resolve to, None: any. kept: the
+        transfers whose connections are used and left open; None: own ones."""
         self.place = place
         self.head = Head(0)
         self.start = 0
@@ -103,8 +104,8 @@ class Body:
         self._denied = False
         self._floor = floor
         self._kept = kept
-        self._driver: Driver | None = kept or Driver(cancel)
-        self._easy: Any = self._driver.easy()
+        self._transfers: CurlTransfers | None = kept or CurlTransfers(cancel)
+        self._easy: Any = self._transfers.easy()
         self._lines: list[bytes] = []
         self._whole = self._began = self._paused = False
         self._options: dict[int, Any] = {}
@@ -117,7 +118,7 @@ class Body:
     # The head.
 
     def begin(self, options: dict[int, Any], tunnel: bool) -> None:
-        """Queue the request described by `options` (libcurl's, by number) for the driver's next step. tunnel: sent by CONNECT through a
+        """Queue the request described by `options` (libcurl's, by number) for libcurl's next step. tunnel: sent by CONNECT through a
         proxy.
         """
         easy, self._options = self._easy, options
@@ -132,44 +133,44 @@ class Body:
         if self._access is not None:
             easy.setopt(pycurl.OPENSOCKETFUNCTION, self._socket)
             easy.setopt(pycurl.SOCKOPTFUNCTION, _set_close_on_exec)
-        self._open_driver().begin(easy)
+        self._open_transfers().begin(easy)
 
     def open(self, seconds: float, waiting: Callable[[], None] | None = None) -> None:
         """Wait up to `seconds` for the head, 0: without limit. waiting: called every TICK; an exception that it raises ends the wait.
 
         Raises OriginError and its subclasses, SourceGone when cancelled.
         """
-        driver = self._open_driver()
+        transfers = self._open_transfers()
         until = time.monotonic() + seconds if seconds else None
         while not self._whole:
-            if driver.result(self._easy) is not None:
-                if self._lines or not driver.was_kept(self._easy):
+            if transfers.result(self._easy) is not None:
+                if self._lines or not transfers.was_kept(self._easy):
                     raise self._failure(False)
-                self._retry_on_new_connection(driver)
+                self._retry_on_new_connection(transfers)
             left = TICK if until is None else min(TICK, until - time.monotonic())
             if left <= 0:
                 raise OriginUnreachable(f"{self.place} does not answer within {seconds:.0f} s")
-            driver.step(left)
+            transfers.step(left)
             if waiting is not None:
                 waiting()
         with naming(self.place):
             self.head = Head.parse(self._lines)
         self._lines = []
 
-    def _retry_on_new_connection(self, driver: Driver) -> None:
+    def _retry_on_new_connection(self, transfers: CurlTransfers) -> None:
         """Repeat the request on a new connection: extra bytes on a kept connection belong to no response."""
-        driver.end(self._easy)
-        self._easy = driver.easy()
+        transfers.end(self._easy)
+        self._easy = transfers.easy()
         self.begin(self._options | {pycurl.FRESH_CONNECT: 1}, self._tunnel)
 
-    def _open_driver(self) -> Driver:
-        assert self._driver is not None
-        return self._driver
+    def _open_transfers(self) -> CurlTransfers:
+        assert self._transfers is not None
+        return self._transfers
 
     def _header(self, line: bytes) -> int | None:
         if self._began:
             return None  # a trailer
-        if self._driver is None or self._driver.is_early(self._easy):
+        if self._transfers is None or self._transfers.is_early(self._easy):
             return -1  # no caller reads it, or the line precedes the request
         if line[:5] == b"HTTP/":
             self._lines, self._whole = [], False
@@ -216,7 +217,7 @@ class Body:
         want = min([len(buffer), *(each for each in (self.remaining, self.limit) if each >= 0)])
         if not want:
             return 0
-        driver = self._open_driver()
+        transfers = self._open_transfers()
         self._into, self._at = buffer[:want], 0
         if self._spill:
             count = min(len(self._spill), want)
@@ -226,23 +227,23 @@ class Body:
             while self._at < want:
                 if self._paused and not self._spill:
                     self._paused = False
-                    driver.resume(self._easy)
+                    transfers.resume(self._easy)
                     continue
-                if driver.result(self._easy) is not None:
+                if transfers.result(self._easy) is not None:
                     break
                 if self._at:
-                    if not driver.step(0.0):
+                    if not transfers.step(0.0):
                         break
                 else:
                     began = time.monotonic()
-                    driver.step(TICK)
+                    transfers.step(TICK)
                     self._wait(time.monotonic() - began)
                     if waiting is not None and not self._at:
                         waiting()
         finally:
             got, self._into = self._at, memoryview(b"")
             self._at = 0
-        if not got and (result := driver.result(self._easy)) is not None:
+        if not got and (result := transfers.result(self._easy)) is not None:
             if result[0]:
                 raise self._failure(True)
             if self.remaining > 0:
@@ -272,7 +273,7 @@ class Body:
 
     def _failure(self, started: bool) -> OriginError:
         """The error that ended the transfer."""
-        code, reason_given = self._open_driver().result(self._easy) or (0, "")
+        code, reason_given = self._open_transfers().result(self._easy) or (0, "")
         if self._denied:
             return OriginForbidden(f"this supernode may not fetch from {self._host}")
         number = self._easy.getinfo(pycurl.OS_ERRNO)
@@ -310,14 +311,14 @@ class Body:
 
     def close(self) -> None:
         """Release the connection. Idempotent."""
-        driver, self._driver = self._driver, None
+        transfers, self._transfers = self._transfers, None
         self._spill = memoryview(b"")
-        if driver is None:
+        if transfers is None:
             return
         if self._kept is None:
-            driver.close()
+            transfers.close()
             return
-        if not self.remaining and driver.result(self._easy) is None:
+        if not self.remaining and transfers.result(self._easy) is None:
             with contextlib.suppress(SourceGone):
-                driver.step(0.0)  # all bytes arrived, and libcurl has not read the end yet
-        driver.end(self._easy)
+                transfers.step(0.0)  # all bytes arrived, and libcurl has not read the end yet
+        transfers.end(self._easy)

@@ -20,7 +20,7 @@ from dfengine.net.origin_access import OriginAccess
 from dfengine.origin import tls_options
 from dfengine.origin.body import SILENCE, STEP, Body, naming
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.curl_transfer import Driver
+from dfengine.origin.curl_transfers import CurlTransfers
 from dfengine.origin.head import Head
 from dfengine.origin.proxy import Proxy, proxy_for
 from dfengine.origin.request import NOT_FORWARDED, Hop, as_sent, asked_range, check_header, is_private, wire_headers
@@ -46,13 +46,13 @@ class HttpOrigin:
     headers: (name, value) pairs, sent as given; a Range among them makes the task that part of the file. cacerts: PEM texts or paths to
     them, trusted besides the system's. cert, key: paths of PEM files. connect, first: timeouts in seconds for connecting, and for the head
     in all; 0: SILENCE, and the limit by the minimum rate; both may be changed between requests. floor: minimum bytes per second of
-    one response, 0: none. netrc: path of a file, "" for none. kept: the driver whose connections are used, by its own thread only.
+    one response, 0: none. netrc: path of a file, "" for none. kept: the transfers whose connections are used, by its own thread only.
     """
 
     def __init__(
         self, url: str, headers: Iterable[tuple[str, str]] = (), *, cancel: Cancel, insecure: bool = False,
         cacerts: Iterable[str | bytes] = (), cert: str = "", key: str = "", connect: float = 0.0, first: float = 0.0, floor: float = 0.0,
-        netrc: str = "", access: OriginAccess | None = None, kept: Driver | None = None,
+        netrc: str = "", access: OriginAccess | None = None, kept: CurlTransfers | None = None,
     ) -> None:
         self._first_hop = Hop(url)
         self.key = self._first_hop.key
@@ -106,7 +106,7 @@ class HttpOrigin:
         return body
 
     def send_ahead(self) -> None:
-        """Queue a request for the whole file, sent by the driver's next step: the next `open()` uses its response."""
+        """Queue a request for the whole file, sent by libcurl's next step: the next `open()` uses its response."""
         if self._sent is None:
             self._sent = self._request(self._first_hop, self._headers, [("Range", self._asked)] if self._asked else [])
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dfengine.net.origin_access import OriginAccess
-    from dfengine.origin.curl_transfer import Driver
+    from dfengine.origin.curl_transfers import CurlTransfers
 
 
 class SharedResources(Value):
@@ -69,7 +69,7 @@ class OriginSettings(Value):
     floor: float = 0.0
     netrc: str = ""
     access: OriginAccess | None = None
-    kept: Driver | None = None
+    kept: CurlTransfers | None = None
     content: str = ""
 
     def http(self, url: str, cancel: Cancel, more: tuple[tuple[str, str], ...] = ()) -> HttpOrigin:

@@ -27,7 +27,7 @@ from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlo
 from dfengine.origin.assignment import TICK, Assignment
 from dfengine.origin.claim import Claim, Preempted, Revoked, read_past
 from dfengine.origin.piece_claims import ENDLESS, PieceClaims
-from dfengine.origin.response_comparison import Proof
+from dfengine.origin.response_comparison import ResponseComparison
 from dfengine.origin.retry import ASKS_TO_WAIT, Rate
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ class Reader(Assignment):
         self._origin, self._retry, self._chance = origin, retry, chance
         self._comparing = self._plain = self._reread = False
         self._parts: dict[int, Piece] = {}
-        self._proof = Proof(sink.stored() if compare else ())
+        self._comparison = ResponseComparison(sink.stored() if compare else ())
         self._changed = threading.Condition()
         self._rest_until, self._pause = 0.0, TICK
         self._changed_responses = self._furthest = 0
@@ -217,7 +217,7 @@ class Reader(Assignment):
         """Show the piece, once the stored pieces are proved to be of the same version."""
         compared = piece.finish()
         with self._changed:
-            shown = self._proof.piece_complete(n, piece, compared)
+            shown = self._comparison.piece_complete(n, piece, compared)
         for each in shown:
             each.publish()
 
@@ -294,7 +294,7 @@ class Reader(Assignment):
             self._comparing, self._changed_responses = True, CHANGED - 1
             self._parts.clear()
             self._sink.invalidate_version()
-            self._proof = Proof(self._sink.stored())
+            self._comparison = ResponseComparison(self._sink.stored())
             self._piece_claims = PieceClaims([(0, geometry.count if geometry.count >= 0 else ENDLESS)], self._piece_claims.longest)
             claim.first, claim.past = self._piece_claims.claim() or (0, 0)
 

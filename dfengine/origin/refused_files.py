@@ -19,7 +19,7 @@ from dfengine.location import scheme_of
 from dfengine.manifest import File
 from dfengine.origin.body import naming
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.curl_transfer import Driver
+from dfengine.origin.curl_transfers import CurlTransfers
 from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.retry import TRANSIENT
 from dfengine.origin.schemes import origin as origin_of
@@ -64,9 +64,9 @@ class FileRequests:
             raise self._error
 
     def _work(self, left: object, ask: Callable[[int, OriginSettings], None]) -> None:
-        driver = Driver(self._cancel)
+        transfers = CurlTransfers(self._cancel)
         try:
-            settings = self._settings.replace(kept=driver)
+            settings = self._settings.replace(kept=transfers)
             for n in left:  # type: ignore[attr-defined]  # a list's iterator, which threads may share
                 if self._error is not None:
                     return
@@ -74,7 +74,7 @@ class FileRequests:
         except BaseException as error:
             self._error = self._error or error
         finally:
-            driver.close()
+            transfers.close()
 
     def head(self, file: File, settings: OriginSettings) -> Version:
         """The version in the response to HEAD. Raises OriginError, SourceGone, which name the path; BadListing after `until`."""

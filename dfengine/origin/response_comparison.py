@@ -12,25 +12,28 @@ if TYPE_CHECKING:
     from dfengine.origin.sink import Piece
 
 
-class Proof:
-    """Proof for one response. held: pieces from before. A later response needs a new Proof, which drops the pieces that were not shown."""
+class ResponseComparison:
+    """Compares one response with earlier ones.
+
+    held: pieces from before. A later response needs a new comparison, which drops the pieces that were not shown.
+    """
 
     def __init__(self, held: Iterable[int] = ()) -> None:
-        self._unproved = set(held)
+        self._uncompared = set(held)
         self._unpublished: list[Piece] = []
 
     @property
-    def unproved(self) -> list[int]:
+    def uncompared(self) -> list[int]:
         """Pieces from before that are not compared yet, in order."""
-        return sorted(self._unproved)
+        return sorted(self._uncompared)
 
     def piece_complete(self, n: int, piece: Piece, compared: bool) -> list[Piece]:
         """Return the pieces that can be shown now that piece n is complete. compared: it was stored before, and the contents are equal."""
         if compared:
-            self._unproved.discard(n)
+            self._uncompared.discard(n)
         else:
             self._unpublished.append(piece)
-        if self._unproved:
+        if self._uncompared:
             return []
         shown, self._unpublished = self._unpublished, []
         return shown

@@ -22,7 +22,7 @@ from dfengine.globs import Globs
 from dfengine.location import scheme_of
 from dfengine.manifest import MAX_ENCODED, File, Manifest
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.curl_transfer import Driver
+from dfengine.origin.curl_transfers import CurlTransfers
 from dfengine.origin.head import seconds
 from dfengine.origin.listing import files
 from dfengine.origin.listing_http import PageDigests, Pages
@@ -167,11 +167,11 @@ def _with_heads(found: list[File], asking: _HeadRequests) -> dict[str, File]:
 @contextmanager
 def _kept(settings: OriginSettings, cancel: Cancel) -> Iterator[OriginSettings]:
     """The same settings, with connections that are kept."""
-    driver = Driver(cancel)
+    transfers = CurlTransfers(cancel)
     try:
-        yield settings.replace(kept=driver)
+        yield settings.replace(kept=transfers)
     finally:
-        driver.close()
+        transfers.close()
 
 
 def _listed(

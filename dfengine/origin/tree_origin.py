@@ -26,7 +26,7 @@ from dfengine.manifest import Manifest
 from dfengine.origin.body import SILENCE, STEP, naming
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.claim import read_past
-from dfengine.origin.curl_transfer import Driver
+from dfengine.origin.curl_transfers import CurlTransfers
 from dfengine.origin.head import MONTHS, Head
 from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.schemes import origin as origin_of
@@ -149,8 +149,8 @@ class TreeBody:
         self.ranged = self.not_modified = self.bounded = self.end_unknown = False
         self._origin, self._manifest, self._past = origin, origin.manifest, past
         self._waiting = waiting
-        self._driver = None if scheme_of(origin.manifest.base) == "file" else Driver(origin.cancel)
-        self._settings = settings.replace(kept=self._driver)
+        self._transfers = None if scheme_of(origin.manifest.base) == "file" else CurlTransfers(origin.cancel)
+        self._settings = settings.replace(kept=self._transfers)
         self._top = None if scheme_of(origin.manifest.base) else self._settings.http(origin.manifest.base, origin.cancel)
         self._next = origin.manifest.first(start)
         self._ahead: deque[tuple[int, Origin]] = deque()
@@ -324,5 +324,5 @@ class TreeBody:
         if body is not None:
             body.close()
         self._drop_ahead()
-        if self._driver is not None:
-            self._driver.close()
+        if self._transfers is not None:
+            self._transfers.close()

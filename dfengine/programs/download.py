@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from dfengine.client.download import FileDownload, run
+from dfengine.client.monitor import RECENT
 from dfengine.client.result import Result
-from dfengine.client.wait_checks import RECENT
 from dfengine.programs.handle import Handle
 from dfengine.programs.progress import ProgressReporter
 
@@ -48,7 +48,7 @@ class Download(Handle[Result]):
     def waiting_reason(self) -> str:
         """See Handle."""
         running = self._running
-        return running.watch.wait_reason(time.monotonic() - RECENT) if running is not None else ""
+        return running.monitor.wait_reason(time.monotonic() - RECENT) if running is not None else ""
 
     def _interrupt(self, error: BaseException) -> None:
         running = self._running

@@ -62,7 +62,7 @@ class ProgressReporter:
         """The latest progress."""
 
     def __call__(self, length: int, peers: int, supernode: int, origin: int, resumed: int) -> None:
-        """Report the current counters, in bytes; see watch.Counted. Raises the exceptions of `on_progress`."""
+        """Report the current counters, in bytes; see monitor.Counted. Raises the exceptions of `on_progress`."""
         now = time.monotonic()
         if now < self._next:
             return

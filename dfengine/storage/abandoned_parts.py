@@ -24,9 +24,9 @@ MAX_FOLDERS = 64
 _checked: dict[str, float] = {}
 """Folder -> when it was checked, monotonic seconds."""
 
-ABANDONED_TREE = re.compile(r"\.dfengine\.[0-9a-f]{12}")
+TREE_NAME = re.compile(r"\.dfengine\.[0-9a-f]{12}")
 
-ABANDONED = re.compile(r"(\..+\.[0-9a-f]{12}(?:\.\d{1,10})?)\.(?:part|record)", re.DOTALL)
+PART_NAME = re.compile(r"(\..+\.[0-9a-f]{12}(?:\.\d{1,10})?)\.(?:part|record)", re.DOTALL)
 
 
 def remove_abandoned_seldom(folder: str) -> None:
@@ -45,7 +45,7 @@ def remove_abandoned(folder: str) -> None:
     me, now = os.geteuid(), time.time()
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for _, entry in zip(range(MAX_ENTRIES), entries, strict=False):
-            match = ABANDONED.fullmatch(entry.name) if entry.name.startswith(".") else None
+            match = PART_NAME.fullmatch(entry.name) if entry.name.startswith(".") else None
             if match is None:
                 continue
             with contextlib.suppress(OSError):
@@ -65,7 +65,7 @@ def remove_abandoned_trees(folder: str) -> None:
     me, now = os.geteuid(), time.time()
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for _, entry in zip(range(MAX_ENTRIES), entries, strict=False):
-            if not ABANDONED_TREE.fullmatch(entry.name):
+            if not TREE_NAME.fullmatch(entry.name):
                 continue
             with contextlib.suppress(OSError):
                 fd = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -9,7 +9,7 @@ import stat
 
 from dfengine.errors import StorageError
 from dfengine.storage import folder_lock
-from dfengine.storage.abandoned_parts import ABANDONED, ABANDONED_TREE
+from dfengine.storage.abandoned_parts import PART_NAME, TREE_NAME
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -93,7 +93,7 @@ class _Walk:
 
     def _inner(self, fd: int, name: str, path: str, depth: int, links: bool) -> Iterator[str]:
         """Walk a directory. Raises StorageError, OSError."""
-        if "/" not in path and ABANDONED_TREE.fullmatch(name):
+        if "/" not in path and TREE_NAME.fullmatch(name):
             return
         if not depth:
             raise StorageError(f"{os.path.join(self._folder, path)} is more than {DEEPEST} directories deep")
@@ -113,7 +113,7 @@ class _Walk:
             self.links = True
             if not links or _leads(fd, name):
                 return False
-        elif links or not stat.S_ISREG(found.st_mode) or ABANDONED.fullmatch(name) or path == folder_lock.NAME:
+        elif links or not stat.S_ISREG(found.st_mode) or PART_NAME.fullmatch(name) or path == folder_lock.NAME:
             return False
         created_since = self._created_since is not None and self._created_since.has(path, found.st_ctime_ns)
         return path not in self._belongs and not created_since and self._takes(path)

@@ -1,10 +1,10 @@
 """One stream, from the first request to the last byte.
 
-    the engine's thread   finds a supernode, pulls, changes supernodes, falls back to the origin; then waits for the consumer
+    the download thread   finds a supernode, pulls, changes supernodes, falls back to the origin; then waits for the consumer
     fetch threads         fill the window with verified pieces
     the consumer          takes one piece after the other: `next`, use it, `consumed`
 
-The engine never waits for the consumer while pieces can be fetched. The consumer only waits for its next piece.
+The download thread never waits for the consumer while pieces can be fetched. The consumer only waits for its next piece.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import time
 
 from dfengine.client.download import BaseDownload
-from dfengine.client.wait_checks import TICK, Watch
+from dfengine.client.monitor import TICK, Monitor
 from dfengine.errors import DfengineError, LocalError
 from dfengine.location import is_content
 from dfengine.streaming.memory import Memory, cache_pieces, window_pieces
@@ -21,10 +21,10 @@ from dfengine.streaming.memory import Memory, cache_pieces, window_pieces
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.joining import Joining
+    from dfengine.client.monitor import Observer
     from dfengine.client.result import Result
     from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
-    from dfengine.client.wait_checks import Observer
     from dfengine.settings import GetSettings
 
 
@@ -32,18 +32,18 @@ RECHECK = 0.3
 """Seconds between two checks whether the stream has ended, if the consumer is not woken earlier."""
 
 LATE = 0.5
-"""Seconds after the deadline until the consumer checks the deadline itself, because the engine is blocked."""
+"""Seconds after the deadline until the consumer checks the deadline itself, because the download thread is blocked."""
 
 
 class StreamDownload(BaseDownload):
-    """The download of a stream: the engine calls `run`; the consumer calls `next` and `consumed`, in another thread."""
+    """The download of a stream: the download thread calls `run`; the consumer calls `next` and `consumed`, in another thread."""
 
     kind = "stream"
 
     def __init__(self, settings: GetSettings, observer: Observer | None = None) -> None:
         self.memory = Memory(settings)
-        watch = Watch(settings.timeout, observer, "a stream cannot be resumed: give it longer", settings.quiet)
-        super().__init__(settings, self.memory, watch)
+        monitor = Monitor(settings.timeout, observer, "a stream cannot be resumed: give it longer", settings.quiet)
+        super().__init__(settings, self.memory, monitor)
         self._error: BaseException | None = None
         self.ended = False
         """Whether no further piece will arrive."""
@@ -70,7 +70,7 @@ class StreamDownload(BaseDownload):
         """See BaseDownload."""
         from dfengine.streaming.joined import JoinedStream
 
-        return JoinedStream(joining, self.memory, self.watch).run()
+        return JoinedStream(joining, self.memory, self.monitor).run()
 
     def on_registration(self) -> None:
         """See BaseDownload. Registers as a stream; the window's pieces are an estimate until the piece size is known."""
@@ -96,11 +96,11 @@ class StreamDownload(BaseDownload):
         memory, transfer = self.memory, self.memory.transfer
         assert transfer is not None
         while memory.pieces < transfer.file.geometry.count:
-            self.watch.check(transfer)
+            self.monitor.check(transfer)
             self._publish_computed_digests(transfer, 0.0)
             transfer.sleep(TICK)
         while transfer.digester is not None and not memory.digests:
-            self.watch.check(transfer)
+            self.monitor.check(transfer)
             self._publish_computed_digests(transfer, TICK)
         if memory.delegated and not memory.delegated_digests:
             from dfengine.streaming.leader_digest import published_digests, second_pass
@@ -109,7 +109,7 @@ class StreamDownload(BaseDownload):
             if not memory.delegated_digests:
                 self.log_verbose("reads the file once more: the downloads of this host that computed its digest have ended")
                 again = StreamDownload(self.settings.replace(no_join=True, timeout=0.0, quiet=True))
-                memory.delegated_digests = second_pass(again, transfer.file.record, self.watch)
+                memory.delegated_digests = second_pass(again, transfer.file.record, self.monitor)
         if memory.delegated_digests:
             memory.publish_digests(memory.delegated_digests)
 
@@ -139,8 +139,8 @@ class StreamDownload(BaseDownload):
                         _check_head(self.settings.url, *place)
                     return (n, *place) if here else None
                 self._check(transfer.error)
-            if time.monotonic() > self.watch.deadline + LATE:
-                self.watch.check(None)  # raises; the engine, which should do so, is blocked
+            if time.monotonic() > self.monitor.deadline + LATE:
+                self.monitor.check(None)  # raises; the download thread, which should do so, is blocked
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError("the next piece was not received yet")
 
@@ -165,7 +165,7 @@ class StreamDownload(BaseDownload):
             transfer.offer(())
 
     def close(self) -> None:
-        """Release all resources, after the engine's `run` has ended."""
+        """Release all resources, after the download thread's `run` has ended."""
         self.ended = True
         super().close()
 

@@ -14,15 +14,15 @@ from functools import partial
 from dfengine.client.copying import PieceCopier
 from dfengine.client.heartbeat import SILENT
 from dfengine.client.leader_place import LeaderPlace, Unusable
+from dfengine.client.monitor import TICK
 from dfengine.client.page_waiter import RECHECK, PageWaiter
-from dfengine.client.wait_checks import TICK
 from dfengine.streaming import leader_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.joining import Joining
+    from dfengine.client.monitor import Monitor
     from dfengine.client.transfer import Transfer
-    from dfengine.client.wait_checks import Watch
     from dfengine.streaming.memory import Memory
 
 PIECES_AHEAD = 4
@@ -36,18 +36,18 @@ AFTER = 2.0
 
 
 class JoinedStream:
-    """Copies pieces for one stream, on its engine's thread."""
+    """Copies pieces for one stream, on its download thread."""
 
-    def __init__(self, joining: Joining, memory: Memory, watch: Watch) -> None:
+    def __init__(self, joining: Joining, memory: Memory, monitor: Monitor) -> None:
         self._joining = joining
         self._memory = memory
-        self._watch = watch
+        self._monitor = monitor
 
     def run(self) -> bool:
         """Return True if every piece was copied; False: this stream leads or continues alone, from the next piece. Raises StorageError."""
         joining, copier = self._joining, None
         while joining.joined and not joining.done and not (copier is not None and copier.over.is_set()):
-            self._watch.check(self._memory.transfer)
+            self._monitor.check(self._memory.transfer)
             leader = joining.place
             if copier is not None:
                 copier.awaiting_leader = leader is None
@@ -72,7 +72,7 @@ class JoinedStream:
             return False
         copier.finish()
         while not copier.over.is_set():
-            self._watch.check(copier.transfer)
+            self._monitor.check(copier.transfer)
             if copier.length >= 0:
                 copier.transfer.learn_length(copier.length)
             if copier.can_copy_rest and (joining.leads or joining.joined) and not self._memory.delegated:
@@ -111,11 +111,11 @@ class JoinedStream:
                 copier.follow(leader, joining.slot)
                 if not set(memory.delegated) <= set(leader.algorithms):
                     break
-            self._watch.check(transfer)
+            self._monitor.check(transfer)
             joining.receive(TICK)
         if not memory.delegated_digests:
             record, past = transfer.file.record, copier.copied
-            check = partial(self._watch.check, transfer)
+            check = partial(self._monitor.check, transfer)
             hashes = leader_digest.hash_from_places(copier.places, record, past, memory.algorithms, check)
             if hashes is not None:
                 memory.continue_hashing(past, hashes)

@@ -6,23 +6,23 @@ import threading
 
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import Unusable
-from dfengine.client.wait_checks import TICK
+from dfengine.client.monitor import TICK
 from dfengine.streaming.joined import PIECES_AHEAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.kept_copy import KeptCopy
+    from dfengine.client.monitor import Monitor
     from dfengine.client.transfer import Transfer
-    from dfengine.client.wait_checks import Watch
 
 RECHECK = 1.0
 """Seconds between two checks whether the stream has ended."""
 
 
-def deliver(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
+def deliver(kept: KeptCopy, transfer: Transfer, monitor: Monitor) -> bool:
     """Copy all pieces of the complete `kept` to `transfer`. Return False at a piece that differs from its record, for fetching the rest.
 
-    Raises StorageError, and the errors of `watch`.
+    Raises StorageError, and the errors of `monitor`.
     """
     place, pieces, over = kept.place(), PieceCopier(transfer), threading.Event()
     window = transfer.plan.window
@@ -46,7 +46,7 @@ def deliver(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
 
     transfer.start(run, "kept", fetches=False)
     while not over.is_set():
-        watch.check(transfer)
+        monitor.check(transfer)
         transfer.sleep(TICK)
-    watch.check(transfer)
+    monitor.check(transfer)
     return transfer.finished

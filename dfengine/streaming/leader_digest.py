@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 
 from dfengine.client.copying import STEP
-from dfengine.client.download_thread import Engine
+from dfengine.client.download_thread import DownloadThread
 from dfengine.client.leader_place import LeaderPlace, Unusable
-from dfengine.client.wait_checks import TICK
+from dfengine.client.monitor import TICK
 from dfengine.errors import LocalError, OriginChanged
 from dfengine.storage.hashing import content_digest, hasher
 
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dfengine.client.wait_checks import Watch
+    from dfengine.client.monitor import Monitor
     from dfengine.storage.hashing import Hasher
     from dfengine.storage.record import Record
     from dfengine.streaming.download import StreamDownload
@@ -77,16 +77,16 @@ def _content(place: LeaderPlace, n: int, buffer: memoryview) -> memoryview | Non
         return None
 
 
-def second_pass(again: StreamDownload, record: Record, watch: Watch) -> dict[str, str]:
+def second_pass(again: StreamDownload, record: Record, monitor: Monitor) -> dict[str, str]:
     """Return digests of the file, which is streamed once `again`. Each piece must have its digest in `record`.
 
     Raises OriginChanged if one differs, DigestMismatch, and other errors that end a stream.
     """
-    engine = Engine(again, "again")
-    engine.start()
+    thread = DownloadThread(again, "again")
+    thread.start()
     try:
         while True:
-            watch.check(None)
+            monitor.check(None)
             try:
                 piece = again.next(TICK)
             except TimeoutError:
@@ -97,13 +97,13 @@ def second_pass(again: StreamDownload, record: Record, watch: Watch) -> dict[str
             if again.memory.transfer.file.record.digest(piece[0]) != record.digest(piece[0]):
                 raise OriginChanged("the origin's file changed while its digest was computed")
             again.consumed(piece[0])
-        while engine.is_alive():
-            watch.check(None)
-            engine.join(TICK)
-        if engine.failure is not None:
-            raise engine.failure
+        while thread.is_alive():
+            monitor.check(None)
+            thread.join(TICK)
+        if thread.failure is not None:
+            raise thread.failure
         return again.memory.digests
     finally:
-        if engine.is_alive():
+        if thread.is_alive():
             again.stop(LocalError("the stream was stopped"))
-        engine.close()
+        thread.close()

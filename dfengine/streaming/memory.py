@@ -8,7 +8,7 @@ from dfengine._piece import MIN_PIECE_SIZE, Geometry
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import FileDigester, compare
-from dfengine.client.passed_memory import HandedOver
+from dfengine.client.passed_memory import PassedMemory
 from dfengine.client.plan import Plan
 from dfengine.errors import DigestMismatch, OriginChanged, StorageError
 from dfengine.settings import GetSettings
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dfengine.client.leader_place import LeaderPlace
+    from dfengine.client.monitor import Monitor
     from dfengine.client.transfer import Transfer
-    from dfengine.client.wait_checks import Watch
     from dfengine.storage.hashing import Hasher
 
 MEMORY = 256 << 20
@@ -48,7 +48,7 @@ def cache_pieces(settings: GetSettings, piece_size: int) -> int:
     return (min(MEMORY, available() // 16) if settings.cache < 0 else settings.cache) // piece_size
 
 
-class Memory(HandedOver):
+class Memory(PassedMemory):
     """The place of one stream. `pieces` pieces, of `delivered` bytes, were delivered; both stay when the transfer is replaced.
 
     Invariant: bytes of two versions are never delivered; once the consumer got a piece, another version is an error.
@@ -148,14 +148,14 @@ class Memory(HandedOver):
             self.withdraw()
             raise
 
-    def copy_kept(self, watch: Watch) -> None:
+    def copy_kept(self, monitor: Monitor) -> None:
         """See Place: copies at the consumer's pace. Delivered pieces are evicted at once, since the peer server keeps them."""
         kept, transfer = self.kept_copy, self.transfer
         if kept is not None and transfer is not None and self.cache is not None:
             from dfengine.streaming.kept_stream import deliver
 
             self.cache.disabled = True
-            if deliver(kept, transfer, watch):
+            if deliver(kept, transfer, monitor):
                 self.delegated_digests = kept.known_digests(self.algorithms)
             self._release_kept_copy()
 

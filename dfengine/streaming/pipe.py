@@ -22,8 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dfengine.client.monitor import Observer
     from dfengine.client.result import Result
-    from dfengine.client.wait_checks import Observer
     from dfengine.settings import GetSettings
 
     Move = Callable[[int, int, int], int]
@@ -45,7 +45,7 @@ def to_descriptor(request: GetSettings, out: int, observer: Observer | None = No
     Raises BrokenPipeError when the reader is gone, else subclasses of DfengineError; no byte is repeated or left out before that.
     """
     streaming = StreamDownload(request, observer)
-    streaming.watch.started -= waited
+    streaming.monitor.started -= waited
     feeder = threading.Thread(target=_feed, args=(streaming, out), name="deliver", daemon=True)
     try:
         feeder.start()

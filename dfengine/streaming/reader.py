@@ -1,4 +1,4 @@
-"""A stream for programs: a file-like reader and an asynchronous iterator, both with the same engine as `get -o -`."""
+"""A stream for programs: a file-like reader and an asynchronous iterator, both with the same download as `get -o -`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import threading
 
 from dfengine.client.cleanup import release
-from dfengine.client.download_thread import Engine
+from dfengine.client.download_thread import DownloadThread
 from dfengine.errors import Cancelled, DfengineError, LocalError, Unverified
 from dfengine.settings import GetSettings
 from dfengine.streaming.download import StreamDownload
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from dfengine.client.monitor import Observer
     from dfengine.client.result import Result
-    from dfengine.client.wait_checks import Observer
     from dfengine.task import Digest
 
 
@@ -49,17 +49,17 @@ class Reader(io.RawIOBase):
         self._reading = self._finished = False
         self._turn = threading.RLock()
         """Held by the running read. Descriptors are closed under it as well: their numbers may be reused for other files."""
-        self._engine: Engine | None = None
+        self._download_thread: DownloadThread | None = None
         self._streaming = StreamDownload(settings, observer)
         self._given_digests = settings.given
         self._piece: tuple[int, int, int, int] | None = None
-        self._engine = Engine(self._streaming, "stream")
-        self._engine.start()
+        self._download_thread = DownloadThread(self._streaming, "stream")
+        self._download_thread.start()
 
     @property
     def result(self) -> Result | None:
         """The download's result, after the whole file was read; None before."""
-        return self._engine.result if self._engine is not None else None
+        return self._download_thread.result if self._download_thread is not None else None
 
     def readable(self) -> bool:
         """True."""
@@ -108,12 +108,12 @@ class Reader(io.RawIOBase):
         return 0
 
     def _finish(self) -> None:
-        """Wait, after the whole file was read, for the engine to send its last reports and compare the digest."""
-        assert self._engine is not None
-        self._engine.join()
+        """Wait, after the whole file was read, for the download thread to send its last reports and compare the digest."""
+        assert self._download_thread is not None
+        self._download_thread.join()
         self._finished = True
-        if self._engine.failure is not None:
-            raise self._engine.failure
+        if self._download_thread.failure is not None:
+            raise self._download_thread.failure
         self.verified = bool(self._streaming.memory.expected)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -173,25 +173,25 @@ class Reader(io.RawIOBase):
 
     def stop(self, error: BaseException) -> None:
         """Like `cancel`, with another error."""
-        if self._engine is not None and self._engine.is_alive() and not self._in_forked_child:
+        if self._download_thread is not None and self._download_thread.is_alive() and not self._in_forked_child:
             self._streaming.stop(error)
 
     def _release(self) -> None:
-        if self._engine is None or self.closed or self._in_forked_child:
+        if self._download_thread is None or self.closed or self._in_forked_child:
             super().close()
         else:
-            release(self._end, self._close_engine)
+            release(self._end, self._close_thread)
 
     def _end(self) -> None:
         """Make waiting reads of other threads raise."""
-        assert self._engine is not None
-        if not self._engine.over:
+        assert self._download_thread is not None
+        if not self._download_thread.over:
             self._streaming.stop(LocalError("the reader was closed"))
 
-    def _close_engine(self) -> None:
-        assert self._engine is not None
+    def _close_thread(self) -> None:
+        assert self._download_thread is not None
         with self._turn:
-            release(self._engine.close, super().close)
+            release(self._download_thread.close, super().close)
 
     @property
     def _in_forked_child(self) -> bool:

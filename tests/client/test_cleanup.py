@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dfengine.client.cleanup import release
-from dfengine.client.download_thread import Engine
+from dfengine.client.download_thread import DownloadThread
 from dfengine.client.joining import Joining
 from dfengine.net import fd_passing
 
@@ -118,31 +118,31 @@ class Run:
 
 @pytest.mark.parametrize("stops", ["before", "after"])
 @pytest.mark.parametrize("n", range(1, CALLS))
-def test_closing_an_engine_closes_its_download_wherever_a_signal_arrives(n: int, stops: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """stops: before the close, or after it. In the second case the engine closes the download itself, without a further close."""
+def test_closing_an_thread_closes_its_download_wherever_a_signal_arrives(n: int, stops: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """stops: before the close, or after it. In the second case the download thread closes the download itself, without a further close."""
     monkeypatch.setattr("dfengine.client.download_thread.CLOSING", 0.0)
     run = Run()
-    engine = Engine(run, "engine under test")
-    engine.start()
+    thread = DownloadThread(run, "thread under test")
+    thread.start()
     if stops == "before":
         run.stopped.set()
-        engine.join(60.0)
-    interrupted = interrupted_at(n, engine.close)
+        thread.join(60.0)
+    interrupted = interrupted_at(n, thread.close)
     if n <= 2 and interrupted:
-        engine.close()  # no more than the calls of `close` and `release` had run
+        thread.close()  # no more than the calls of `close` and `release` had run
     run.stopped.set()
-    engine.join(60.0)
-    assert not engine.is_alive()
+    thread.join(60.0)
+    assert not thread.is_alive()
     assert run.closed
 
 
-def test_an_engine_whose_start_was_interrupted_can_be_closed() -> None:
+def test_an_thread_whose_start_was_interrupted_can_be_closed() -> None:
     run = Run()
     began = time.monotonic()
-    engine = Engine(run, "never started")
-    engine.close()
+    thread = DownloadThread(run, "never started")
+    thread.close()
     run.stopped.set()
-    engine.start()  # as the interrupted start would have done
-    engine.join(60.0)
+    thread.start()  # as the interrupted start would have done
+    thread.join(60.0)
     assert run.closed
     assert time.monotonic() - began < 60.0

@@ -10,9 +10,9 @@ from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.from_origin import PAUSE, FromOrigin, _Sink
+from dfengine.client.monitor import Monitor
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
-from dfengine.client.wait_checks import Watch
 from dfengine.errors import OriginUnreachable
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import ConnectionLimits
@@ -78,7 +78,7 @@ def test_a_length_known_only_to_the_record_is_adopted_by_the_transfer() -> None:
         transfer.file.write(0, bytes(transfer.file.geometry.content(0)[1]), bytes(16))
         transfer.add_shared(0, 1)
         transfer.file.learn_length(3 << 20)
-        origin = FromOrigin(settings, place, Watch(0.0, None, "", True))
+        origin = FromOrigin(settings, place, Monitor(0.0, None, "", True))
         assert origin._open(Body()) == (transfer, True)  # type: ignore[arg-type]
         assert transfer.plan.window.count == transfer.file.geometry.count
     finally:
@@ -101,10 +101,10 @@ def test_an_open_file_is_retried_for_longer() -> None:
         raise AssertionError("it is tried for ever")
 
     try:
-        assert tries(FromOrigin(settings, place, Watch(0.0, None, "", True))) == 1
+        assert tries(FromOrigin(settings, place, Monitor(0.0, None, "", True))) == 1
         place.open(Geometry(-1, 1 << 20), b"one")
-        assert tries(FromOrigin(settings, place, Watch(0.0, None, "", True))) > 20
-        assert tries(FromOrigin(settings.replace(open_retry_time=0.0), place, Watch(0.0, None, "", True))) == 1
+        assert tries(FromOrigin(settings, place, Monitor(0.0, None, "", True))) > 20
+        assert tries(FromOrigin(settings.replace(open_retry_time=0.0), place, Monitor(0.0, None, "", True))) == 1
     finally:
         place.close()
 

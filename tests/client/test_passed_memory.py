@@ -11,7 +11,7 @@ import pytest
 
 from dfengine._piece import Geometry
 from dfengine.client import passed_memory
-from dfengine.client.passed_memory import HandedOver
+from dfengine.client.passed_memory import PassedMemory
 from dfengine.net import fd_passing
 from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.settings import GetSettings
@@ -28,7 +28,7 @@ class HandedOverPlace:
     def __init__(self, path: Path) -> None:
         self.home = Home(str(path / "home"))
         self.hosted = ServedDownloads(self.home, fd_passing.listen(self.home.sockets), None, lambda: 100.0)
-        self.place = HandedOver(GetSettings(url="http://host/f", output="f"))
+        self.place = PassedMemory(GetSettings(url="http://host/f", output="f"))
         self.file = MemoryFile.allocate(GEOMETRY, b"one")
         self.again()
 

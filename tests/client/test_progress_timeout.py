@@ -94,9 +94,9 @@ def test_new_sources_that_all_fail_end_with_no_progress(tmp_path: Path, monkeypa
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
     transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts())
     settings: Any = SimpleNamespace(minrate=0, locallimit=0, url="http://h/f", pattern="p2p", notbs=False, nodes=())
-    watch: Any = SimpleNamespace(check=lambda transfer: None)
+    monitor: Any = SimpleNamespace(check=lambda transfer: None)
     place, registration = cast(Any, SimpleNamespace(patience=FILE)), cast(Any, None)
-    swarm: Any = SwarmSession(settings, Dialer(), list, registration, place, watch, lambda member: None, lambda text: None)
+    swarm: Any = SwarmSession(settings, Dialer(), list, registration, place, monitor, lambda member: None, lambda text: None)
     link = Endless()
     with pytest.raises(NoProgress):
         swarm._drive(link, transfer)

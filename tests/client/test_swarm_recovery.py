@@ -67,7 +67,7 @@ class World:
         return self.answer
 
     def wait(self, seconds: float) -> bool:
-        """Whether a supernode was found, by an engine that checks each second."""
+        """Whether a supernode was found, by a download thread that checks each second."""
         found = False
         for _ in range(int(seconds)):
             self.clock.now += 1.0

@@ -626,7 +626,7 @@ def test_close_ends_an_open_that_waits_for_a_silent_supernode(stage: Scene) -> N
                                 pattern="cdn", home=str(settings["home"]), quiet=True))  # fmt: skip
         with ThreadPoolExecutor(2) as pool:
             waiting = [pool.submit(file.read, 10), pool.submit(file.pread, 5, 10)]
-            until(lambda: file._opened is not None and file._opened._engine.is_alive(), "a running engine")
+            until(lambda: file._opened is not None and file._opened._download_thread.is_alive(), "a running engine")
             time.sleep(0.3)
             begun = time.monotonic()
             file.close()

@@ -87,7 +87,7 @@ def test_one_follower_of_a_stalled_leader_fetches_for_all(stage: Scene, kind: st
 INTERRUPTED = """
 import sys, threading
 import dfengine
-from dfengine.client.download_thread import Engine
+from dfengine.client.download_thread import DownloadThread
 
 node, home, url = sys.argv[1:]
 file = dfengine.open(url, nodes=[node], home=home, ip="127.0.0.2", quiet=True)
@@ -95,7 +95,7 @@ file.pread(0, 5)
 join = threading.Thread.join
 
 def interrupted(self, timeout=None):
-    if isinstance(self, Engine):
+    if isinstance(self, DownloadThread):
         threading.Thread.join = join
         raise KeyboardInterrupt
     return join(self, timeout)

@@ -15,8 +15,8 @@ import pytest
 from dfengine._piece import Geometry
 from dfengine.client.joining import Joining
 from dfengine.client.leader_place import LeaderPlace
+from dfengine.client.monitor import Monitor
 from dfengine.client.on_demand import TransferOnDemand
-from dfengine.client.wait_checks import Watch
 from dfengine.files.joined import JoinedPlace
 from dfengine.files.opened import Opened
 from dfengine.files.place import MEMORY, FilePlace
@@ -44,17 +44,17 @@ def write_piece(file: PieceFile, n: int) -> None:
 
 
 class Shared:
-    """An open file whose pieces arrive in another download's place, `first`; its engine does not run."""
+    """An open file whose pieces arrive in another download's place, `first`; its download thread does not run."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-        monkeypatch.setattr("dfengine.files.opened.Engine", lambda *_: SimpleNamespace(start=bool, over=True, close=bool))
+        monkeypatch.setattr("dfengine.files.opened.DownloadThread", lambda *_: SimpleNamespace(start=bool, over=True, close=bool))
         self.opened = Opened(GetSettings(url="http://o/f", output="-", home=str(home)), MEMORY)
         self.place: FilePlace = self.opened._fetching.place
         self.page = SignalPage.create()
         self.first = memory(0)
         self.joining: Any
         self.joining = SimpleNamespace(joined=True, leads=False, place=None, slot=0, hear=lambda *_: None)
-        self.joined = JoinedPlace(self.joining, self.place, Watch(0.0, None, ""))
+        self.joined = JoinedPlace(self.joining, self.place, Monitor(0.0, None, ""))
         transfer = self.joined._begin(self.leader(self.first))
         assert transfer is not None
         self.transfer: TransferOnDemand = transfer
@@ -91,7 +91,7 @@ def lead(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("moves", [follow, lead])
 def test_a_piece_that_the_next_place_lacks_is_wanted_again(shared: Shared, moves: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise the reader waits forever and the engine is parked, as no piece is wanted."""
+    """Otherwise the reader waits forever and the download thread is parked, as no piece is wanted."""
     write_piece(shared.first, 3)
     ticket = shared.transfer.request((3, 5))
     assert ticket.missing == [5]
@@ -153,7 +153,7 @@ def test_the_next_leader_uses_a_place_only_if_its_owner_has_ended(tmp_path: Path
     fd_passing.send_message(ours, {"told": "follow", "leader": 1, "slot": 0}, [pages[0].fd])
     joining = Joining.begin(theirs, "key", "opened", first=False)
     place = FilePlace(GetSettings(url="http://o/f", output="-", home=str(tmp_path)), "task", MEMORY)
-    follows = threading.Thread(target=JoinedPlace(joining, place, Watch(0.0, None, "")).run, daemon=True)
+    follows = threading.Thread(target=JoinedPlace(joining, place, Monitor(0.0, None, "")).run, daemon=True)
     follows.start()
     fd_passing.send_message(ours, {"told": "open", "place": {"output": "", "algorithms": [], "memory": True}}, first.descriptors)
     transfer = place.await_open(60)

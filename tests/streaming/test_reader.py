@@ -45,8 +45,8 @@ class Source:
         self.stopped.set()
 
 
-class Engine:
-    """The engine of a Source."""
+class DownloadThread:
+    """The download thread of a Source."""
 
     result = failure = None
     over = False
@@ -71,7 +71,7 @@ class Engine:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(reader, "StreamDownload", Source)
-    monkeypatch.setattr(reader, "Engine", Engine)
+    monkeypatch.setattr(reader, "DownloadThread", DownloadThread)
     with Reader(GetSettings(url="http://o/f", output="-")) as found:
         yield found
 

@@ -1,6 +1,6 @@
-"""One blob that is fetched through the swarm: its download engine, and the readers that wait for its pieces.
+"""One blob that is fetched through the swarm: its download, and the readers that wait for its pieces.
 
-    the engine's threads   register, fetch, verify and write pieces, and hash the file behind them
+    the download's threads   register, fetch, verify and write pieces, and hash the file behind them
     the event loop         requests the pieces that responses need, is notified when one is written, and sends from the file
 
 Law: a reader of a whole blob is not sent its last byte, or any byte of a small blob, before its SHA-256 is compared. A range needs only
@@ -14,7 +14,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from dfengine.client.download_thread import Engine
+from dfengine.client.download_thread import DownloadThread
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginChanged
 from dfengine.files.fetching import OpenFileDownload
 from dfengine.files.place import DISK
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 OPEN_SECONDS = 30.0
-"""Time to learn a blob's length; then the request that waits for it is passed on, and the engine continues."""
+"""Time to learn a blob's length; then the request that waits for it is passed on, and the download continues."""
 
 WINDOW = 128 << 20
 """Bytes that are requested ahead of a response."""
@@ -42,7 +42,7 @@ IN_ORDER = 2
 
 
 class _BlobFetching(OpenFileDownload):
-    """on_finished: called in the engine's thread when the download has ended. verify: see Blob."""
+    """on_finished: called in the download thread when the download has ended. verify: see Blob."""
 
     def __init__(self, settings: GetSettings, on_finished: Callable[[], object], verify: Callable[[int], str] | None) -> None:
         super().__init__(settings, DISK)
@@ -73,7 +73,7 @@ class _BlobFetching(OpenFileDownload):
 class Blob:
     """On the loop's thread. on_finished: called when it has ended. settings: including the expected digest.
 
-    verify: for a blob without a digest that the engine supports: verifies the file behind a descriptor, in the engine's thread, and returns
+    verify: for a blob without a digest that dfengine supports: verifies the file behind a descriptor, in the download thread, and returns
     its SHA-256 in hex. Raises subclasses of DfengineError. by_digest: a digest names the blob; otherwise a version does, see `bind`.
     """
 
@@ -89,7 +89,7 @@ class Blob:
         self._threads = threads
         self._on_finished = on_finished
         self._fetching = _BlobFetching(settings, lambda: loop.call_soon_threadsafe(self._ended), verify)
-        self._engine = Engine(self._fetching, "blob")
+        self._download_thread = DownloadThread(self._fetching, "blob")
         self._transfer: TransferOnDemand | None = None
         self._opening: asyncio.Future[None] | None = None
         self.closed = False
@@ -105,7 +105,7 @@ class Blob:
         self.readers: set[Reader] = set()
         self.idle_since = loop.time()
         self.progress = Progress(self.idle_since)
-        self._engine.start()
+        self._download_thread.start()
 
     async def opened(self) -> PieceFile:
         """The file, once its length is known. Raises the download's error, a subclass of DfengineError."""
@@ -131,7 +131,7 @@ class Blob:
     def check_progress(self) -> None:
         """Call every second while it has readers: record the progress."""
         if self._transfer is not None:
-            received = sum(self._fetching.watch.counters()[1:]) + self._transfer.file.available.count()
+            received = sum(self._fetching.monitor.counters()[1:]) + self._transfer.file.available.count()
             self.progress.update(received, self.loop.time())
 
     @property
@@ -227,7 +227,7 @@ class Blob:
         if not self.finished:
             self._fetching.stop(LocalError("the blob is not needed any more"))
         self._fetching.place.end()
-        return self.loop.run_in_executor(self._threads, self._engine.close)
+        return self.loop.run_in_executor(self._threads, self._download_thread.close)
 
 
 class Reader:

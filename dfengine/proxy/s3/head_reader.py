@@ -13,7 +13,7 @@ from dfengine.errors import OriginChanged, OriginError
 from dfengine.location import parse, scheme_of
 from dfengine.origin.body import Body
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.curl_transfer import Driver
+from dfengine.origin.curl_transfers import CurlTransfers
 from dfengine.origin.head import Head, seconds
 from dfengine.origin.local_version import etag
 from dfengine.origin.schemes import origin
@@ -49,10 +49,10 @@ class HeadReader:
             if time.monotonic() > until:
                 raise Unanswered.of("the store")
 
-        driver = getattr(self._of_thread, "driver", None) or Driver(self._cancel)
-        self._of_thread.driver = None
+        transfers = getattr(self._of_thread, "transfers", None) or CurlTransfers(self._cancel)
+        self._of_thread.transfers = None
         try:
-            asked = origin(url, self._origin_settings.replace(kept=driver), self._cancel)
+            asked = origin(url, self._origin_settings.replace(kept=transfers), self._cancel)
             try:
                 body = asked.open(0, 1, waiting=check_time)
             except OriginChanged as error:
@@ -66,9 +66,9 @@ class HeadReader:
             finally:
                 body.close()
         except BaseException:
-            driver.close()
+            transfers.close()
             raise
-        self._of_thread.driver = driver
+        self._of_thread.transfers = transfers
         if isinstance(body, Body) and any(head.get("location").partition("?")[0].endswith("/") for head in body.redirect_heads):
             raise OriginError(f"{body.place} has a directory there", 404)
         if version.length < 0:

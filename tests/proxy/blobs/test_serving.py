@@ -155,7 +155,7 @@ async def _expired(clock: list[float]) -> None:
 
 
 def test_a_response_waits_for_its_next_byte_as_long_as_new_bytes_arrive() -> None:
-    """And no longer: other activity of the engine does not extend the deadline."""
+    """And no longer: other activity of the download does not extend the deadline."""
     asyncio.run(_expired([1000.0]))
 
 

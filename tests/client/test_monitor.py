@@ -7,45 +7,45 @@ import threading
 import pytest
 
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.wait_checks import Watch
+from dfengine.client.monitor import Monitor
 
 
-def watch(*, quiet: bool = False, display: object = None) -> Watch:
-    return Watch(0.0, display, "run it again", quiet)  # type: ignore[arg-type]
+def monitor(*, quiet: bool = False, display: object = None) -> Monitor:
+    return Monitor(0.0, display, "run it again", quiet)  # type: ignore[arg-type]
 
 
 class Display:
     def __init__(self) -> None:
-        self.followed: list[Watch] = []
+        self.followed: list[Monitor] = []
         self.lines: list[str] = []
 
-    def follow(self, watch: Watch) -> None:
-        self.followed.append(watch)
+    def follow(self, monitor: Monitor) -> None:
+        self.followed.append(monitor)
 
     def print(self, text: str) -> None:
         self.lines.append(text)
 
 
 def test_a_notice_is_one_line_and_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
-    said = watch()
+    said = monitor()
     for text in ("starting over: a", "starting over: a", "starting over: b\nand \x1b[2J more"):
         said.notice(text)
     assert capsys.readouterr().err == "dfengine: starting over: a\ndfengine: starting over: b and ?[2J more\n"
 
 
 def test_a_quiet_download_prints_no_notice(capsys: pytest.CaptureFixture[str]) -> None:
-    watch(quiet=True).notice("starting over")
+    monitor(quiet=True).notice("starting over")
     assert capsys.readouterr().err == ""
 
 
 def test_without_stderr_no_notice_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stderr", None)
-    watch().notice("starting over")
+    monitor().notice("starting over")
     assert capsys.readouterr().out == ""
 
 
 def test_notices_of_several_threads_are_whole_lines(capfd: pytest.CaptureFixture[str]) -> None:
-    said, start = watch(), threading.Barrier(8)
+    said, start = monitor(), threading.Barrier(8)
 
     def run(number: int) -> None:
         start.wait()
@@ -64,7 +64,7 @@ def test_notices_of_several_threads_are_whole_lines(capfd: pytest.CaptureFixture
 
 def test_a_display_receives_notices_and_reads_the_counters(capsys: pytest.CaptureFixture[str]) -> None:
     display = Display()
-    said = watch(display=display)
+    said = monitor(display=display)
     assert display.followed == [said]
     said.notice("starting over")
     assert (display.lines, capsys.readouterr().err) == (["dfengine: starting over"], "")

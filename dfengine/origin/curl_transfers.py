@@ -32,7 +32,7 @@ TICK = 0.1
 _EVENTS = {pycurl.POLL_IN: select.POLLIN, pycurl.POLL_OUT: select.POLLOUT, pycurl.POLL_INOUT: select.POLLIN | select.POLLOUT}
 
 
-class Driver:
+class CurlTransfers:
     """Transfers of one thread, in one multi handle. A connection whose response has ended is kept for the next transfer."""
 
     def __init__(self, cancel: Cancel) -> None:

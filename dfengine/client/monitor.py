@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     class Display(Protocol):
         """A display with its own thread: it reads `counters` and `state`, and prints all other messages."""
 
-        def follow(self, watch: Watch) -> None: ...
+        def follow(self, monitor: Monitor) -> None: ...
         def print(self, text: str) -> None: ...
 
     Observer = Counted | Display
@@ -42,7 +42,7 @@ TICK = 0.1
 """Longest time in seconds between two checks."""
 
 
-class Watch:
+class Monitor:
     """timeout: seconds for the whole download, 0 = none. advice: what to do after a time-out. quiet: notices are not printed."""
 
     name = ""

@@ -85,8 +85,7 @@ class BaseDownload:
     ) -> None:
         self.dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca), resources)
         self._resources = resources
-        self.settings = settings
-        self.monitor = monitor
+        self.settings, self.monitor = settings, monitor
         self.identity = identity or identify(settings)
         self.home: Home | None = None
         self.peer = LocalPeer("", 0)
@@ -385,10 +384,9 @@ class FileDownload(BaseDownload):
         self.monitor.set_final_counters(length, byte_counts)
         return Result(
             url=self.settings.url, output=assembly.path, task_id=self._task, length=length, seconds=self.monitor.seconds, from_peers=0,
-            from_supernode=0, from_origin=0, resumed=byte_counts.resumed, back_to_source=None,
+            from_supernode=0, from_origin=0, resumed=byte_counts.resumed, back_to_source=None, hedged=0, from_host=byte_counts.host,
             digest=f"xxh3:{found['xxh3']}" if self.settings.report_digest else "",
-            hedged=0, why_not=self._why_not or "the output existed already", from_host=byte_counts.host,
-            notices=tuple(self.monitor.notices),
+            why_not=self._why_not or "the output existed already", notices=tuple(self.monitor.notices),
         )
 
     def on_opened(self, member: Membership) -> None:

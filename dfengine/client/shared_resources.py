@@ -72,7 +72,7 @@ class SharedResources:
             return self._peer
 
     def address(self, host: str, port: int) -> str:
-        """See `dial.local_address`."""
+        """See `http_client.local_address`."""
         node = host, port
         if node not in self._addresses:
             self._addresses[node] = local_address(host, port)

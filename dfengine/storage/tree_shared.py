@@ -60,7 +60,7 @@ def decode(content: bytes) -> tuple[list[bytes], Sequence[int]]:
         paths = content[start + 8 * files :].split(b"\0") if files else []
     except (struct.error, ValueError):
         raise BadValue("not the layout of a tree") from None
-    if len(paths) != files:
+    if len(paths) != files or (not files and len(content) > start):
         raise BadValue("not the layout of a tree")
     return paths, sizes
 

@@ -261,8 +261,8 @@ class TestHedges:
         hedge = many.assign(100.0)
         assert hedge is not None
         assert (hedge.piece, hedge.source, many.hedged) == (3, B, 1)
-        assert many.hedged == 1
         assert many.assign(100.0) is None, "a piece is hedged twice"
+        assert many.hedged == 1
 
     def test_only_a_late_piece_is_hedged(self) -> None:
         many = plan(4)

@@ -212,6 +212,12 @@ def test_init_containers_write_below_directories_mounted_from_the_node(case: lis
             assert seen <= {f"/etc/{path}" for path in written}
 
 
+def test_init_containers_of_both_kinds_are_rendered(answers: dict[str, Any]) -> None:
+    """Otherwise the test above compares nothing."""
+    inits = [each for name in CASES for pod in pods(objects(answers[name])) for each in pod["spec"].get("initContainers", [])]
+    assert {"command" in each for each in inits} == {True, False}
+
+
 def test_mounts_and_volumes_agree(case: list[dict[str, Any]]) -> None:
     for each in kinds(case, "StatefulSet", "DaemonSet"):
         pod = each["spec"]["template"]["spec"]

@@ -30,7 +30,9 @@ def test_a_file_of_unknown_length_beyond_max_length_arrives_complete(stage: Scen
     node = stage.supernode("--max-length", "8M")
     with Origin(bytes(LONG), ranges=False, chunked=True) as origin:
         assert stage.get(origin.url, "out", nodes=(node,))["length"] == LONG
+        stage.get(origin.url, "none", "--notbs", nodes=(node,), status=3)
     assert (stage.path / "out").read_bytes() == bytes(LONG)
+    assert not [path for path in (node.home / "download").rglob("*") if path.is_file() and path.stat().st_size > 8 << 20]
 
 
 @pytest.mark.parametrize("length", [(8 << 20) + 1, 256 << 40, 1 << 62])

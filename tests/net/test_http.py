@@ -204,15 +204,19 @@ def test_expect_100_continue_is_answered_once() -> None:
     assert told == [1]
 
 
-@given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=4))
-def test_any_bytes_yield_requests_or_a_refusal(data: bytes, cuts: list[int]) -> None:
-    refused: BadRequest | None = None
+@given(st.lists(st.sampled_from([POST, GET]), max_size=2), st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=4))
+def test_any_bytes_after_valid_requests_yield_requests_or_a_refusal(valid: list[bytes], rest: bytes, cuts: list[int]) -> None:
+    data, status = b"".join(valid) + rest, 0
+    found: list[Request] = []
+    reader = RequestReader("127.0.0.1", found.append)
     try:
-        requests = read(data, cuts)
+        for begin, end in pairwise(sorted({0, *(cut for cut in cuts if cut < len(data)), len(data)})):
+            reader.feed(data[begin:end])
     except BadRequest as error:
-        refused, requests = error, []
-    assert refused is None or 400 <= refused.status < 500
-    assert all(request.path.startswith("/") for request in requests)
+        status = error.status
+    assert status == 0 or 400 <= status < 600
+    assert len(found) >= len(valid)
+    assert all(request.path.startswith("/") for request in found)
 
 
 def test_a_closed_reader_is_freed_at_once() -> None:

@@ -868,8 +868,8 @@ def test_a_range_of_the_previous_version_adds_no_byte_to_the_next_version(connec
     monkeypatch.setattr(turn_taking, "RAMP", (0.02, 0.0))
     origin, sink = TwoServers(95), Sink(95)
     found = Run(origin, sink, connections, turns=OriginRoundRobin(4))
-    if found.end() is None:
-        assert sink.whole in origin.files
+    assert found.end() is None
+    assert sink.whole in origin.files
 
 
 @pytest.mark.parametrize("connections", [2, 4])
@@ -890,8 +890,8 @@ def test_bytes_of_the_previous_version_are_written_before_the_next_version_begin
 
     monkeypatch.setattr(sink, "wait", wait)
     found = Run(origin, sink, connections, turns=OriginRoundRobin(4))
-    if found.end() is None:
-        assert sink.whole in origin.files
+    assert found.end() is None
+    assert sink.whole in origin.files
 
 
 def until(true: Callable[[], object]) -> None:

@@ -105,10 +105,14 @@ def test_turns_are_suspended_after_a_connection_waited_too_long(monkeypatch: pyt
         reader.end()
 
 
-def test_origins_have_separate_turns() -> None:
+def test_origins_have_separate_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn_taking, "MAX_WAIT", 1000.0)
     turns = RoundRobin(1)
-    with turns.reading("o") as one, turns.reading("another") as another, one.turn(claim(), always), another.turn(claim(), always):
-        pass
+    with turns.reading("o") as one, turns.reading("another") as another:
+        readers = [Reader(one), Reader(another)]
+        assert all(reader.begun.wait(20) for reader in readers)
+        for reader in readers:
+            reader.end()
 
 
 def test_a_stopped_reader_does_not_wait_for_a_turn() -> None:
@@ -128,11 +132,8 @@ def test_a_stopped_reader_does_not_wait_for_a_turn() -> None:
 
 def test_a_turn_ends_with_an_error() -> None:
     turns = OriginRoundRobin(1)
-    try:
-        with turns.turn(claim(), always):
-            raise OSError
-    except OSError:
-        pass
+    with pytest.raises(OSError, match="any"), turns.turn(claim(), always):
+        raise OSError("any")
     assert not turns._running
 
 

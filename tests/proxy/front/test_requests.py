@@ -31,9 +31,9 @@ class Taken:
         self.bodies.append(self._body)
 
 
-def fed(*parts: bytes) -> Taken:
+def fed(*parts: bytes, taken: Taken | None = None) -> Taken:
     """Return all that is parsed from these parts, one request at a time."""
-    taken = Taken()
+    taken = taken or Taken()
     requests = Requests(taken)
     for part in parts:
         at = 0
@@ -105,11 +105,24 @@ def test_invalid_requests_are_refused(data: bytes, status: int) -> None:
     assert refused.value.status == status
 
 
-@given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
-def test_any_bytes_are_parsed_or_refused(data: bytes, cuts: list[int]) -> None:
-    places = sorted({0, *cuts, len(data)})
+def outcome(*parts: bytes) -> tuple[list[tuple[str, bytes]], list[bytes], int]:
+    """Methods and targets, bodies, and the status of the refusal of the first invalid request; 0: there is none."""
+    taken, status = Taken(), 0
     try:
-        taken = fed(*(data[first:past] for first, past in pairwise(places)))
-    except BadRequest:
-        return
-    assert all(head.target.startswith(b"/") for head in taken.heads)
+        fed(*parts, taken=taken)
+    except BadRequest as error:
+        status = error.status
+    return [(head.method, head.target) for head in taken.heads], taken.bodies, status
+
+
+@given(st.lists(st.sampled_from([GET, PUT]), max_size=2), st.binary(max_size=100), st.lists(st.integers(0, 300), max_size=5))
+def test_any_bytes_after_valid_requests_are_parsed_or_refused_however_they_are_cut(
+    valid: list[bytes], rest: bytes, cuts: list[int]
+) -> None:
+    data = b"".join(valid) + rest
+    heads, bodies, status = outcome(data)
+    assert len(heads) >= len(valid) <= len(bodies)
+    assert status == 0 or 400 <= status < 600
+    assert all(target.startswith(b"/") for _, target in heads)
+    places = sorted({0, *(cut for cut in cuts if cut < len(data)), len(data)})
+    assert outcome(*(data[first:past] for first, past in pairwise(places))) == (heads, bodies, status)

@@ -344,6 +344,14 @@ def test_mypy() -> None:
     run("mypy")
 
 
+def test_no_script_closes_a_pipe_early() -> None:
+    """With pipefail the script then ends by SIGPIPE if the program before is slower. `sed -n 1,8p` reads all lines, `head` does not."""
+    scripts = [path for path in (ROOT / ".ci/run", *(ROOT / "deploy").iterdir()) if path.is_file() and b"pipefail" in path.read_bytes()]
+    assert ROOT / ".ci/run" in scripts
+    for path in scripts:
+        assert not re.search(r"\|\s*(head|grep -\w*[qm])\b", path.read_text()), path
+
+
 def test_stubs_agree_with_the_extensions() -> None:
     run("mypy.stubtest", *(str(path.relative_to(ROOT).with_suffix("")).replace("/", ".") for path in CYTHON))
 

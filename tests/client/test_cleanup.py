@@ -17,6 +17,7 @@ from dfengine.client.cleanup import release
 from dfengine.client.download_thread import DownloadThread
 from dfengine.client.joining import Joining
 from dfengine.net import fd_passing
+from tests.own_descriptors import own_descriptors
 
 CALLS = 40
 """Exclusive upper bound of the calls, of any depth, at which a release is interrupted; a release makes fewer calls."""
@@ -72,7 +73,7 @@ def test_every_step_runs_and_the_first_error_is_raised() -> None:
 @pytest.mark.parametrize("n", range(1, CALLS))
 def test_closing_a_leader_releases_everything_wherever_a_signal_arrives(n: int) -> None:
     """A thread that continues to beat would make all downloads of the host wait for a leader that fetches nothing."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     server, line = socket.socketpair()
     joining = Joining.begin(line, "key", "opened", first=True)
     if interrupted_at(n, joining.close):

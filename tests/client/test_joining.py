@@ -16,6 +16,7 @@ from dfengine.client.download import BaseDownload
 from dfengine.client.joining import Joining
 from dfengine.net import fd_passing
 from dfengine.storage.signal_page import SignalPage
+from tests.own_descriptors import own_descriptors
 
 MEMORY = {"output": "", "algorithms": [], "memory": True}
 
@@ -84,7 +85,7 @@ def server() -> Iterator[Server]:
 def test_a_leader_with_an_unusable_place_is_not_followed(server: Server, place: Any, count: int) -> None:
     """Another place may never arrive, so a download that waits would wait as long as the leader runs."""
     assert server.joining.joined
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     # Memory that its owner could truncate while it is read.
     server.say({"told": "open", "place": place}, [os.memfd_create("unsealed", os.MFD_CLOEXEC) for _ in range(count)])
     assert not server.joining.joined

@@ -21,6 +21,7 @@ from dfengine.errors import StorageError
 from dfengine.storage.memory_file import MemoryFile
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.signal_page import SignalPage
+from tests.own_descriptors import own_descriptors
 
 GEOMETRY = Geometry(3 * (1 << 20) - 100, 1 << 20)
 TOLD: dict[str, Any] = {"memory": False, "output": "x", "algorithms": []}
@@ -50,7 +51,7 @@ def handed(file: PieceFile) -> list[int]:
 
 
 def opened() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(own_descriptors())
 
 
 @pytest.mark.parametrize(

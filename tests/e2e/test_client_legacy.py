@@ -16,6 +16,7 @@ from dfengine.errors import DfengineError, DigestMismatch, SupernodeError, Timed
 from dfengine.settings import GetSettings, SupernodeAddress
 from dfengine.task import Digest
 from tests.e2e.standin import MIB, Fault, LegacySupernode, Origin, eventually, unused_port
+from tests.own_descriptors import own_descriptors
 
 PIECE = MIB - 5
 
@@ -54,7 +55,7 @@ def get(tmp_path: Path) -> Download:
 
 @pytest.fixture(autouse=True)
 def _no_thread_and_no_descriptor_is_left() -> Any:
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(own_descriptors())
     yield
     names = {thread.name for thread in threading.enumerate()}
     assert not {name for name in names if name.startswith(("fetch-", "origin-", "digest"))}

@@ -19,6 +19,7 @@ import pytest
 import dfengine
 from dfengine.errors import BadValue, DigestMismatch, OriginError, Unverified
 from tests.e2e.scene import MIB, Scene, until
+from tests.own_descriptors import own_descriptors
 
 PIECE = (4 * MIB) - 5
 WRONG = "sha256:" + "0" * 64
@@ -31,7 +32,7 @@ def opened(url: str, digest: str, **settings: Any) -> Any:
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """Each test leaves no thread and no descriptor."""
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(own_descriptors())
     yield
     gc.collect()
     until(lambda: not [each for each in threading.enumerate() if each.name.startswith(("fetch-", "stream", "digest", "origin"))],

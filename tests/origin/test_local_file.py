@@ -17,6 +17,7 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_file import FileBody, FileOrigin
 from dfengine.origin.local_root import UnrestrictedRoots
 from dfengine.origin.local_version import COARSE, FINE, MAX_WRITE, settles
+from tests.own_descriptors import own_descriptors
 
 BODY = bytes(range(256)) * 4
 
@@ -29,7 +30,7 @@ def one_path(tmp_path: Path) -> Path:
 
 @pytest.fixture(name="cancel")
 def one_cancel() -> Iterator[Cancel]:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     cancel = Cancel()
     yield cancel
     cancel.close()

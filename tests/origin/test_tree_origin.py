@@ -30,6 +30,7 @@ from dfengine.origin.tree_origin import FILES_AHEAD, TreeOrigin, http_date
 from dfengine.origin.version import Version
 from tests.origins.directory import Directory
 from tests.origins.hub import Hub
+from tests.own_descriptors import own_descriptors
 
 FILES = {"a": b"1" * 10, "b/c d%": b"2" * 20, "b/empty": b"", "b/x": b"3" * 300, "zero": b"", "é": b"5"}
 PIECE = Geometry(1).content_size
@@ -332,7 +333,7 @@ def test_files_of_unstated_size_are_refused_by_name(cancel: Cancel) -> None:
 
 
 def test_no_thread_or_descriptor_remains(cancel: Cancel) -> None:
-    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    threads, descriptors = threading.active_count(), len(own_descriptors())
     with Directory(FILES, "rounded") as served:
         origin = TreeOrigin(manifest(served.url, origin_settings(), cancel), origin_settings(), cancel)
         origin.open().close()

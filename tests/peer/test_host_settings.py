@@ -20,6 +20,7 @@ from dfengine.net.token_bucket import TokenBucket
 from dfengine.peer.host_settings import HostSettings
 from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.storage.home import Home
+from tests.own_descriptors import own_descriptors
 
 
 def secret(folder: Path, name: str, letter: str) -> str:
@@ -100,7 +101,7 @@ def told(home: Home, hosted: ServedDownloads, content: bytes) -> bool:
 @pytest.mark.parametrize("name", ["home", "h" * 120])
 def test_settings_of_the_same_user_are_accepted_at_homes_with_paths_of_any_length(tmp_path: Path, name: str) -> None:
     home, limit = Home(str(tmp_path / name)), TokenBucket(0)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     hosted = served(home, limit)
     assert told(home, hosted, message(4000))
     assert limit.rate == 4000

@@ -15,6 +15,7 @@ from dfengine.peer.joins import FILE, OPENED, STREAM
 from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.storage.home import Home
 from dfengine.storage.signal_page import SignalPage
+from tests.own_descriptors import own_descriptors
 
 
 class Host:
@@ -51,7 +52,7 @@ def told(line: socket.socket) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     found = Host(tmp_path)
     yield found
     found.hosted.close()

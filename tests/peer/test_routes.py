@@ -28,6 +28,7 @@ from dfengine.peer.withdrawals import Withdrawals
 from dfengine.storage.home import Home
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.target import Target
+from tests.own_descriptors import own_descriptors
 
 SAMPLES = Path(__file__).parent.parent / "wire"
 PIECE = 4 << 20
@@ -376,8 +377,7 @@ def test_the_number_of_open_files_is_bounded(host: Host, monkeypatch: pytest.Mon
         file, target, contents[f"n{n}"] = host.share(f"n{n}", 100, seed=n)
         host.put(file, contents[f"n{n}"], 0)
         host.finish(file, target, f"n{n}")
-    gc.collect()  # files left open by earlier tests would be closed in between
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     for _ in range(3):
         for name, content in contents.items():
             assert body(host.piece(name, 0)) == framed(content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from dfengine.errors import StorageError
 from dfengine.storage.descriptors import Descriptors, ReopenedFile
+from tests.own_descriptors import own_descriptors
 
 
 @pytest.fixture
@@ -24,8 +24,7 @@ def made(tmp_path: Path) -> Callable[[str, Descriptors], ReopenedFile]:
 
 
 def opened() -> int:
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
+    return len(own_descriptors())
 
 
 def text(file: ReopenedFile) -> str:

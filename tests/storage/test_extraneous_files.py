@@ -10,6 +10,7 @@ import pytest
 from dfengine.errors import StorageError
 from dfengine.storage import folder_lock
 from dfengine.storage.extraneous_files import DEEPEST, CreatedSince, find_extraneous
+from tests.own_descriptors import own_descriptors
 
 
 def everything(path: str) -> bool:
@@ -131,7 +132,7 @@ def test_a_file_as_the_directory_and_too_deep_trees_are_refused(tmp_path: Path) 
         os.close(top)
         top = inner
     os.close(top)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     with pytest.raises(StorageError, match="directories deep"):
         list(find_extraneous(str(tmp_path), set(), everything, remove=True))
     assert len(os.listdir("/proc/self/fd")) == before

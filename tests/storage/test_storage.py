@@ -23,6 +23,7 @@ from dfengine.storage.home import Home, valid_name
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 from dfengine.storage.target import Target
+from tests.own_descriptors import own_descriptors
 
 PIECE = 105  # 100 bytes of content: small pieces, so that there are many
 TASK = "ab" * 32
@@ -49,7 +50,7 @@ class TestRecord:
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(records, "_memory", lambda size: (_ for _ in ()).throw(OSError(errno.ENOMEM, "Cannot allocate memory")))
-        before = os.listdir("/proc/self/fd")
+        before = own_descriptors()
         with pytest.raises(StorageError, match="Cannot allocate memory"):
             Record.create(str(tmp_path / "r"), geometry)
         assert os.listdir("/proc/self/fd") == before
@@ -272,7 +273,7 @@ class TestTarget:
         file = Target(out, TASK).open(geometry, b"g")
         file.write(0, bytes(geometry.content(0)[1]), xxhash.xxh3_128_digest(bytes(geometry.content(0)[1])))
         file.close()
-        before = sorted(os.listdir("/proc/self/fd"))
+        before = sorted(own_descriptors())
 
         def look() -> None:
             raise KeyboardInterrupt
@@ -294,7 +295,7 @@ class TestTarget:
         file = Target(out, TASK).open(geometry, b"g")
         fill(file, range(pieces))
         file.close()
-        before = sorted(os.listdir("/proc/self/fd"))
+        before = sorted(own_descriptors())
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=0, f_frsize=4096, f_blocks=0))
         with pytest.raises(TooLarge, match="no room"):
             Target(out, TASK).open(geometry, b"g")
@@ -547,7 +548,7 @@ class TestTarget:
         assert precious.read_bytes() == b"mine"
 
     def test_a_file_larger_than_the_free_space_is_refused_at_once(self, tmp_path: Path) -> None:
-        before = set(os.listdir("/proc/self/fd"))
+        before = set(own_descriptors())
         with pytest.raises(StorageError, match="no room"):
             Target(str(tmp_path / "out"), TASK).open(Geometry(1 << 43), b"")
         assert len(os.listdir("/proc/self/fd")) == len(before)
@@ -805,7 +806,7 @@ class TestHome:
     def test_a_record_damaged_while_it_is_opened_is_ignored(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         home = Home(str(tmp_path / "home"))
         _, file = self.share(home, tmp_path, Geometry(-1))
-        follow, path, before = Record.follow, file.record.path, len(os.listdir("/proc/self/fd"))
+        follow, path, before = Record.follow, file.record.path, len(own_descriptors())
 
         def damaged(at: str) -> Record:
             record = follow(at)

@@ -22,6 +22,7 @@ from dfengine.storage.served_file import ServedFile
 from dfengine.storage.target import Target
 from dfengine.storage.tree_file import TreeFile
 from dfengine.storage.tree_shared import decode, encode
+from tests.own_descriptors import own_descriptors
 from tests.storage.test_tree_file import PIECE, TASK, Tree, bodies, names
 
 NAME = "tree-1-2.000"
@@ -157,7 +158,7 @@ def test_a_killed_download_does_not_count_as_running(served: Served) -> None:
 def test_descriptors_are_closed(served: Served) -> None:
     served.tree.write_all(served.file)
     served.end()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     shared = served.shared()
     for n in range(served.tree.geometry.count):
         served.sent(shared, n)

@@ -27,6 +27,7 @@ from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.time_slices import SLICE
 from dfengine.task import Peer
+from tests.own_descriptors import own_descriptors
 from tests.swarm.invariant import check
 
 TASK = "ab" * 32
@@ -257,7 +258,7 @@ def test_a_failed_task_is_charged_to_the_client_of_the_latest_request(tmp_path: 
 
 
 def test_a_released_copy_has_no_open_files_and_does_not_read_its_successor(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     cache = Cache(str(tmp_path))
     geometry, buffer = Geometry(5), memoryview(bytearray(5))
     old = cache.create(TASK, geometry, Description(url="u", generation="g"))

@@ -12,6 +12,7 @@ import pytest
 from dfengine.proxy.forward import relay
 from dfengine.proxy.forward.relay import Tunnel
 from dfengine.proxy.forward.splice import Spliced
+from tests.own_descriptors import own_descriptors
 
 BIG = os.urandom(3 << 20)
 
@@ -36,7 +37,7 @@ def ran(work: Callable[[socket.socket, socket.socket, Spliced, list[Tunnel]], Co
             tunnel.cut()
             assert ended == [tunnel]
 
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     asyncio.run(main())
     assert len(os.listdir("/proc/self/fd")) <= before + 4  # two empty pipes are kept for reuse
 

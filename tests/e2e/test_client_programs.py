@@ -440,11 +440,12 @@ tell(out=sha(folder + "out"))
 
 @pytest.mark.parametrize("swarm", [False, True], ids=["origin", "swarm"])
 def test_repeated_opens_leak_no_descriptors_threads_or_memory(stage: Scene, program: Program, swarm: bool) -> None:
-    """120 opens that end with success, a wrong digest or a missing file."""
+    """60 opens a round that end with success, a wrong digest or a missing file. malloc keeps more in the first rounds; a leak goes on."""
     stage.file("f", SIZE)
     told = program.run(
         """
 def memory():
+    gc.collect()
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) << 10
 
@@ -462,18 +463,19 @@ def once(number):
 
 for number in range(8):
     once(number)
-gc.collect()
-first, began = memory(), open_files()
-for number in range(40):
-    once(number)
-gc.collect()
-tell(grown=memory() - first, files=open_files() == began, threads=threading.active_count())
+began, grown, resident = open_files(), [], memory()
+while not grown or grown[-1] > 4 << 20 and len(grown) < 12:
+    for number in range(20):
+        once(number)
+    grown.append(memory() - resident)
+    resident += grown[-1]
+tell(grown=grown, files=open_files() == began, threads=threading.active_count())
 """,
         *([stage.supernode()] if swarm else []),
     )
     assert told["files"]
     assert told["threads"] == 1
-    assert told["grown"] < 32 << 20
+    assert told["grown"][-1] <= 4 << 20, told["grown"]
 
 
 def test_threads_share_a_client(stage: Scene, program: Program) -> None:

@@ -215,6 +215,7 @@ def test_a_file_with_a_new_validator_in_each_response_is_read_completely(
 def test_a_slow_first_response_without_others_is_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader waits for its piece, and no other piece is wanted."""
     monkeypatch.setattr(slow_connections, "ALONE", 0.01)
+    monkeypatch.setattr(on_demand, "MAIN_WAITS", LONGEST)  # a busy machine would close the first response before it is used
     origin = Origin(1000, [Behaviour("drip", 3)])
     with eager_preemption():
         asking = DemandedReader(origin, Sink(1000))

@@ -120,10 +120,12 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
     def _of_form(cls, body: bytes) -> Registration:
         if len(body) > MAX_FORM:
             raise ProtocolViolation(f"a form of {len(body)} bytes is longer than {MAX_FORM}")
-        given = _fields(body, True)
-        for name in ("headers", "rootcas", "include", "exclude"):
-            if name in given:
-                given[name] = [given[name]] if isinstance(given[name], str) else given[name]
+        given: dict[str, Any] = {}
+        for name, value in _form_pairs(body):
+            if name in _LISTS:
+                given.setdefault(name, []).append(value)
+            else:
+                given[name] = value
         return msgspec.convert(given, cls, strict=False)
 
 
@@ -142,26 +144,30 @@ def _known_fields(body: bytes) -> bytes:
     return b"{%s}" % b",".join(b'"%s":%s' % (key.encode(), text) for key, text in folded.items() if key in known)
 
 
-def _fields(body: bytes, form: bool) -> dict[str, Any]:
-    """Fields of a JSON object or a form, keys in lower case; null counts as absent."""
+_LISTS = frozenset(("headers", "rootcas", "include", "exclude"))
+"""Fields of a form that are lists of all their values; of another field the last one counts."""
+
+
+def _form_pairs(body: bytes) -> list[tuple[str, str]]:
+    """Fields of a form in order, keys in lower case. A blank value counts as absent, as in 1.x."""
     try:
-        if form:
-            pairs: list[tuple[str, Any]] = list(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=256))
-        else:
-            value = msgspec.json.decode(body)
-            if not isinstance(value, dict):
-                raise ProtocolViolation("request body is not a JSON object")
-            pairs = list(value.items())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        pairs = parse_qsl(body.decode(), max_num_fields=256)
+    except ValueError as error:
         raise ProtocolViolation(f"request body cannot be read: {error}") from None
-    return {key.lower(): value for key, value in pairs if value is not None}
+    return [(name.lower(), value) for name, value in pairs]
 
 
 def folded(body: bytes) -> dict[str, Any]:
     """A JSON request's fields with lower-case keys, without nulls. Raises ProtocolViolation, also for more than MAX_FOLDED bytes."""
     if len(body) > MAX_FOLDED:
         raise ProtocolViolation(f"{len(body)} bytes are more than {MAX_FOLDED}")
-    return _fields(body, False)
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ProtocolViolation(f"request body cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise ProtocolViolation("request body is not a JSON object")
+    return {key.lower(): field for key, field in value.items() if field is not None}
 
 
 class Registered(msgspec.Struct, rename=fields.REGISTERED, omit_defaults=True, kw_only=True):

@@ -41,12 +41,20 @@ class LegacySession:
         self._next_pull_at = 0.0
         self._finished = False
         self._unsent_pulls: list[tuple[int, str]] = []
+        self._offered: dict[tuple[int, str], PieceSource] = {}
+        """Offers by piece and CID, until the piece is stored or has failed."""
+        self._without_md5: list[tuple[int, str, str]] = []
+        """Offers without an md5, which are reported as failed when the next pull is due."""
+        self._seen_without_md5 = 0
         self.finished_md5 = ""
 
     def step(self, transfer: Transfer, limit: float) -> None:
         demand = transfer.demand(limit)
         if demand.refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
+        if self._without_md5 and time.monotonic() >= self._next_pull_at:
+            unusable, self._without_md5 = self._without_md5, []
+            transfer.requeue([], unusable)
         reported = self._report(transfer) if demand.wanted_pieces != [] or transfer.finished else self._announce(transfer)
         # While every fetch thread is busy, only reports need to be sent; IDLE keeps the supernode from expiring this download.
         next_pull_at = self._next_pull_at if demand.idle_thread else self._next_pull_at + IDLE
@@ -108,13 +116,18 @@ class LegacySession:
 
     def _written(self, transfer: Transfer, n: int, cid: str) -> None:
         text = transfer.file.geometry.range_text(n)
+        self._offered.pop((n, cid), None)
         self._get("/peer/piece/suc", {TASK_ID: self._member.task, CID: self._member.cid, DST_CID: cid, PIECE_RANGE: text})
 
     def _failed(self, transfer: Transfer, n: int, cid: str, why: str) -> None:
         text = transfer.file.geometry.range_text(n)
-        if why in ERROR_TYPES:
-            error = {ERROR_TYPE: ERROR_TYPES[why], SRC_CID: self._member.cid, DST_CID: cid, TASK_ID: self._member.task, RANGE: text}
-            self._get("/peer/piece/error", {**error, "dstIp": ""})
+        offer = self._offered.pop((n, cid), None)
+        if why == "gone" or (why == "digest" and offer is not None):
+            # After a report of wrong bytes 1.x drops its copy for all clients, unless expectedMd5 is the md5 of the piece that it has.
+            ip, md5 = (offer.source.ip, offer.digest.partition(":")[0]) if offer is not None else ("", "")
+            error = {ERROR_TYPE: ERROR_TYPES[why], SRC_CID: self._member.cid, DST_CID: cid, "dstIp": ip, TASK_ID: self._member.task,
+                     RANGE: text, "realMd5": "", "expectedMd5": md5}
+            self._get("/peer/piece/error", error)
         self._pull(transfer, {DST_CID: cid, RANGE: text, RESULT: codes.FAILED, STATUS: codes.RUNNING})
 
     def _pull(self, transfer: Transfer, about: Mapping[str, object]) -> None:
@@ -156,7 +169,17 @@ class LegacySession:
                 raise ProtocolViolation(f"supernode {self._member.node} offers {piece.range!r}, which is not a piece") from None
             if n != piece.piece or piece.piece_size != geometry.piece_size or n >= len(transfer.file.available):
                 raise ProtocolViolation(f"supernode {self._member.node} offers piece {piece.piece} as {piece.range!r}")
-            offers.append((n, f"framed:{piece.digest}", (piece.source.replace(path=request_path(piece.source.path)),)))
+            if piece.digest:
+                self._offered[n, piece.source.cid] = piece
+                offers.append((n, f"framed:{piece.digest}", (piece.source.replace(path=request_path(piece.source.path)),)))
+            else:
+                # 1.x found none. It offers the piece again after a report of failure, and unreported holds its slot for 30 s.
+                self._without_md5.append((n, piece.source.cid, "other"))
+                self._seen_without_md5 += 1
+        if self._without_md5:
+            if self._seen_without_md5 >= REFUSED:
+                raise SupernodeError(f"supernode {self._member.node} offers pieces without an md5")
+            self._next_pull_at = time.monotonic() + self._backoff.next(chance())
         transfer.offer(offers)
 
     def _get(self, path: str, query: Mapping[str, object]) -> tuple[int, bytes]:

@@ -22,6 +22,9 @@ TOUCH_SECONDS = 1.0
 OPEN_FILES = 512
 """Limit of downloads kept open; the least recently requested one is closed first."""
 
+MAX_NAME = 200
+"""Maximum number of characters of a name."""
+
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _TAIL = bytes([TAIL])
 
@@ -80,7 +83,7 @@ class Routes:
 
     def _check(self, request: Request, name: str) -> Response:
         """The server's version. 1.x sets the limit here; in dfengine only this user's downloads can, through the home's socket."""
-        self._home.touch(name, self._now())
+        self._touch(name)
         return Response(200, f"{name}@{VERSION}".encode(), BYTES)
 
     def _rate(self, request: Request, name: str) -> Response:
@@ -90,13 +93,20 @@ class Routes:
         return Response(200, str(allowed).encode(), BYTES)
 
     def _finish(self, request: Request) -> Response:
-        self._home.touch(_name(request.query.get("taskFileName", "")), self._now())
+        name = _name(request.query.get("taskFileName", ""))
+        if not request.query.get("taskID") or not request.query.get("cid"):
+            raise BadRequest(400, "invalid params")
+        self._touch(name)
         return Response(200, b"success", BYTES)
+
+    def _touch(self, name: str) -> None:
+        if valid_name(name):
+            self._home.touch(name, self._now())
 
     def _piece(self, request: Request, name: str) -> Response | Parts:
         piece, size = _number(request, "piecenum"), _number(request, "piecesize")
         start, end = _range(request)
-        shared = self._shared(name)
+        shared = self._shared(name) if valid_name(name) else None
         if shared is None:
             return text(500, f"failed to get taskPath: {name}")
         try:
@@ -201,7 +211,8 @@ def _deregistrations(entries: Iterable[Entry]) -> list[Deregistration]:
 
 
 def _name(text: str) -> str:
-    if not valid_name(text):
+    """The name, if a download of 1.x can have it, made of its output's name. dfengine's own names are a part of these: `valid_name`."""
+    if text in ("", ".", "..") or "/" in text or not text.isprintable() or len(text) > MAX_NAME:
         raise BadRequest(400, "no task file has such a name")
     return text
 

@@ -5,10 +5,12 @@ Handlers receive the state and a request, and return a Response or a coroutine o
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
+from typing import Any
 
 from dfengine import fields, trace_context, wire
 from dfengine._piece import parse_range
@@ -44,8 +46,11 @@ MUST_WAIT = '{"Code":9,"Msg":"peer should wait"}'
 CONTINUE = '{"Code":11,"Msg":"peer continue"}'
 
 STATUSES = {wire.START: "START", wire.RUNNING: "RUNNING", wire.DONE: "FINISHED"}
-RESULTS = {wire.FAILED: "FAILED", wire.WRITTEN: "SUCCESS", wire.NO_RESULT: "INVALID", wire.ARRIVED: "SEMISUC"}
+RESULTS = {str(wire.FAILED): "FAILED", str(wire.WRITTEN): "SUCCESS", str(wire.NO_RESULT): "INVALID", str(wire.ARRIVED): "SEMISUC"}
 FORM = "application/x-www-form-urlencoded"
+
+LEGACY_SECONDS = 4.0
+"""Longest time in seconds until the answer to a registration of 1.x."""
 
 
 def answer(message: wire.Answer, status: int = 200) -> Response:
@@ -75,10 +80,15 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         with state.quota.registering(request.client, OVERHEAD + registration.texts):
             how, url = wanted(state, registration, request.client), registration.task_url or registration.raw_url
             how = replace(how, traceparent=span.traceparent) if span.traceparent else how
-            fetch, member = await join(state, registration, how, url, request.client)
+            # 1.x's dfget waits 5 s for an answer; at code 609 it registers again, three times.
+            async with asyncio.timeout(None if registration.native else LEGACY_SECONDS):
+                fetch, member = await join(state, registration, how, url, request.client)
     except ProtocolViolation as error:
         state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refusal(str(error), 400, 400)
+    except TimeoutError:
+        state.events.debug("registration_deferred", client=request.client, reason="the origin has not answered yet")
+        return answer(wire.Answer(wire.WAIT_AUTH, msg="register again: the origin has not answered yet"))
     except OriginBusy as error:
         state.events.debug("registration_deferred", client=request.client, reason=str(error))
         return answer(wire.Answer(wire.WAIT if registration.native else wire.WAIT_AUTH, msg=f"register again: {error}"))
@@ -140,17 +150,18 @@ def next_pieces(state: SupernodeState, request: Request) -> Response:
     query = request.query
     task, cid = _download(query, fields.SRC_CID)
     try:
-        status, result = _number(query, fields.STATUS), _number(query, fields.RESULT)
+        status = _number(query, fields.STATUS)
         state.counts["pulls"] += 1
+        if status not in STATUSES:
+            result = RESULTS.get(query.get(fields.RESULT, ""), "")
+            message = f"failed to convert piece result ({result}) dfgetTaskStatus (): {INVALID}"
+            return answer(wire.Answer(wire.BAD_PARAMETER, msg=message))
         member = state.member(task, cid, request.client)
         state.swarm.touch(cid, state.now())
         if status == wire.DONE:
             return answer(wire.Answer(wire.FINISHED))
-        if status not in STATUSES:
-            message = f"failed to convert piece result ({RESULTS.get(result, '')}) dfgetTaskStatus (): {INVALID}"
-            return answer(wire.Answer(wire.BAD_PARAMETER, msg=message))
         if status == wire.RUNNING:
-            _report(state, task, cid, query, result)
+            _report(state, task, cid, query)
         download = state.swarm.tasks[task].downloads.get(cid)
         if download is not None and not download.legacy:
             raise BadValue(f"clientID({cid}): registered for native pulls: {INVALID}")  # its pieces may have no md5
@@ -186,14 +197,15 @@ def piece_of(state: SupernodeState, task: str, given: str) -> int:
         raise BadRange(f"pieceRange: {given[:60]}: {INVALID}") from None
 
 
-def _report(state: SupernodeState, task: str, cid: str, query: dict[str, str], result: int) -> None:
-    if result not in RESULTS or result == wire.NO_RESULT:
+def _report(state: SupernodeState, task: str, cid: str, query: dict[str, str]) -> None:
+    result = query.get(fields.RESULT, "")
+    if result not in RESULTS or result == str(wire.NO_RESULT):
         raise BadValue(f"failed to convert result: {RESULTS.get(result, '')} and status RUNNING to pieceStatus: {INVALID}")
     n = piece_of(state, task, query.get(fields.RANGE, ""))
     source = _source(query)
-    if result == wire.ARRIVED:
+    if result == str(wire.ARRIVED):
         state.swarm.arrived(task, cid, n, state.now())
-    elif result == wire.WRITTEN:
+    elif result == str(wire.WRITTEN):
         state.swarm.done(task, cid, n, source, state.now())
     else:
         _failed(state, task, cid, n, source, "other")
@@ -272,7 +284,10 @@ def _report_event(state: SupernodeState, request: Request, event: Callable[[str,
 
 
 def piece_failed(state: SupernodeState, request: Request) -> Response:
-    """GET /peer/piece/error: a source did not have the piece, or sent other bytes. Status 200 with an empty body, as in 1.x."""
+    """GET /peer/piece/error: a source did not have the piece, or sent other bytes. Status 200 with an empty body, as in 1.x.
+
+    1.x's dfget names no piece when a source answered 404; it reports the piece by its next pull.
+    """
     query = request.query
     task, cid = _download(query, fields.SRC_CID)
     kind = query.get(fields.ERROR_TYPE, "")
@@ -281,7 +296,8 @@ def piece_failed(state: SupernodeState, request: Request) -> Response:
         return refusal(f"errorType: {kind[:60]}: {INVALID}", 400, 400)
     try:
         state.member(task, cid, request.client)
-        _failed(state, task, cid, piece_of(state, task, query.get(fields.RANGE, "")), _source(query), why)
+        if why != "gone" or query.get(fields.RANGE):
+            _failed(state, task, cid, piece_of(state, task, query.get(fields.RANGE, "")), _source(query), why)
     except DfengineError as error:
         return refusal(str(error))
     finally:
@@ -314,9 +330,14 @@ def report(state: SupernodeState, request: Request) -> Response:
     return answer(wire.Answer(1, msg="success"))
 
 
+def _optional(body: bytes) -> dict[str, Any]:
+    """Fields of a JSON object; 1.x also accepts no body and null. Raises ProtocolViolation."""
+    return {} if body.strip() in (b"", b"null") else wire.folded(body)
+
+
 def heartbeat(state: SupernodeState, request: Request) -> Response:
     """POST /peer/heartbeat: the heartbeat of a seed. It proves that the download is alive when it names a CID."""
-    cid = wire.folded(request.body).get("cid")
+    cid = _optional(request.body).get("cid")
     if isinstance(cid, str) and cid:
         state.swarm.touch(cid, state.now())
     return Response(200, b'{"seedTaskIDs":null}\n')
@@ -324,7 +345,7 @@ def heartbeat(state: SupernodeState, request: Request) -> Response:
 
 def network(state: SupernodeState, request: Request) -> Response:
     """POST /peer/network: 1.x requests the other downloads of a task. Always an empty list: this swarm names sources in pulls only."""
-    wire.folded(request.body)  # raises ProtocolViolation
+    _optional(request.body)  # raises ProtocolViolation
     return Response(200, b'{"nodes":null}\n')
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import socket
+from collections.abc import Iterable, Iterator
 
 from dfengine import wire
 from dfengine.errors import BadValue, ProtocolViolation
@@ -64,6 +67,8 @@ def checked(registration: wire.Registration) -> wire.Registration:
             raise BadValue(f"{name}: {EMPTY}")
         if any(character < " " for character in value):
             raise BadValue(f"{name}: {INVALID}")
+    if not _is_address(registration.ip):
+        raise BadValue(f"validation failure list:\nip in body must be of type ipv4: {registration.ip[:60]!r}: {INVALID}")
     try:
         registration.path = peer_path(registration.path)
     except BadValue:
@@ -127,6 +132,22 @@ def tree_of(registration: wire.Registration) -> TreeTask | None:
         raise ProtocolViolation(str(error)) from None
 
 
+def _is_address(text: str) -> bool:
+    """Whether the text is an IPv4 address, the only kind that 1.x accepts, or an IPv6 address."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            return bool(socket.inet_pton(family, text))
+    return False
+
+
+def _complete(headers: Iterable[str]) -> Iterator[str]:
+    """1.x's reading of headers: those without a name, a colon or a value are skipped."""
+    for header in headers:
+        name, _, value = (part.strip() for part in header.partition(":"))
+        if name and value:
+            yield f"{name}: {value}"
+
+
 def wanted(state: SupernodeState, registration: wire.Registration, address: str) -> FetchRequest:
     """Return the request to the origin; removes the certificates from the registration. Raises BadValue, RemoteError."""
     try:
@@ -134,7 +155,8 @@ def wanted(state: SupernodeState, registration: wire.Registration, address: str)
     except (binascii.Error, ValueError):
         raise BadValue(f"rootCAs: {INVALID}") from None
     registration.root_cas = None
-    headers = tuple(parse_header(header) for header in registration.headers or ())
+    given = registration.headers or ()
+    headers = tuple(parse_header(header) for header in (given if registration.native else _complete(given)))
     tries = RetryLimits.of_client(registration.origin_tries, registration.origin_retry_time, registration.origin_connect_time,
                          registration.origin_first_byte_time)
     url, named = registration.raw_url, registration.task_url

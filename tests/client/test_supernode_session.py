@@ -16,7 +16,7 @@ import pytest
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine._window import Window
-from dfengine.client import messages, supernode_session
+from dfengine.client import legacy, messages, supernode_session
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.job import Job
 from dfengine.client.legacy import LegacySession
@@ -195,9 +195,42 @@ class TestLegacy:
         line.queries("/peer/task")
         line.answers = [self.offers(self.piece(0, cid="other", peerPort=15000, path="/peer/file/x"))]
         pull.step(transfer, 0.0)
-        assert [query["errorType"] for query in line.queries("/peer/piece/error")] == ["FILE_MD5_NOT_MATCH"]
+        assert line.queries("/peer/piece/error") == [{
+            "errorType": "FILE_MD5_NOT_MATCH", "srcCid": "me", "dstCid": "cdnnode:1.2.3.4~t", "dstIp": "1.2.3.4", "taskId": "t",
+            "range": GEOMETRY.range_text(0), "realMd5": "", "expectedMd5": "0" * 32,
+        }]  # fmt: skip
         assert [query["result"] for query in line.queries("/peer/task")] == ["500"]
         assert fetch(transfer) == [0]
+
+    def test_a_piece_without_an_md5_is_not_fetched_and_is_offered_again(
+        self, line: Line, transfer: Transfer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """1.x offers a piece so if it does not find its md5. A report of wrong bytes would make it drop the copy for all clients."""
+        monkeypatch.setattr(legacy, "chance", lambda: -1.0)
+        pull = LegacySession(member(line, False))
+        line.answers = [self.offers(self.piece(0, pieceMd5=""), self.piece(1))]
+        pull.step(transfer, 0.0)
+        assert fetch(transfer) == [1]
+        line.queries("/peer/task")
+        line.answers = [self.offers(self.piece(0)), b'{"code":602}']
+        pull.step(transfer, 0.0)
+        assert line.queries("/peer/piece/error") == []
+        assert [(query["range"], query["result"]) for query in line.queries("/peer/task")] == [
+            (GEOMETRY.range_text(0), "500"), (GEOMETRY.range_text(1), "503"),
+        ]  # fmt: skip
+        assert fetch(transfer) == [0]
+
+    def test_a_supernode_that_never_states_an_md5_is_given_up(
+        self, line: Line, transfer: Transfer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(legacy, "chance", lambda: -1.0)
+        pull = LegacySession(member(line, False))
+        line.answers = [self.offers(self.piece(0, pieceMd5=""))] * legacy.REFUSED
+        for _ in range(legacy.REFUSED - 1):
+            pull.step(transfer, 0.0)
+        with pytest.raises(SupernodeError, match="without an md5"):
+            pull.step(transfer, 0.0)
+        assert line.answers == []
 
     def test_an_offer_of_a_stored_piece_is_reported_without_fetching_it(self, line: Line, transfer: Transfer) -> None:
         transfer.plan.add_stored([0])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from dfengine import wire
 from tests.e2e.scene import MIB, Scene, Supernode, until
+from tests.e2e.standin import Origin
 from tests.e2e.test_legacy_client import JSON, LegacyClient, exchange
 
 
@@ -86,3 +89,99 @@ def test_native_downloads_receive_no_pieces_by_the_1x_pull(stage: Scene, again: 
         client.register()
     assert client.pull(wire.START, wire.NO_RESULT)["code"] == wire.BAD_PARAMETER
     assert node.metric("dfengine_internal_errors_total") == 0
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def register_by_form(node: Supernode, url: str, *more: tuple[str, str]) -> tuple[int, Any]:
+    named = [("superNodeIp", "127.0.0.1"), ("rawUrl", url), ("taskUrl", url), ("cid", "127.0.0.41-1"), ("ip", "127.0.0.41")]
+    body = urlencode([*named, ("hostName", "old"), ("path", "/peer/file/x"), ("version", "1.0.6"), ("pattern", "p2p"), *more])
+    status, content = exchange(node.node, "POST", "/peer/registry", FORM, body.encode())
+    return status, json.loads(content)
+
+
+def test_all_headers_of_a_form_are_sent_to_the_origin_and_name_the_task(stage: Scene) -> None:
+    """A Range that is not the last header would otherwise be lost, and the client would receive the whole file as the range."""
+    stage.file("f.bin", MIB)
+    url, node = stage.origin() + "/f.bin", stage.supernode()
+    given = ["Range: bytes=0-99", "X-A: 1"]
+    status, said = register_by_form(node, url, *(("headers", header) for header in given))
+    assert (status, said["data"]["fileLength"]) == (200, 100)
+    _, same = register_legacy(node, url, "127.0.0.42", headers=given)
+    assert same["data"]["taskId"] == said["data"]["taskId"]
+
+
+def test_blank_fields_of_a_form_count_as_absent(stage: Scene) -> None:
+    stage.file("f.bin", MIB)
+    url, node = stage.origin() + "/f.bin", stage.supernode()
+    status, said = register_by_form(node, url, ("port", ""), ("fileLength", ""), ("md5", ""), ("headers", ""), ("dfdaemon", ""))
+    assert (status, said["code"]) == (200, 200)
+    assert register_by_form(node, url, ("ip", ""), ("port", "x"))[0] == 500
+
+
+def test_headers_without_a_name_or_a_value_are_skipped(stage: Scene) -> None:
+    with Origin(bytes(MIB)) as origin:
+        node = stage.supernode()
+        given = ["NoColon", ": 1", "X-Empty:", "Range: ", " X-A : 1 ", "X-B:2"]
+        assert register_legacy(node, origin.url, "127.0.0.41", headers=given)[1]["data"]["fileLength"] == MIB
+        sent = {name.lower(): value for name, value in origin.headers[0].items()}
+        assert (sent["x-a"], sent["x-b"]) == ("1", "2")
+        assert "x-empty" not in sent
+        assert register_legacy(node, origin.url, "127.0.0.41", headers=["X-A: 1\r\nX-B: 2"])[0] == 500
+        assert register_legacy(node, origin.url, "127.0.0.41", headers=["X A: 1"])[0] == 500
+
+
+@pytest.mark.parametrize("ip", ["not-an-ip", "1.2.3", "300.1.1.1", "a b", "127.0.0.1 ", "::1%lo", "0x7f000001"])
+def test_an_ip_that_is_no_address_is_refused(stage: Scene, ip: str) -> None:
+    status, said = register_legacy(stage.supernode(), stage.origin() + "/f.bin", ip)
+    assert (status, said["code"]) == (500, 500)
+    assert "ip in body must be of type ipv4" in said["message"]
+
+
+def test_a_registration_is_deferred_before_1x_gives_up_waiting(stage: Scene) -> None:
+    """Its dfget waits 5 s for an answer, and registers again at code 609."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        node = stage.supernode()
+        status, said = register_legacy(node, f"http://127.0.0.1:{silent.getsockname()[1]}/f", "127.0.0.41")
+        assert (status, said["code"]) == (200, wire.WAIT_AUTH)
+
+
+def test_the_status_of_a_pull_is_checked_before_its_client_and_the_result_only_of_a_report(stage: Scene) -> None:
+    stage.file("f.bin", MIB)
+    url, node = stage.origin() + "/f.bin", stage.supernode()
+    client = LegacyClient(node, url, "127.0.0.41")
+    client.register()
+    until(lambda: stage.sent("/f.bin") == MIB, "the whole copy")
+
+    def code(query: str, cid: str = client.cid) -> int:
+        status, content = exchange(node.node, "GET", f"/peer/task?taskId={client.task}&srcCid={cid}&{query}")
+        assert status == 200
+        return int(json.loads(content)["code"])
+
+    assert code("status=702") == code("status=702&result=x") == wire.FINISHED
+    assert code("status=700") in (wire.CONTINUE, wire.WAIT)
+    assert code("status=700&result=") in (wire.CONTINUE, wire.WAIT)
+    assert code("status=701&range=0-4194303") == code("status=701&range=0-4194303&result=x") == wire.BAD_PARAMETER
+    assert code("status=7", "stranger") == code("status=", "stranger") == code("result=502", "stranger") == wire.BAD_PARAMETER
+    assert code("status=700&result=502", "stranger") == wire.NOT_FOUND
+
+
+def test_a_report_of_a_missing_file_needs_no_range(stage: Scene) -> None:
+    """1.x's dfget sends every field, without a value where it has none."""
+    stage.file("f.bin", MIB)
+    url, node = stage.origin() + "/f.bin", stage.supernode()
+    client = LegacyClient(node, url, "127.0.0.41")
+    client.register()
+    about = f"srcCid={client.cid}&dstCid=x&dstIp=&taskId={client.task}&range=&realMd5=&expectedMd5="
+    assert exchange(node.node, "GET", f"/peer/piece/error?errorType=FILE_NOT_EXIST&{about}") == (200, b"")
+    assert exchange(node.node, "GET", f"/peer/piece/error?errorType=FILE_MD5_NOT_MATCH&{about}")[0] == 500
+
+
+@pytest.mark.parametrize(("path", "answer"), [("heartbeat", b'{"seedTaskIDs":null}\n'), ("network", b'{"nodes":null}\n')])
+def test_requests_of_seeds_need_no_body(stage: Scene, path: str, answer: bytes) -> None:
+    node = stage.supernode()
+    for body in (b"", b"null", b"{}", b' {"cid": 7}'):
+        assert exchange(node.node, "POST", f"/peer/{path}", JSON, body) == (200, answer)
+    for body in (b"x", b"[]", b"{", b'{"a":"\xff"}'):
+        assert exchange(node.node, "POST", f"/peer/{path}", JSON, body)[0] == 400

@@ -226,15 +226,33 @@ def test_invalid_ranges_and_piece_numbers_are_refused(host: Host, headers: dict[
     assert answer.status == status
 
 
-@pytest.mark.parametrize("route", ["/peer/file/", "/piece/", "/check/", "/rate/", "/client/finish?taskFileName="])
+@pytest.mark.parametrize("route", ["/peer/file/", "/piece/", "/check/", "/rate/", "/client/finish?taskID=t&cid=c&taskFileName="])
 @pytest.mark.parametrize(
     "name",
     ["", ".", "..", "../a", "%2e%2e", "%2e%2e%2fa", "..%2Fhome%2Fpeer.lock", "%2Fetc%2Fpasswd", "/etc/passwd", "a%2Fb", "a/b",
-     "a%00", "%00", ".a", "a%0Ab", "a b", "%C3%A4", "%FF", "a" * 201, "a" * 5000, "a%5Cb", "a*"],
+     "a%00", "%00", "a%0Ab", "%FF", "a" * 201, "a" * 5000],
 )  # fmt: skip
 def test_names_that_are_not_a_plain_segment_are_refused(host: Host, route: str, name: str) -> None:
     headers = {"Range": "bytes=0-4194303", "pieceNum": "0", "pieceSize": str(PIECE), "rateLimit": "1"}
     assert host.ask(route + name, headers).status == 400
+
+
+@pytest.mark.parametrize("name", [".a", "my%20output-77", "%C3%A4", "a%5Cb", "a*", "peer.lock-1"])
+def test_names_that_only_1x_gives_are_unknown(host: Host, name: str) -> None:
+    """1.x makes them of the output's name. They are never looked up: a file of the home could have such a name."""
+    tasks = Path(host.home.path, "tasks")
+    host.share("other", 100)
+    (tasks / ".a").write_bytes((tasks / "other").read_bytes())
+    headers = {"Range": "bytes=0-4194303", "pieceNum": "0", "pieceSize": str(PIECE)}
+    assert host.ask(f"/peer/file/{name}", headers).status == 500
+    assert host.ask(f"/check/{name}").status == 200
+    assert host.ask(f"/client/finish?taskFileName={name}&taskID=t&cid=c").status == 200
+    assert host.home.names() == ["other"]
+
+
+@pytest.mark.parametrize("query", ["taskFileName=a", "taskFileName=a&taskID=t", "taskFileName=a&cid=c", "taskID=t&cid=c"])
+def test_the_end_of_a_download_names_it_completely(host: Host, query: str) -> None:
+    assert host.ask(f"/client/finish?{query}").status == 400
 
 
 def test_an_unknown_name_is_refused(host: Host) -> None:
@@ -395,7 +413,7 @@ def test_the_rate_granted_to_a_task_is_bounded_by_the_total_limit(host: Host, to
 @pytest.mark.parametrize("client", ["127.0.0.1", "127.0.0.9", "::1", "10.0.0.7"])
 def test_requests_cannot_set_the_total_limit(host: Host, client: str) -> None:
     """Every user's processes can connect on loopback."""
-    for path in ("/check/a", "/client/finish?taskFileName=a", "/server/ping", "/rate/a"):
+    for path in ("/check/a", "/client/finish?taskFileName=a&taskID=t&cid=c", "/server/ping", "/rate/a"):
         assert host.ask(path, {"totalLimit": "1", "rateLimit": "1"}, client).status == 200
     assert host.limit.rate == 0
 

@@ -132,7 +132,7 @@ def test_headers_without_a_name_or_a_value_are_skipped(stage: Scene) -> None:
         assert register_legacy(node, origin.url, "127.0.0.41", headers=["X A: 1"])[0] == 500
 
 
-@pytest.mark.parametrize("ip", ["not-an-ip", "1.2.3", "300.1.1.1", "a b", "127.0.0.1 ", "::1%lo", "0x7f000001"])
+@pytest.mark.parametrize("ip", ["not-an-ip", "localhost", "1.2.3", "300.1.1.1", "a b", "127.0.0.1 ", "::1%lo", "0x7f000001"])
 def test_an_ip_that_is_no_address_is_refused(stage: Scene, ip: str) -> None:
     status, said = register_legacy(stage.supernode(), stage.origin() + "/f.bin", ip)
     assert (status, said["code"]) == (500, 500)

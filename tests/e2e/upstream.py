@@ -51,11 +51,12 @@ def raw(*parts: bytes, close: bool = True) -> Script:
 
 
 class Upstream:
-    """Use as a context. scripts: by path, without the query."""
+    """Use as a context. scripts: by path, without the query. early: bytes that are sent before the request's body is read, by path."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self.scripts: dict[str, Script] = {}
+        self.early: dict[str, bytes] = {}
         self.asked: list[Asked] = []
         self.connections = 0
         self._sock = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -106,6 +107,7 @@ class Upstream:
             fields[name.lower()] = value.strip()
         if fields.get("expect") == "100-continue":
             sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        sock.sendall(self.early.get(target.partition("?")[0], b""))
         body = lines.read(int(fields.get("content-length", 0)))
         if fields.get("transfer-encoding") == "chunked":
             while size := int(lines.readline(), 16):

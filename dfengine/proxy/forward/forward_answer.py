@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.ranges import Span
     from dfengine.proxy.reference import Reference
-    from dfengine.proxy.upstream.connection import UpstreamConnection
     from dfengine.proxy.upstream.upstreams import Upstreams
     from dfengine.settings import SupernodeAddress
 
@@ -115,12 +114,7 @@ class Forward:
 
 
 class ForwardPassThrough(PassThrough):
-    """See PassThrough. A connection that is authenticated itself (NTLM and the like) is for one client only: it is not reused."""
-
-    def _send(self, connection: UpstreamConnection) -> None:
-        scheme = self._request.first.get(b"authorization", b"").split(b" ")[0].lower()
-        connection.once = scheme in (b"ntlm", b"negotiate")
-        super()._send(connection)
+    """See PassThrough."""
 
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
         super().answer(status, reason, [*fields, VIA], length)

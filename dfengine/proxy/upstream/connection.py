@@ -1,7 +1,12 @@
 """One connection to a registry or another server, for one exchange at a time and reused while possible.
 
-It is reused after a complete response, unless one side asked to close or more bytes than the response were received: these would be
-taken for the next response. It is read only while the receiver of its response keeps up.
+It is reused after a complete response, unless
+* one side asked to close;
+* more bytes than the response were received: these would be taken for the next response;
+* the response began before all of the request was sent: the server would take the next request for the missing part of the body;
+* the request authenticated the connection itself (NTLM, Negotiate): other clients would get that user's access.
+
+It is read only while the receiver of its response keeps up.
 """
 
 from __future__ import annotations
@@ -40,6 +45,10 @@ HIGH_WATER = 256 << 10
 """Bytes of a request's body waiting to be sent at which reading from its client stops."""
 
 
+SCHEMES = frozenset((b"ntlm", b"negotiate"))
+"""Authentication schemes that may authenticate a connection instead of a request (RFC 4559 section 6)."""
+
+
 class BadAnswer(DfengineError):
     """The registry's response is not HTTP that can be passed on."""
 
@@ -64,9 +73,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._answered = self._over = self._paused = self._more_came = False
         self._closes = False
         self._length = 0
+        self._sending = False
+        """Whether a part of the request's body is still to be written."""
+        self._once = False
+        """Whether to close it after this exchange, because of its credentials."""
         self.used = False
-        self.once = False
-        """Whether to close it after this exchange."""
         self.idle_since = 0.0
 
     # asyncio's callbacks
@@ -135,10 +146,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     # Methods for an exchange.
 
-    def begin(self, exchange: Exchange, method: str, target: str, fields: Fields) -> None:
-        """Send a request's head; its body follows by `write`."""
+    def begin(self, exchange: Exchange, method: str, target: str, fields: Fields, body: bool = False) -> None:
+        """Send a request's head. body: a body follows by `write`, and its end by `complete`."""
         assert self._transport is not None
-        self._exchange, self._method = exchange, method
+        self._exchange, self._method, self._sending = exchange, method, body
+        self._once = any(name.lower() == b"authorization" and value.strip().split(b" ")[0].lower() in SCHEMES for name, value in fields)
         self._parser = self._parser or httptools.HttpResponseParser(self)
         self._answered = self._over = self._more_came = False
         self._head = 0
@@ -149,6 +161,10 @@ class UpstreamConnection(asyncio.Protocol):
         """Send more of the request."""
         if self._transport is not None:
             self._transport.write(data)
+
+    def complete(self) -> None:
+        """End the request's body, all of which is written."""
+        self._sending = False
 
     def read(self, wanted: bool) -> None:
         """Read the response, or stop reading it."""
@@ -211,7 +227,8 @@ class UpstreamConnection(asyncio.Protocol):
         except BadRequest as error:
             raise httptools.HttpParserError(str(error)) from None
         self._answered, self._length, self._head = True, length, 0
-        self._closes = not self._parser.should_keep_alive()
+        early = self._sending or (self._transport is not None and self._transport.get_write_buffer_size() > 0)
+        self._closes = early or not self._parser.should_keep_alive()
         exchange.answer(status, self._reason, self._fields, length)
         if bodiless(self._method, status):
             self._over = True
@@ -233,7 +250,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._parser = None  # it would wait for a body, which a response to HEAD does not have
             # The parser does not report bytes that it takes for a part of a chunk's head.
             self._closes = self._closes or self._length == CHUNKED
-        closes = self._closes or self.once or self._more_came or self._length == UNTIL_CLOSE
+        closes = self._closes or self._once or self._more_came or self._length == UNTIL_CLOSE
         self.used = True
         self.read(True)
         if closes or not self.open:

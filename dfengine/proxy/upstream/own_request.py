@@ -47,12 +47,15 @@ async def ask(
                 raise OriginUnreachable(f"{registry.authority}: {error}") from None
             connection = None  # the reused connection was closed by the server
         except BaseException:
-            connection.cut()
+            if not asked.ended:
+                connection.cut()  # otherwise it may carry another exchange by now
             raise
 
 
 class _OwnExchange:
-    """The exchange of `ask`."""
+    """The exchange of `ask`. ended: the response is complete."""
+
+    ended = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.answered: asyncio.Future[OwnResponse] = loop.create_future()
@@ -72,6 +75,7 @@ class _OwnExchange:
             self.lost(OriginUnreachable(f"an answer of more than {MAX_BODY} bytes"))
 
     def end(self) -> None:
+        self.ended = True
         if not self.answered.done():
             self.answered.set_result(OwnResponse(*self._head, self._body))
 

@@ -66,6 +66,8 @@ class PassThrough:
         self._connecting: asyncio.Task[None] | None = None
         self._body: list[bytes] = []
         """The request's body, while there is no connection."""
+        self._whole = False
+        """Whether all of the request was received."""
         self._again = request.length == 0 and request.method in REPEATABLE
 
     def start(self) -> PassThrough:
@@ -105,10 +107,12 @@ class PassThrough:
             fields.append((b"Transfer-Encoding", b"chunked"))
         elif request.length or request.method in ("POST", "PUT", "PATCH"):
             fields.append((b"Content-Length", b"%d" % request.length))
-        connection.begin(self, request.method, self._target, fields)
+        connection.begin(self, request.method, self._target, fields, request.length != 0)
         for data in self._body:
             connection.write(data)
         self._body.clear()
+        if self._whole:
+            connection.complete()
 
     # The request.
 
@@ -120,6 +124,9 @@ class PassThrough:
     def complete(self) -> None:
         if self._request.length == CHUNKED:
             (self._connection.write(b"0\r\n\r\n") if self._connection is not None else self._body.append(b"0\r\n\r\n"))
+        self._whole = True
+        if self._connection is not None:
+            self._connection.complete()
 
     def pause(self, paused: bool) -> None:
         if self._connection is not None:

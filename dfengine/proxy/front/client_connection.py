@@ -1,7 +1,7 @@
 """One client's connection: consecutive requests, the response to each, and their deadlines.
 
 Laws:
-* One request at a time. Further bytes stay unread until its response is complete; beyond BACKLOG bytes the socket is not read.
+* One request at a time. Further bytes wait until its response is complete and mostly read; beyond BACKLOG bytes the socket is not read.
 * A response starts once. An error before its first byte becomes a status. Later the connection is cut by a reset, so that the client
   cannot mistake a part for the whole.
 * The end of a body is always marked: by its length, by the last chunk, or, in HTTP/1.0 alone, by an orderly close.
@@ -121,14 +121,16 @@ class ClientConnection(asyncio.Protocol):
         self.extend_deadline()
         if self._exchange is not None:
             self._exchange.pause(False)
+        elif self._head is None and not self._closing:
+            self._next()
 
     # Requests.
 
     def _feed(self, data: bytes) -> None:
         at = 0
         while at < len(data) and not self._closing:
-            if self._head is not None and self._whole:
-                # Its response must be complete first.
+            if self._whole if self._head is not None else self._unread:
+                # A response must be complete and not wait for its client: an exchange that begins now would not be paused.
                 self._backlog = data[at:] if at else data
                 break
             try:
@@ -146,14 +148,14 @@ class ClientConnection(asyncio.Protocol):
         unread = self._held or len(self._backlog) >= BACKLOG
         if unread == transport.is_reading():
             (transport.pause_reading() if unread else transport.resume_reading())
-        if self._head is None and not self._closing:
+        if self._head is None and not self._closing and not self._unread:
             if not self._requests.started:
                 self.deadline = monotonic() + IDLE_SECONDS
             elif self.deadline - monotonic() > HEAD_SECONDS:
                 self.deadline = monotonic() + HEAD_SECONDS
 
     def pause_request(self, held: bool) -> None:
-        """Pause or resume the request's body."""
+        """Pause or resume the request's body. The end of the response resumes it."""
         self._held = held
         self._wait()
 
@@ -321,7 +323,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = monotonic() + seconds
 
     def response_sent(self) -> None:
-        """Finish a response that the exchange has sent."""
+        """Finish a response that is sent."""
         self._exchange = None
         if self._closing or self._whole:
             self._next()
@@ -334,9 +336,7 @@ class ClientConnection(asyncio.Protocol):
         if self._chunked:
             self._out.append(b"0\r\n\r\n")
         self.flush()
-        self._exchange = None
-        if self._closing or self._whole:
-            self._next()
+        self.response_sent()
 
     def send_error(self, status: int, message: str, fields: Fields | None = None) -> None:
         """Send a complete error response of this proxy in the form of a registry's errors."""
@@ -356,7 +356,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Continue after the response: close, or read the next request."""
-        self._head, self._chunked = None, False
+        self._head, self._chunked, self._held = None, False, False
         transport = self._transport
         if transport is None:
             return

@@ -141,3 +141,24 @@ def test_manifests_are_served_despite_a_silent_supernode(stage: Scene, registry:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = stage.proxy("--registry", registry.url, "-n", f"127.0.0.1:{silent.getsockname()[1]}")[1]
         assert get(url, PATH, Accept=ACCEPT)[1] == BODY
+
+
+def test_a_manifest_whose_type_the_registry_does_not_state_to_head_is_requested_from_it(stage: Scene, registry: Manifests) -> None:
+    """A redirect's Content-Type is not that of the manifest, and is often missing."""
+    elsewhere = registry.scripts[PATH]
+    registry.scripts |= {PATH: ok(b"", f"Location: /else{PATH}", status="307 Temporary Redirect"), f"/else{PATH}": elsewhere}
+    url = stage.proxy("--registry", registry.url, nodes=(stage.supernode(),))[1]
+    for _ in range(2):
+        answer, _ = get(url, PATH, Accept=f"{ACCEPT}, */*")
+        assert (answer.status, answer.headers["location"]) == (307, f"/else{PATH}")
+
+
+def test_a_manifest_without_a_type_is_not_stored(stage: Scene) -> None:
+    with Manifests() as registry:
+        registry.scripts |= dict.fromkeys((PATH, "/v2/a/manifests/1"), ok(BODY))
+        url = stage.proxy("--registry", registry.url)[1]
+        for path in (PATH, "/v2/a/manifests/1"):
+            answer, body = get(url, path)
+            assert (answer.status, body, answer.headers["content-type"]) == (200, BODY, None)
+    for path in (PATH, "/v2/a/manifests/1"):
+        assert get(url, path)[0].status == 502

@@ -74,13 +74,15 @@ class ManifestAnswer(RequestHandler):
         async with asyncio.TaskGroup() as group:
             fetching = group.create_task(self._fetch_manifest()) if known is None else None
             permit = await self._permit()
-            if permit is None or not permit.allowed:
+            typed = known is not None or (permit is not None and is_plain(permit.content_type))
+            if permit is None or not permit.allowed or not typed:
+                # Without the type, which the manifest need not contain, it cannot be sent.
                 if fetching is not None:
                     fetching.cancel()
                 return False
         body = known.body if known is not None else fetching.result() if fetching is not None else b""
         if known is None:
-            if digest_of(body) != self._asked.digest or not is_plain(permit.content_type):
+            if digest_of(body) != self._asked.digest:
                 return False
             known = Manifest(self._asked.digest, permit.content_type, body, not self._opening)
             self._manifests.keep(self._registry, self._asked, known)

@@ -78,8 +78,8 @@ def digest(body: bytes) -> str:
 
 
 def is_plain(content_type: str) -> bool:
-    """Whether the type is valid in a response's head."""
-    return content_type.isascii() and content_type.isprintable()
+    """Whether the type is stated, and valid in a response's head."""
+    return content_type != "" and content_type.isascii() and content_type.isprintable()
 
 
 def accepted(content_type: str, accept: str) -> bool:

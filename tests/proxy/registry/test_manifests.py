@@ -24,6 +24,7 @@ def test_encoded_manifests_decode_to_the_same() -> None:
     [
         b"", b"\n", b"[]\n", b"{}\n{}", b"null\nx", b'{"digest": 1, "type": "t", "public": true}\n', b"\xff\n",
         Manifest(digest(b"a"), INDEX, b"b", True).encode(), Manifest(digest(b"ab"), INDEX, b"ab", True).encode()[:-1],
+        Manifest(digest(b"a"), "", b"a", True).encode(),
         Manifest(digest(b"a"), "t\r\nX: y", b"a", True).encode(), Manifest(digest(b"a"), "\u00e9", b"a", True).encode(),
     ],
 )  # fmt: skip

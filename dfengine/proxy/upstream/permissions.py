@@ -1,7 +1,7 @@
 """Access rights at a registry: its response to a HEAD with the requester's own credentials, cached for a minute.
 
-So hosts with different tokens share one copy, and each gets only content that its token opens. While a registry cannot be reached, or is
-silent (see `timeouts`), its response of the last hour is valid.
+So hosts with different tokens share one copy, and each gets only content that its token opens. While a registry cannot be reached, is
+silent (see `timeouts`), or responds 5xx or 429, its response of the last hour is valid.
 """
 
 from __future__ import annotations
@@ -121,6 +121,9 @@ class Permissions:
                 raise Unanswered.of(registry.authority) from None
             raise
         if permit.status >= 500 or permit.status == 429:
+            # It says nothing about access.
+            if self.was_allowed(registry, target, fields):
+                return self._known[key]
             raise OriginError(f"{registry.authority} answered {permit.status}", permit.status)
         self._known.pop(key, None)
         if permit.status != 404:  # it may be pushed at any time

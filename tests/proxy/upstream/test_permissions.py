@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dfengine.errors import OriginError
 from dfengine.proxy.fields import Fields
 from dfengine.proxy.hub.hub_answer import MAX_KNOWN, HubPermissions
 from dfengine.proxy.registries import Registry
@@ -85,6 +86,32 @@ def test_only_the_first_request_waits_for_a_silent_registry(monkeypatch: pytest.
             await asyncio.sleep(0)
         assert (await permissions.ask(registry, "/y", [])).allowed
         assert permissions.asked == 2, "each request continued, and its response is cached"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("said", [429, 500, 502, 503, 504])
+def test_an_earlier_permission_is_valid_while_the_registry_fails(said: int) -> None:
+    """Such a status says nothing about access. Other clients get no permission, and the earlier one is not extended."""
+
+    async def run() -> None:
+        permissions, registry, own = Asking(), Registry.parse("https://registry"), [(b"Authorization", b"own")]
+        permissions.speaks.set()
+        permissions.said = said
+        permissions.record_allowed(registry, "/x", own, "", 7)
+        before = permissions.cached(registry, "/x", own)
+        for _ in range(2):
+            assert await permissions.ask(registry, "/x", own) is before
+        assert permissions.asked == 2
+        for other in ([], [(b"Authorization", b"other")]):
+            with pytest.raises(OriginError) as error:
+                await permissions.ask(registry, "/x", other)
+            assert error.value.status == said
+        permissions.said = 403
+        assert not (await permissions.ask(registry, "/x", own)).allowed
+        permissions.said = said
+        with pytest.raises(OriginError):
+            await permissions.ask(registry, "/x", own)
 
     asyncio.run(run())
 

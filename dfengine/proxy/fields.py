@@ -69,6 +69,11 @@ def text(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
     return value.decode("latin-1").strip() if value is not None else ""
 
 
+def joined(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    """All values of a field that is a list, as one (RFC 9110 section 5.3); "" without it. name in lower case."""
+    return ", ".join(value.decode("latin-1").strip() for each, value in fields if each.lower() == name)
+
+
 def connection_options(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
     """Fields that Connection lists as hop-by-hop, in lower case."""
     found: set[bytes] = set()

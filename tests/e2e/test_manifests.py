@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import socket
 import threading
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.scene import Scene, until
+from tests.e2e.scene import PATIENCE, Scene, until
 from tests.e2e.upstream import Asked, Upstream, get, ok
 
 TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -162,3 +164,29 @@ def test_a_manifest_without_a_type_is_not_stored(stage: Scene) -> None:
             assert (answer.status, body, answer.headers["content-type"]) == (200, BODY, None)
     for path in (PATH, "/v2/a/manifests/1"):
         assert get(url, path)[0].status == 502
+
+
+def test_types_may_be_accepted_in_several_fields(stage: Scene) -> None:
+    """As Podman, Skopeo and CRI-O send them."""
+
+    def asked(url: str, path: str) -> tuple[int, bytes]:
+        line = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
+        try:
+            line.putrequest("GET", path)
+            for kind in ("application/vnd.oci.image.index.v1+json", TYPE):
+                line.putheader("Accept", kind)
+            line.endheaders()
+            answer = line.getresponse()
+            return answer.status, answer.read()
+        finally:
+            line.close()
+
+    with Manifests() as registry:
+        registry.scripts["/v2/a/manifests/1"] = ok(BODY, f"Content-Type: {TYPE}")
+        url = stage.proxy("--registry", registry.url)[1]
+        assert [get(url, path, Accept=ACCEPT)[1] for path in (PATH, "/v2/a/manifests/1")] == [BODY] * 2
+        before = len(registry.asked)
+        assert asked(url, PATH) == (200, BODY)
+        assert len(registry.asked) == before
+    for path in (PATH, "/v2/a/manifests/1"):
+        assert asked(url, path) == (200, BODY)

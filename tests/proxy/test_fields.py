@@ -21,6 +21,11 @@ def test_hop_by_hop_fields_are_not_passed_on() -> None:
     assert end_to_end(given, request=False) == [(b"Accept", b"*/*"), (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b")]
 
 
+def test_a_list_may_be_given_in_several_fields() -> None:
+    given = [(b"Accept", b"a, b "), (b"X", b"x"), (b"ACCEPT", b" c")]
+    assert (fields.joined(given, b"accept"), fields.joined(given, b"x"), fields.joined(given, b"y")) == ("a, b, c", "x", "")
+
+
 def test_fields_for_the_proxy_are_not_passed_on() -> None:
     given = [(b"Host", b"mirror"), (b"X-Dfengine-Token", b"secret"), (b"X-Dragonfly-Registry", b"r"), (b"Authorization", b"Bearer t")]
     assert end_to_end(given, request=True) == [(b"Authorization", b"Bearer t")]

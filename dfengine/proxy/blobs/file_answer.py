@@ -9,7 +9,7 @@ from dfengine.proxy import ranges
 from dfengine.proxy.blobs.encrypted_serving import EncryptedServing
 from dfengine.proxy.blobs.first_byte import first_byte
 from dfengine.proxy.blobs.serving import Serving
-from dfengine.proxy.fields import Fields, text
+from dfengine.proxy.fields import Fields, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ async def answer_file(
     tag: the entity-tag, quoted. fields: of every response, without those of a body. owner: keeps `fd` open. reader: of a file that is being
     fetched; None: it is complete. Raises BadRequest for ranges that are refused, and errors before the first byte, see `first_byte`.
     """
-    given = {name: text(request.fields, name) for name in (b"if-match", b"if-none-match", b"if-range", b"range")}
+    given = {name: joined(request.fields, name) for name in (b"if-match", b"if-none-match", b"if-range", b"range")}
     status = ranges.status(tag, given[b"if-match"], given[b"if-none-match"], request.method)
     asked = given[b"range"] if ranges.applies(tag, given[b"if-range"]) else ""
     await send_file(client, request.method, status, asked, fields, content_type, fd, owner, length, reader)

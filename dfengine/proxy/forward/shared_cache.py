@@ -15,7 +15,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from dfengine.origin.version import LATER, Version
-from dfengine.proxy.fields import Fields, credentials
+from dfengine.proxy.fields import Fields, credentials, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def only_if_cached(fields: Fields) -> bool:
 
 def status(fields: Fields, version: Version) -> int:
     """200, or 304 or 412 as the conditions of a GET require for this version (RFC 9110 section 13.2.2)."""
-    given = {name: ", ".join(_all(fields, name)) for name in (b"if-match", b"if-none-match")}
+    given = {name: joined(fields, name) for name in (b"if-match", b"if-none-match")}
     if given[b"if-match"]:
         if not (given[b"if-match"] == "*" or (version.strong and version.strong in _tags(given[b"if-match"]))):
             return 412

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from dfengine.proxy.fields import UNTIL_CLOSE, Fields, get, text
+from dfengine.proxy.fields import UNTIL_CLOSE, Fields, joined, text
 from dfengine.proxy.upstream.pass_through import PassThrough
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Rewriting(PassThrough):
 
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
         collected = self.rewrites and status == 200 and self._request.method != "HEAD" and UNTIL_CLOSE <= length <= MAX_JSON
-        if not collected or not text(fields, b"content-type").startswith("application/json") or get(fields, b"content-encoding"):
+        if not collected or not text(fields, b"content-type").startswith("application/json") or joined(fields, b"content-encoding"):
             super().answer(status, reason, fields, length)
             return
         self._again = False

@@ -11,7 +11,7 @@ from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import answer_file
 from dfengine.proxy.blobs.request_handler import RequestHandler
-from dfengine.proxy.fields import Fields, text
+from dfengine.proxy.fields import Fields, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class BlobAnswer(RequestHandler):
         """Answer; False: pass the request on to the registry. Raises BadRequest, subclasses of DfengineError."""
         blobs, digest = self._blobs, self._asked.digest
         fields = [(b"Host", self._registry.authority.encode()), *self._credentials]
-        accept = text(self._request.fields, b"accept")
+        accept = joined(self._request.fields, b"accept")
         fields += [(b"Accept", accept.encode("latin-1"))] if accept else []
         permit = blobs.permissions.cached(self._registry, self._asked.target, fields)
         if permit is None:

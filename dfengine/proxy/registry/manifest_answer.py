@@ -15,7 +15,7 @@ from dfengine.errors import DfengineError
 from dfengine.proxy.blobs.blob import Blob, Reader
 from dfengine.proxy.blobs.blobs import Source
 from dfengine.proxy.blobs.request_handler import RequestHandler
-from dfengine.proxy.fields import Fields, is_cacheable_request, text
+from dfengine.proxy.fields import Fields, is_cacheable_request, joined
 from dfengine.proxy.reference import MAX_MANIFEST
 from dfengine.proxy.registry.manifests import Manifest, accepted, is_plain
 from dfengine.proxy.registry.manifests import digest as digest_of
@@ -86,7 +86,7 @@ class ManifestAnswer(RequestHandler):
                 return False
             known = Manifest(self._asked.digest, permit.content_type, body, not self._opening)
             self._manifests.keep(self._registry, self._asked, known)
-        if not accepted(known.content_type, text(self._request.fields, b"accept")) or self._client.unsent:
+        if not accepted(known.content_type, joined(self._request.fields, b"accept")) or self._client.unsent:
             return False
         self._manifests.send_manifest(self._client, self._request, known, [])
         return True

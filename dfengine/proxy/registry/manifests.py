@@ -18,7 +18,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from dfengine.errors import StorageError
-from dfengine.proxy.fields import Fields, is_cacheable_request, text
+from dfengine.proxy.fields import Fields, is_cacheable_request, joined, text
 from dfengine.proxy.reference import MAX_MANIFEST
 from dfengine.storage.path_protection import is_own_folder
 from dfengine.value import Value
@@ -112,7 +112,7 @@ class Manifests:
         """Answer a request for a manifest by its digest, if it is stored and access is permitted; else False."""
         found = self.find(registry, asked) if asked.digest else None
         permit = self._permissions.cached(registry, asked.target, credentials) if found is not None else None
-        if found is None or permit is None or not permit.allowed or not accepted(found.content_type, text(request.fields, b"accept")):
+        if found is None or permit is None or not permit.allowed or not accepted(found.content_type, joined(request.fields, b"accept")):
             return False
         self.send_manifest(client, request, found, [])
         return True
@@ -240,7 +240,7 @@ class ManifestWatcher:
     def on_head(self, status: int, fields: Fields) -> None:
         """Handle the head of the response."""
         self._tracked.answered()
-        wanted = status == 200 and not text(fields, b"content-encoding") and is_cacheable_request(self._request.fields)
+        wanted = status == 200 and not joined(fields, b"content-encoding") and is_cacheable_request(self._request.fields)
         self._body = bytearray() if wanted and self._request.method == "GET" else None
         self._content_type = text(fields, b"content-type")
         digest = text(fields, b"docker-content-digest")
@@ -277,7 +277,7 @@ class ManifestWatcher:
     def _stored_manifest(self) -> Manifest | None:
         """The manifest that may be sent if the registry does not respond."""
         found = self._manifests.find(self._registry, self._asked)
-        if found is None or not accepted(found.content_type, text(self._request.fields, b"accept")):
+        if found is None or not accepted(found.content_type, joined(self._request.fields, b"accept")):
             return None
         return found if self._manifests.may_send_stale(self._registry, self._asked, self._credentials, found) else None
 

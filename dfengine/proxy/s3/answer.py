@@ -29,7 +29,7 @@ from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.first_byte import first_byte
 from dfengine.proxy.blobs.serving import Serving
 from dfengine.proxy.blobs.store import StoredBlob
-from dfengine.proxy.fields import Fields, text
+from dfengine.proxy.fields import Fields, joined, text
 from dfengine.proxy.s3 import page as s3_page
 from dfengine.proxy.s3 import request as s3_request
 from dfengine.proxy.s3 import xml as s3_xml
@@ -251,7 +251,7 @@ def _opened(
 def condition(head: Head, object_head: ObjectHead) -> int:
     """200, or 304 or 412 as the request's conditions require (RFC 9110 section 13.2.2). Invalid dates are ignored."""
     fields = head.fields
-    match, none_match = text(fields, b"if-match"), text(fields, b"if-none-match")
+    match, none_match = joined(fields, b"if-match"), joined(fields, b"if-none-match")
     status = ranges.status(object_head.tag, match, none_match, head.method)
     modified = int(object_head.modified)
     if status != 200 or modified < 0:

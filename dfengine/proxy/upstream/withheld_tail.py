@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from dfengine.proxy.fields import bodiless, text
+from dfengine.proxy.fields import bodiless, joined, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def wrong(server: str, digest: str) -> str:
 
 def is_whole(method: str, status: int, fields: Fields) -> bool:
     """Whether a response's body is the whole file that the digest names: not a part, an encoding or an error."""
-    if bodiless(method, status) or text(fields, b"content-encoding").lower() not in ("", "identity"):
+    if bodiless(method, status) or {each.strip().lower() for each in joined(fields, b"content-encoding").split(",")} - {"", "identity"}:
         return False
     span = _WHOLE.fullmatch(text(fields, b"content-range")) if status == 206 else None
     return status == 200 or (span is not None and int(span[1]) + 1 == int(span[2]))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dfengine.errors import DiskFull, LocalError, OriginError, OriginUnreachable, ProtocolViolation, Silent, SupernodeError
-from dfengine.proxy.s3.answer import as_s3
+from dfengine.proxy.front.requests import Head
+from dfengine.proxy.s3.answer import as_s3, condition
+from dfengine.proxy.s3.object_head import ObjectHead
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,10 @@ from dfengine.proxy.s3.answer import as_s3
 )  # fmt: skip
 def test_transient_failures_are_answered_with_503(error: Exception, status: int) -> None:
     assert as_s3(error).status == status
+
+
+def test_entity_tags_may_be_given_in_several_fields() -> None:
+    found, several = ObjectHead(3, '"two"', 9.0, "v", "a/b"), [(b"Host", b"a"), (b"If-None-Match", b'"one"'), (b"If-None-Match", b'"two"')]
+    assert condition(Head("GET", b"/", several, "1.1", True), found) == 304
+    several = [(name.replace(b"None-", b""), value) for name, value in several]
+    assert condition(Head("GET", b"/", several, "1.1", True), found) == 200

@@ -160,6 +160,9 @@ def test_conditional_requests_ranges_and_error_codes(stage: Scene, gate: Gate) -
         assert refused(get_k, **given)[0] == status, given
         assert refused(here.head_object, Bucket="models", Key="k", **given)[0] == status, given
     assert refused(get_k, IfMatch='"other"') == (412, "PreconditionFailed")
+    with pytest.raises(ClientError) as unmodified:
+        get_k(IfNoneMatch=tag)
+    assert unmodified.value.response["ResponseMetadata"]["HTTPHeaders"]["content-length"] == "10"
     for asked, found in (("bytes=0-0", b"0"), ("bytes=-3", b"789"), ("bytes=8-100", b"89"), ("bytes=3-", b"3456789"),
                          ("bytes=1-2,4-5", b"0123456789"), ("lines=1-2", b"0123456789"), ("bytes=5-4", b"0123456789")):  # fmt: skip
         assert get(Range=asked) == found, asked
@@ -188,6 +191,20 @@ def test_conditional_requests_ranges_and_error_codes(stage: Scene, gate: Gate) -
     assert get() == b"abc"
     gate.client.delete_object(Bucket="models", Key="k")
     assert refused(get_k) == (404, "NoSuchKey")
+
+
+def test_the_null_version_is_read_from_a_bucket_whose_versioning_was_enabled_later(stage: Scene, gate: Gate) -> None:
+    gate.client.put_object(Bucket="models", Key="v", Body=b"before")
+    here = client(f"{stage.proxy('--s3-bucket', 'models=s3://models', '--s3-fresh', '0s')[1]}/s3")
+    try:
+        for _ in range(2):
+            assert here.get_object(Bucket="models", Key="v", VersionId="null")["Body"].read() == b"before"
+            gate.client.put_bucket_versioning(Bucket="models", VersioningConfiguration={"Status": "Enabled"})
+            gate.client.put_object(Bucket="models", Key="v", Body=b"after that")
+        assert here.get_object(Bucket="models", Key="v")["Body"].read() == b"after that"
+    finally:
+        for each in gate.client.list_object_versions(Bucket="models")["Versions"]:
+            gate.client.delete_object(Bucket="models", Key=each["Key"], VersionId=each["VersionId"])
 
 
 def until_cut(body: Any) -> Iterator[bytes]:

@@ -170,7 +170,9 @@ class S3Answer:
         if object_head.modified >= 0:
             fields.append((b"Last-Modified", object_head.last_modified.encode()))
         if status == 304:
-            self._client.send_response(304, b"", fields)
+            # Its Content-Length, if any, is that of a 200 (RFC 9110 section 8.6).
+            self._client.begin(304, b"", fields, object_head.length)
+            self._client.end()
             return
         if status == 412:
             raise S3Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold")

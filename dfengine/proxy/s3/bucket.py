@@ -17,6 +17,8 @@ from dfengine.task import check_url, shown
 from dfengine.tree import tree_url
 from dfengine.value import Value
 
+NULL = "null"
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -64,7 +66,14 @@ class Bucket(Value):
         return f"{self.location.key}/" if self.location is not None and self.location.key else ""
 
     def object_url(self, key: str, version: str = "") -> str:
-        """The URL of the object with this key, for `get`. Raises S3Error for an invalid key or version."""
+        """The URL of the object with this key, for `get`. Raises S3Error for an invalid key or version.
+
+        The version `null` of S3 is the one stored without versioning: at S3 not always the current one, in a directory the only one.
+        """
+        if version == NULL and self.scheme in ("", "file"):
+            version = ""
+        elif version == NULL and self.scheme != "s3":
+            raise S3Error("NoSuchVersion", "this store names no version null")
         if self.location is None:
             if version or any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
                 raise _nothing(version)

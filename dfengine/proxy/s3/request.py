@@ -117,7 +117,7 @@ def _of_object(bucket: str, key: str, given: dict[str, str]) -> Request:
     version, part = given.get("versionId", ""), given.get("partNumber")
     if part is not None and not (_NUMBER.fullmatch(part) and 1 <= int(part) <= MAX_PARTS):
         raise S3Error("InvalidArgument", f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive")
-    return Request(OBJECT, bucket, key, "" if version == "null" else version, overrides=tuple(overrides), part=int(part or 0))
+    return Request(OBJECT, bucket, key, version, overrides=tuple(overrides), part=int(part or 0))
 
 
 def _of_listing(given: dict[str, str]) -> Listed:

@@ -73,3 +73,13 @@ def test_versions_are_supported_for_stores_only() -> None:
     assert Bucket.parse("all=s3://models").object_url("k", "v1") == "s3://models/k?versionId=v1"
     for root in ("/srv", "https://h/d/"):
         assert refused(Bucket.parse(f"all={root}"), "k", "v1") == "NotImplemented"
+
+
+def test_the_null_version_is_one_of_the_stores_and_the_only_one_elsewhere() -> None:
+    """In a bucket whose versioning was enabled later, the current version is another one."""
+    assert Bucket.parse("all=s3://models/x").object_url("k", "null") == "s3://models/x/k?versionId=null"
+    for root in ("gs://models", "az://box"):
+        assert refused(Bucket.parse(f"all={root}"), "k", "null") == "NoSuchVersion"
+    for root in ("/srv", "https://h/d/"):
+        bucket = Bucket.parse(f"all={root}")
+        assert bucket.object_url("k", "null") == bucket.object_url("k")

@@ -36,6 +36,7 @@ def test_requests_for_buckets_locations_versions_and_parts() -> None:
     assert parse("GET", b"/b?location", "") == Request(BUCKET_LOCATION, "b")
     found = parse("GET", b"/b/k?versionId=3&response-content-type=a%2Fb&response-expires=0", "")
     assert (found.version, found.overrides) == ("3", ((b"Content-Type", b"a/b"), (b"Expires", b"0")))
+    assert parse("GET", b"/b/k?versionId=null", "").version == "null"
     assert parse("HEAD", b"/b/k?partNumber=10000", "") == Request(OBJECT, "b", "k", part=10000)
     assert parse("GET", b"/b?prefix=a+b%2Bc", "") == Request(LIST, "b", listed=Listed(1, "a b+c", "", 1000, "", None, False))
 

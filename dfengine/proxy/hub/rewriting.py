@@ -49,11 +49,13 @@ class Rewriting(PassThrough):
             return
         self._again = False
         self._answer_head = status, reason, fields, length
+        self._client.extend_deadline()
 
     def body_part(self, data: bytes) -> None:
         if self._answer_head is None:
             super().body_part(data)
             return
+        self._client.extend_deadline()
         self._parts.append(data)
         self._size += len(data)
         if self._size > MAX_JSON:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginBusy, OriginError
@@ -88,13 +90,34 @@ class AccessProofs:
     async def _prove(self, wanted: FetchRequest, address: str) -> str:
         if not self._shares.acquire(address):
             raise OriginBusy("other signatures of this client are being tried")
-        cancel = Cancel()
+        try:
+            cancel = Cancel()
+        except OSError:
+            self._shares.release(address)
+            raise
         self._cancels.add(cancel)
         try:
-            return await self._loop.run_in_executor(self._threads, self._request, wanted, cancel)
-        finally:
-            self._shares.release(address)
-            self._cancels.discard(cancel)
+            work = self._threads.submit(self._request, wanted, cancel)
+        except RuntimeError:  # no thread can be started
+            cancel.set()
+            self._ended(address, cancel)
+            raise
+        work.add_done_callback(partial(self._post_ended, address, cancel))
+        try:
+            return await asyncio.wrap_future(work, loop=self._loop)
+        except asyncio.CancelledError:
+            cancel.set()  # its thread, which still has the share, ends at once
+            raise
+
+    def _post_ended(self, address: str, cancel: Cancel, work: Future[str]) -> None:
+        """In any thread: the thread of a proof has ended, or the proof was cancelled before it had one."""
+        with suppress(RuntimeError):  # the loop has ended; `close` releases what is left
+            self._loop.call_soon_threadsafe(self._ended, address, cancel)
+
+    def _ended(self, address: str, cancel: Cancel) -> None:
+        self._shares.release(address)
+        self._cancels.discard(cancel)
+        cancel.close()
 
     def _request(self, wanted: FetchRequest, cancel: Cancel) -> str:
         signed = bool(wanted.signed) and not scheme_of(wanted.url)
@@ -119,14 +142,14 @@ class AccessProofs:
             if error.status != 416:  # an empty object has no byte
                 raise
             return ""
-        finally:
-            cancel.close()
 
     def close(self) -> None:
-        """Stop at the end of the process."""
+        """Stop at the end of the process; wait for the threads."""
         for cancel in self._cancels:
             cancel.set()
         self._threads.shutdown(cancel_futures=True)
+        for cancel in self._cancels:
+            cancel.close()
 
 
 def version_of(version: Version) -> str:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import queue
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,11 +18,14 @@ import pytest
 from dfengine import wire
 from dfengine.errors import BadValue, OriginBusy, OriginError, OriginForbidden
 from dfengine.net.origin_access import OriginAccess
-from dfengine.supernode.access_proofs import AccessProofs
+from dfengine.origin.cancel import Cancel
+from dfengine.supernode import access_proofs
+from dfengine.supernode.access_proofs import WORKERS, AccessProofs
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.registration_check import checked
 from tests.origins import quiet
+from tests.own_descriptors import own_descriptors
 
 URL = "s3://models/k"
 
@@ -90,6 +97,108 @@ def test_one_client_cannot_occupy_all_verification_threads() -> None:
             assert not other.done()
             proofs.close()  # wakes the waiting calls
             assert len(await asyncio.gather(*tries, other, return_exceptions=True)) == 5
+
+    asyncio.run(run())
+
+
+async def cancel_all(tries: list[asyncio.Task[None]]) -> None:
+    """What a control connection does when its client disconnects."""
+    for each in tries:
+        each.cancel()
+    await asyncio.gather(*tries, return_exceptions=True)
+
+
+async def until_released(proofs: AccessProofs) -> None:
+    async with asyncio.timeout(60):
+        while len(proofs._shares):
+            await asyncio.sleep(0.01)
+    assert not proofs._cancels
+
+
+def test_a_client_that_disconnects_leaves_no_descriptor_and_no_share() -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as silent, closing(AccessProofs(loop, OriginAccess(), 75)) as proofs:
+            wanted = FetchRequest(URL, signed=f"http://127.0.0.1:{silent.getsockname()[1]}/k")
+            before = len(own_descriptors())
+            tries = [asyncio.create_task(proofs.prove(wanted, f"10.0.0.{1 + n % 2}")) for n in range(WORKERS + 8)]
+            while proofs._threads._work_queue.qsize() != 8 or len(proofs._cancels) != WORKERS + 8:
+                await asyncio.sleep(0.01)
+            await cancel_all(tries)
+            await until_released(proofs)
+            assert len(os.listdir("/proc/self/fd")) == before
+
+    asyncio.run(run())
+
+
+def test_a_client_keeps_its_share_until_the_threads_of_its_cancelled_proofs_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go = queue.Queue[Cancel](), threading.Event()
+
+    def slow(wanted: FetchRequest, cancel: Cancel) -> str:
+        begun.put(cancel)
+        go.wait(60)
+        return ""
+
+    async def run() -> None:
+        with closing(AccessProofs(asyncio.get_running_loop(), OriginAccess(), 25)) as proofs:
+            monkeypatch.setattr(proofs, "_request", slow)
+            tries = [asyncio.create_task(proofs.prove(FetchRequest(URL), "10.0.0.1")) for _ in range(4)]
+            await asyncio.sleep(0)
+            cancels = [await asyncio.to_thread(begun.get, timeout=60) for _ in tries]
+            await cancel_all(tries)
+            assert all(cancel.is_set for cancel in cancels), "its threads end at once"
+            with pytest.raises(OriginBusy):
+                await proofs.prove(FetchRequest(URL), "10.0.0.1")
+            go.set()
+            await until_released(proofs)
+            await proofs.prove(FetchRequest(URL), "10.0.0.1")
+
+    asyncio.run(run())
+
+
+def test_proofs_whose_threads_outlive_the_loop_leave_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = len(own_descriptors())
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(wanted: FetchRequest, cancel: Cancel) -> str:
+        begun.set()
+        go.wait(60)
+        return ""
+
+    async def run() -> AccessProofs:
+        proofs = AccessProofs(asyncio.get_running_loop(), OriginAccess(), 75)
+        monkeypatch.setattr(proofs, "_request", slow)
+        tried = asyncio.create_task(proofs.prove(FetchRequest(URL), "10.0.0.1"))
+        await asyncio.to_thread(begun.wait, 60)
+        await cancel_all([tried])
+        return proofs
+
+    proofs = asyncio.run(run())
+    go.set()
+    proofs.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("lacking", ["descriptors", "threads"])
+def test_a_proof_that_cannot_begin_returns_its_share(lacking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_descriptor() -> Cancel:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run() -> None:
+        with closing(AccessProofs(asyncio.get_running_loop(), OriginAccess(), 75)) as proofs:
+            before = len(own_descriptors())
+            with monkeypatch.context() as full:
+                if lacking == "descriptors":
+                    full.setattr(access_proofs, "Cancel", no_descriptor)
+                else:
+                    full.setattr(threading.Thread, "start", no_thread)
+                with pytest.raises((OSError, RuntimeError)):
+                    await proofs.prove(FetchRequest(URL), "10.0.0.1")
+            await until_released(proofs)
+            assert len(os.listdir("/proc/self/fd")) == before
 
     asyncio.run(run())
 

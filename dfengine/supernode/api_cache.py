@@ -13,7 +13,7 @@ from dfengine.errors import ProtocolViolation
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import PAGE, last, page
 from dfengine.supernode.api_v1 import refusal
-from dfengine.supernode.copies.cache import TASK_ID
+from dfengine.supernode.copies.cache import TASK_ID, Cache
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import redacted_url
 
@@ -22,6 +22,8 @@ AT_ONCE = 4
 
 _SEARCH = threading.Lock()
 """Serializes searches of all copies for a name."""
+
+Described = tuple[str, int, int, int, str, str, bool]
 
 
 def _json(value: Any) -> Response:
@@ -42,12 +44,17 @@ class CacheRoutes:
     async def copies(self, state: SupernodeState, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
         """Return up to `limit` copies in the order of their last use, skipping the first `offset`, and the number of all copies."""
         state.shares.copies.expire()
-        async with self._turns:
-            copies = await state.loop.run_in_executor(None, lambda: sorted(state.cache.copies(), reverse=True))
-            chosen = copies[offset : offset + limit]
-            known = await state.loop.run_in_executor(None, lambda: [state.cache.summary(task) for _, task, _ in chosen])
-        found = [_object(state, *copy, description) for copy, description in zip(chosen, known, strict=True)]
-        return [each for each in found if each is not None], len(copies)
+        await self._turns.acquire()
+        try:
+            reading = state.loop.run_in_executor(None, _read_copies, state.cache, offset, limit)
+        except BaseException:
+            self._turns.release()
+            raise
+        # The thread has the turn: it reads on when the client disconnects, and the turn is over when it ends.
+        reading.add_done_callback(lambda _: self._turns.release())
+        chosen, count = await asyncio.shield(reading)
+        found = [_object(state, *copy, description) for copy, description in chosen]
+        return [each for each in found if each is not None], count
 
     async def get(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/cache/{task}."""
@@ -118,11 +125,14 @@ def _named_on_disk(state: SupernodeState, name: str) -> str:
         return next((task for task in state.cache.tasks() if state.names.alias(task) == name), name)
 
 
+def _read_copies(cache: Cache, offset: int, limit: int) -> tuple[list[tuple[tuple[float, str, int], Described | None]], int]:
+    """Return the chosen copies with their descriptions on disk, and the number of all copies. In a thread."""
+    copies = sorted(cache.copies(), reverse=True)
+    return [(copy, cache.summary(copy[1])) for copy in copies[offset : offset + limit]], len(copies)
+
+
 def _missing(request: Request) -> Response:
     return refusal(f"copy of task {last(request)[:64]}: not found", 404, 404)
-
-
-Described = tuple[str, int, int, int, str, str, bool]
 
 
 def _object(state: SupernodeState, used: float, task: str, taken: int, described: Described | None) -> dict[str, Any] | None:

@@ -41,6 +41,17 @@ PERIOD = 1.0
 """Seconds between two checks of the shared content."""
 
 
+class _News:
+    """What the registrations of one task wait for: its content may be available now."""
+
+    __slots__ = ("arrived", "waiters")
+
+    def __init__(self) -> None:
+        self.arrived = asyncio.Event()
+        self.waiters = 0
+        """Registrations that wait; the last one to leave drops the entry."""
+
+
 class Shares:
     """Used on the loop's thread. access: addresses that the supernode may connect to. dialer: returns the present Dialer."""
 
@@ -56,7 +67,8 @@ class Shares:
         self._cache = cache
         self._wake = wake
         self.copies = SharedCopies(loop, swarm, fetches, access, dialer, wake, self._wake_registrations)
-        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._waiting: dict[str, _News] = {}
+        """Tasks for whose content registrations wait."""
         self._tasks: set[str] = set()
         """Tasks of shared content; some may have left memory."""
         self._timer: asyncio.TimerHandle | None = None
@@ -154,15 +166,23 @@ class Shares:
             if fetch is not None and not self._is_incomplete(fetch):
                 self._registry.used[task] = self._loop.time()
                 return fetch
-            news = self._waiting.get(task)
-            if news is None:
-                news = self._waiting[task] = self._loop.create_future()
-            self._watch()
             try:
-                await asyncio.wait_for(asyncio.shield(news), end - self._loop.time())
+                async with asyncio.timeout_at(end):
+                    await self._wait_for_news(task)
             except TimeoutError:
                 some = "only a part of it is shared" if fetch is not None else "no host shares it"
                 raise RemoteError(f"{name} is not available: {some}: `dfengine share FILE` on a host that has it") from None
+
+    async def _wait_for_news(self, task: str) -> None:
+        news = self._waiting.setdefault(task, _News())
+        news.waiters += 1
+        self._watch()
+        try:
+            await news.arrived.wait()
+        finally:
+            news.waiters -= 1
+            if not news.waiters and self._waiting.get(task) is news:
+                del self._waiting[task]
 
     def _find(self, task: str, name: str) -> Fetch | None:
         """Return the fetch in memory, or one for a whole copy on disk."""
@@ -211,8 +231,8 @@ class Shares:
     def _wake_registrations(self, task: str) -> None:
         """Wake the registrations that wait for this task."""
         news = self._waiting.pop(task, None)
-        if news is not None and not news.done():
-            news.set_result(None)
+        if news is not None:
+            news.arrived.set()
 
     # CHECKS
 
@@ -233,8 +253,6 @@ class Shares:
             found = self._cdn.fetches.get(task)
             if found is not None and not self._is_incomplete(found):
                 self._wake_registrations(task)
-            elif self._waiting[task].cancelled():
-                del self._waiting[task]
         self._wake()
         self._watch()
 

@@ -1,7 +1,7 @@
 """Requests and responses of the servers, and the one parser of request heads (httptools).
 
-Limits: 16 KiB of head, a body only where the server accepts one, one Content-Length, no transfer codings. A request that exceeds them is
-answered with a 4xx and the connection is closed.
+Limits: 16 KiB of head with at most MAX_FIELDS fields, a body only where the server accepts one, one Content-Length, no transfer codings.
+A request that exceeds them is answered with a 4xx and the connection is closed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from dfengine.net._sendfile import FileSlice
 from dfengine.net.token_bucket import TokenBucket
 
 MAX_HEAD = 16 << 10
+MAX_FIELDS = 128
+"""Maximum number of header fields of a request: each takes memory beyond its bytes, which are what is counted."""
+
 MAX_BODY = 1 << 20
 MAX_PIPELINED = 64
 """Maximum number of waiting requests of one connection."""
@@ -33,6 +36,7 @@ _NAMES = {
 """Names in their usual spellings, so that most need no decoding."""
 
 TOO_LARGE = "request head is larger than 16 KiB"
+TOO_MANY = f"more than {MAX_FIELDS} header fields"
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -194,7 +198,7 @@ class RequestReader:
         self._target = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._head = 0
+        self._head = self._fields = 0
         self._unfinished = 0
         self._whole = 0
         self._left = self._got = 0
@@ -249,7 +253,7 @@ class RequestReader:
         self._target = b""
         self._headers = {}
         self._body = []
-        self._head = self._unfinished = self._left = self._got = 0
+        self._head = self._fields = self._unfinished = self._left = self._got = 0
         self._in_body = False
         self.started = True
 
@@ -263,6 +267,9 @@ class RequestReader:
         self._head += len(name) + len(value) + 4
         if self._head > MAX_HEAD:
             raise BadRequest(431, TOO_LARGE)
+        self._fields += 1
+        if self._fields > MAX_FIELDS:
+            raise BadRequest(431, TOO_MANY)
         key = _NAMES.get(name) or name.decode("latin-1").lower()
         if key in self._headers and key in SINGLE:
             raise BadRequest(400, f"{key} comes twice")

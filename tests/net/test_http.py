@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.net._sendfile import FileSlice
-from dfengine.net.http import MAX_HEAD, BadRequest, Parts, Request, RequestReader, Response, text
+from dfengine.net.http import MAX_FIELDS, MAX_HEAD, BadRequest, Parts, Request, RequestReader, Response, text
 
 POST = b"POST /swarm/pull?a=1&b=%20x HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\nbody"
 GET = b"GET /peer/file/n HTTP/1.1\r\nRange: bytes=0-4194303\r\npieceNum: 0\r\nPieceSize: 4194304\r\n\r\n"
@@ -128,6 +128,17 @@ def test_invalid_requests_are_refused(data: bytes, status: int, step: int) -> No
         read(data, list(range(step, len(data), step)))
     assert refusal.value.status == status
     assert refusal.value.reason
+
+
+def test_a_head_of_many_fields_is_refused() -> None:
+    for step in (1 << 20, 7):
+        for name in (b"h%d: v", b"h%d:", b"h: v%d"):
+            most = head(*[name % n for n in range(MAX_FIELDS)])
+            assert len(read(most * 2, list(range(step, 2 * len(most), step)))) == 2, "each request has its own"
+            more = head(*[name % n for n in range(MAX_FIELDS + 1)])
+            with pytest.raises(BadRequest) as refusal:
+                read(more, list(range(step, len(more), step)))
+            assert (refusal.value.status, refusal.value.reason) == (431, "more than 128 header fields")
 
 
 def test_a_head_of_almost_16_kib_is_accepted_in_any_segmentation() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.net._request import plain
-from dfengine.net.http import MAX_HEAD
+from dfengine.net.http import MAX_FIELDS, MAX_HEAD
 from tests.fuzz.parsers import plain as alike
 
 lines = st.sampled_from(
@@ -55,6 +55,12 @@ starts = st.sampled_from(
 def test_the_fast_parser_agrees_with_the_full_parser(start: bytes, headers: list[bytes], body: bytes, end: bytes) -> None:
     data = end.join([start, *headers, b"", body])
     alike(data)
+
+
+def test_a_head_of_many_fields_is_left_to_the_full_parser() -> None:
+    for number, is_plain in ((1, True), (MAX_FIELDS, False), (MAX_FIELDS + 1, False)):
+        data = b"GET /a HTTP/1.1\r\n%b\r\n" % b"".join(b"h%d: v\r\n" % n for n in range(number))
+        assert (plain(data, MAX_HEAD, 100) is not None) == is_plain
 
 
 def test_a_usual_pull_is_parsed_by_the_fast_parser() -> None:

@@ -45,6 +45,7 @@ def announced(state: SupernodeState, given: wire.Announcement, address: str) -> 
         return wire.Announced(wire.SUCCESS, task)
     if member is not None and (member.peer.ip, member.peer.port, member.peer.path) == (given.ip, given.port, registration.path):
         if shares.renew(task, given.cid, given.keep):
+            state.registry.touch(given.cid, address)
             return wire.Announced(wire.SUCCESS, task, kept=shares.copies.is_kept(task), msg=shares.copies.keep_refusal(task))
     elif member is not None:
         state.registry.leave(key)  # the address of its peer server has changed

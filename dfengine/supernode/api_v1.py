@@ -157,7 +157,7 @@ def next_pieces(state: SupernodeState, request: Request) -> Response:
             message = f"failed to convert piece result ({result}) dfgetTaskStatus (): {INVALID}"
             return answer(wire.Answer(wire.BAD_PARAMETER, msg=message))
         member = state.member(task, cid, request.client)
-        state.swarm.touch(cid, state.now())
+        state.registry.touch(cid, request.client)
         if status == wire.DONE:
             return answer(wire.Answer(wire.FINISHED))
         if status == wire.RUNNING:
@@ -339,7 +339,7 @@ def heartbeat(state: SupernodeState, request: Request) -> Response:
     """POST /peer/heartbeat: the heartbeat of a seed. It proves that the download is alive when it names a CID."""
     cid = _optional(request.body).get("cid")
     if isinstance(cid, str) and cid:
-        state.swarm.touch(cid, state.now())
+        state.registry.touch(cid, request.client)
     return Response(200, b'{"seedTaskIDs":null}\n')
 
 

@@ -41,6 +41,15 @@ class Registry:
         self._swarm.leave(*key, self._now())
         self._parked.release(key)
 
+    def touch(self, cid: str, address: str) -> None:
+        """Record a heartbeat of the client at `address` for its downloads of this CID; another client's may have the same."""
+
+        def is_own(task: str) -> bool:
+            member = self.members.get((task, cid))
+            return member is not None and member.is_of(address)
+
+        self._swarm.touch(cid, self._now(), is_own)
+
     def connection_lost(self, connection: ConnectionState) -> None:
         """Return the leases of a native download whose connection is gone, so that others get these pieces at once.
 

@@ -82,7 +82,6 @@ class Shares:
         if fetch is None or claim is None or cid not in claim.sharers or fetch.state == FAILED:
             return False
         claim.sharers[cid] = self._loop.time()
-        self._swarm.touch(cid, self._loop.time())
         self.copies.keep(fetch, claim, keep)
         return True
 

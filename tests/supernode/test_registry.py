@@ -67,6 +67,29 @@ def test_a_download_that_leaves_is_removed_everywhere(place: Place) -> None:
     place.registry.leave(key)  # a second time has no effect
 
 
+def test_a_heartbeat_counts_for_the_downloads_of_its_client_alone(place: Place) -> None:
+    """Another client may have registered another task by the same CID."""
+    other, there = "8" * 64, "10.0.0.2"
+    place.join("a")
+    peer = Peer(there, 15001, "/peer/file/a")
+    place.swarm.add_task(other, 4, place.loop.time())
+    place.swarm.join(other, "a", peer, place.loop.time(), address=there)
+    place.registry.members.add((other, "a"), RegisteredDownload(there, "", wire.NATIVE, peer, there))
+    own, others = (place.swarm.tasks[task].downloads["a"] for task in (TASK, other))
+
+    began = place.loop.time() + 60
+
+    def seen(seconds: int, address: str) -> list[float]:
+        place.registry._now = lambda: began + seconds
+        place.registry.touch("a", address)
+        return [each.peer.seen - began for each in (own, others)]
+
+    assert seen(1, HERE)[0] == 1
+    assert seen(2, there) == [1, 2]
+    assert seen(3, "10.0.0.3") == [1, 2]
+    place.registry.touch("unknown", HERE)
+
+
 def test_a_lost_connection_ends_the_parked_pull_and_keeps_the_download(place: Place) -> None:
     key, pull = place.join("a")
     line, later = ConnectionState(), ConnectionState()

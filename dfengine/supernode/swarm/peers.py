@@ -7,7 +7,7 @@ the isolation ends, so that leaving and joining again does not end it. complaint
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import islice
 from typing import NamedTuple
 
@@ -193,10 +193,11 @@ class Peers:
     def _schedule_silence(self, peer: PeerState) -> None:
         peer.silence = self.silence_deadlines.add(peer, peer.seen + self.limits.peer_gc)
 
-    def touch(self, cid: str, now: float) -> bool:
-        """Record a heartbeat. False if no task knows the CID."""
+    def touch(self, cid: str, now: float, is_own: Callable[[str], bool]) -> bool:
+        """See `Swarm.touch`."""
         for download in self.cids.get(cid, ()):
-            self.seen(download, now)
+            if is_own(download.task.id):
+                self.seen(download, now)
         return cid in self.cids
 
     # TRUST

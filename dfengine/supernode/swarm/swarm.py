@@ -14,7 +14,7 @@ task or CID raises UnknownTask or UnknownDownload; a piece outside the task rais
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import xxhash
@@ -193,9 +193,9 @@ class Swarm:
         if download is not None:
             transitions.unassign(download, self.leases)
 
-    def touch(self, cid: str, now: float) -> bool:
-        """Record a heartbeat. False if no task knows the CID."""
-        return self.peers.touch(cid, now)
+    def touch(self, cid: str, now: float, is_own: Callable[[str], bool] = lambda task_id: True) -> bool:
+        """Record a heartbeat of the CID in the tasks for which `is_own` is true. False if no task knows the CID."""
+        return self.peers.touch(cid, now, is_own)
 
     def seen(self, task_id: str, cid: str, now: float) -> None:
         """Record a message from the CID in one task."""

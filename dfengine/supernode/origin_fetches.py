@@ -101,8 +101,7 @@ class OriginFetches:
         """Task -> a future that is done once its origin has responded, or is no longer requested."""
 
     async def ensure(self, task: str, wanted: FetchRequest, address: str = "") -> Fetch:
-        """Return the fetch of a task once its head is known, starting it for the client at `address`. Raises OriginError, DfengineError.
-        """
+        """Return the fetch of a task once its head is known, starting it for the client at `address`. Raises DfengineError."""
         now = self._loop.time()
         fetch = self.cdn.fetches.get(task)
         if fetch is not None and fetch.state == FAILED:
@@ -132,7 +131,11 @@ class OriginFetches:
                                  url=wanted.url)
             if span is not tracing.NONE:
                 self._spans[task], wanted = span, replace(wanted, traceparent=span.traceparent)
-            fetch = self.cdn.start(task, wanted, address)
+            try:
+                fetch = self.cdn.start(task, wanted, address)
+            except BaseException:  # no thread can be started: the fetch would stay NEW for ever, with its charge
+                self.forget(task)
+                raise
             self._started[task] = now
             self._events.info("fetch_started", task=task, url=wanted.url, client=address)
             self._registry.used[task] = self.validated[task] = now
@@ -141,8 +144,7 @@ class OriginFetches:
             self.validated[task] = now
             self._heads[task] = self._loop.create_future()
             self.cdn.revalidate(fetch, self._validated, address)
-        head = self._heads.get(task)
-        if head is not None:
+        if (head := self._heads.get(task)) is not None:
             try:
                 await asyncio.wait_for(asyncio.shield(head), HEAD_SECONDS)
             except TimeoutError:
@@ -173,8 +175,7 @@ class OriginFetches:
         self.mend(fetch)
 
     def _head_received(self, task: str) -> None:
-        head = self._heads.pop(task, None)
-        if head is not None and not head.done():
+        if (head := self._heads.pop(task, None)) is not None and not head.done():
             head.set_result(None)
 
     def mend(self, fetch: Fetch) -> None:
@@ -382,8 +383,7 @@ class OriginFetches:
         return 2 if state.unfinished else 1
 
     def running(self, task: str) -> bool:
-        fetch = self.cdn.fetches.get(task)
-        return fetch is not None and fetch.state == RUNNING
+        return (fetch := self.cdn.fetches.get(task)) is not None and fetch.state == RUNNING
 
     def drop(self, task: str) -> bool:
         """Usage: remove the task from memory and disk, unless it must stay by now."""

@@ -257,6 +257,35 @@ def test_a_failed_task_is_charged_to_the_client_of_the_latest_request(tmp_path: 
     asyncio.run(play())
 
 
+def test_a_fetch_whose_thread_cannot_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = queue.Queue[bool]()
+
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def play() -> None:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        with monkeypatch.context() as full:
+            full.setattr(threading.Thread, "start", no_thread)
+            with pytest.raises(RuntimeError):
+                await node.fetches.ensure(TASK, FetchRequest("http://127.0.0.1:1/f"), "10.0.0.1")
+        assert not node.cdn.fetches
+        assert not len(node.quota)
+        assert not node.quota._bytes._amounts
+        assert not node.fetches._heads
+        assert not node.registry.used
+        # The pool still has the work, which its next thread does first: only then is the client's share returned.
+        monkeypatch.setattr(cdn, "run", lambda fetch: run.put(fetch.stopped))
+        node.cdn.start(TASK, FetchRequest("http://127.0.0.1:1/f"), "10.0.0.1")
+        assert [await asyncio.to_thread(run.get, timeout=60) for _ in range(2)] == [True, False]
+        async with asyncio.timeout(60):
+            while len(node.cdn._fetch_threads.shares):
+                await asyncio.sleep(0.01)
+        node.close()
+
+    asyncio.run(play())
+
+
 def test_a_released_copy_has_no_open_files_and_does_not_read_its_successor(tmp_path: Path) -> None:
     before = len(own_descriptors())
     cache = Cache(str(tmp_path))

@@ -7,7 +7,7 @@ import math
 import random
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -97,17 +97,20 @@ class PreheatTargets:
 
     async def _run_forwarded(self, job: Job, part: Part, node: NodePreheats, fields: dict[str, Any]) -> None:
         part.state, part.fetched = RUNNING, 0
-        name = ""
+        started = self._threads.submit(node.begin, fields)
         try:
-            name = await self._in_thread(partial(node.begin, fields))
-            part.end(await self._wait_ended(part, node, name))
+            part.end(await self._wait_ended(part, node, await asyncio.wrap_future(started)))
         except DfengineError as error:
             part.end(str(error))
         except asyncio.CancelledError:
-            if name:
-                with suppress(RuntimeError):  # the process ends
-                    self._threads.submit(_cancel, node, name)
+            started.add_done_callback(partial(self._cancel_started, node))  # the other supernode may be about to begin it
             raise
+
+    def _cancel_started(self, node: NodePreheats, started: Future[str]) -> None:
+        """Have the other supernode cancel the preheat. In any thread."""
+        if not started.cancelled() and started.exception() is None:
+            with suppress(RuntimeError):  # the process ends
+                self._threads.submit(_cancel, node, started.result())
 
     async def _wait_ended(self, part: Part, node: NodePreheats, name: str) -> str:
         """Wait for the end; return the reason of a failure, "" for success. Raises RemoteError."""

@@ -176,6 +176,7 @@ class Preheats:
         log = self.state.events.warning if job.state == FAILED else self.state.events.info
         log("preheat_ended", preheat=job.id, state=job.state, reason=job.error, parts=len(job.parts), seconds=job.updated - job.created)
         self._stop(job)
+        job.cancel.set()  # a thread that still reads a manifest ends at once
         job.cancel.close()
         self._shares.release(job.client)
         self._trim()

@@ -237,6 +237,20 @@ def test_requests_without_a_response_are_bounded(monkeypatch: pytest.MonkeyPatch
     go.set()
 
 
+def test_requests_whose_threads_cannot_start_return_their_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ClusterView, "may_request", lambda *_: True)
+    cluster = Cluster(SimpleNamespace(), [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", no_thread)
+        for _ in range(2 * membership.AT_ONCE):
+            with pytest.raises(ClusterError, match="new thread"):
+                asyncio.run(cluster.request(lambda scripts: None, 60))
+    assert asyncio.run(cluster.request(lambda scripts: "answer", 60)) == "answer"
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [

@@ -270,6 +270,22 @@ def test_a_stopped_fetch_does_not_wait_for_the_store(tmp_path: Path, origin: Ori
     assert found[0].state == FAILED
 
 
+def test_reads_whose_threads_cannot_start_fail_and_return_their_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    at, ended = store_at(tmp_path / "store"), list[int]()
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", no_thread)
+        for n in range(2 * store.READS):
+            piece = at.read("x", 0, 1, lambda n=n: ended.append(n))  # type: ignore[misc]
+            assert piece is not None
+            with pytest.raises(store.StoreError, match="new thread"):
+                piece.call.result()
+            piece.close()
+    assert ended == [*range(2 * store.READS)]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -265,9 +265,8 @@ class Cluster:
     async def request(self, call: Callable[[RedisScripts], Result], seconds: float) -> Result:
         """Return the answer to a request without blocking the loop. Raises ClusterError, at once in the pause after a failure."""
         with self._lock:
-            may_request = self._view.may_request(time.monotonic())
-        if not may_request:
-            raise ClusterError("Redis is not asked for a while after it failed")
+            if not self._view.may_request(time.monotonic()):
+                raise ClusterError("Redis is not asked for a while after it failed")
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Result | BaseException] = loop.create_future()
 
@@ -303,7 +302,11 @@ class Cluster:
             self._request_slots.release()
             done(found)
 
-        threading.Thread(target=run, name="cluster-ask", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="cluster-ask", daemon=True).start()
+        except RuntimeError as error:  # no thread can be started
+            self._request_slots.release()
+            raise ClusterError(str(error)) from None
 
     @staticmethod
     def _result(found: Result | BaseException) -> Result:

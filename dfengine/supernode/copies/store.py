@@ -65,13 +65,21 @@ class Call:
         self.ended = threading.Event()
         self._result: Any = None
         self._error: BaseException | None = None
-        threading.Thread(target=self._run, name="store", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name="store", daemon=True).start()
+        except RuntimeError as error:  # no thread can be started
+            self._end(error)
 
     def _run(self) -> None:
+        error: BaseException | None = None
         try:
             self._result = self._work()
-        except BaseException as error:
-            self._error = error.with_traceback(None)
+        except BaseException as raised:
+            error = raised.with_traceback(None)
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        self._error = error
         self.ended.set()
         self._on_end()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any
 import pytest
 
 from dfengine._piece import Geometry
-from dfengine.errors import DigestMismatch, DiskFull, OriginUnreachable
+from dfengine.errors import DigestMismatch, DiskFull, OriginUnreachable, SourceGone
 from dfengine.origin.version import Version
-from dfengine.supernode.copies import fetch_thread
+from dfengine.supernode.copies import fetch_thread, following
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import DiskSpace
@@ -112,6 +113,29 @@ def test_the_loop_sees_the_old_file_until_it_is_notified_of_the_renewal(tmp_path
     assert heard == [True]
     assert [fetch.file, fetch.state] == [None, NEW]
     thread.join(60)
+
+
+def test_a_fetch_that_loses_the_lead_any_number_of_times_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(str(tmp_path))
+    fetch = fetch_of(cache)
+    fetch.events.fetch_ended = None  # type: ignore[assignment,method-assign]
+    losses = 2 * sys.getrecursionlimit()
+    body: Any = SimpleNamespace(version=Version('"e"', length=5), length=5, vary=frozenset())
+
+    def read_gaps(fetch: Fetch, origin: object, body: object, file: Copy, gaps: object) -> None:
+        nonlocal losses
+        losses -= 1
+        if losses:
+            fetch.lead_lost("h:1", 0.0)
+            raise SourceGone("the download was stopped")
+        file.write(0, b"abcde", cache.piece_digest(memoryview(b"abcde")))
+
+    monkeypatch.setattr(following, "may_follow", lambda _: True)
+    monkeypatch.setattr(following, "follow", lambda *_: following.ORIGIN)
+    monkeypatch.setattr(fetch_thread, "open_origin", lambda *_, **__: (None, body))
+    monkeypatch.setattr(fetch_thread, "read_gaps", read_gaps)
+    fetch_thread.run(fetch)
+    assert (fetch.state, fetch.error, losses) == (SUCCESS, None, 0)
 
 
 def test_a_stopped_fetch_does_not_wait_for_the_loop(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import random
@@ -11,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from copy import copy
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +24,10 @@ from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.errors import OriginUnreachable, StorageError
 from dfengine.net.dialer import Dialer
+from dfengine.net.event_log import SILENT
 from dfengine.origin.version import Version
+from dfengine.supernode.cluster import member_records, membership
+from dfengine.supernode.cluster.redis_scripts import RedisScripts
 from dfengine.supernode.copies import following, leader_probe, leader_pulls, piece_connections, slow_leader
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.eviction import DiskSpace
@@ -32,6 +37,8 @@ from dfengine.supernode.copies.following import CHANGED, COMPLETE, ORIGIN
 from dfengine.supernode.copies.reading_messages import Reading
 from dfengine.task import cdn_cid, cdn_path, task_id
 from dfengine.tree import TreeTask
+from tests.supernode.redis_server import RedisServer
+from tests.supernode.test_redis_scripts import until
 
 URL = "http://127.0.0.1:1/f"
 TASK = task_id(URL)
@@ -617,6 +624,61 @@ def test_a_supernode_that_alone_loses_the_leader_takes_the_lead(cache: Cache, le
     assert following.follow(fetch, None) == ORIGIN
     assert cluster.taken == [lost]
     other.close()
+
+
+class PartialDialer:
+    """Connects to the supernodes at the addresses `reached` only."""
+
+    def __init__(self, *reached: str) -> None:
+        self._reached = reached
+
+    def connect(self, host: str, port: int, **_: object) -> Any:
+        if f"{host}:{port}" not in self._reached:
+            raise OriginUnreachable("cut off")
+        return SimpleNamespace(close=lambda: None)
+
+
+def test_two_supernodes_cut_off_from_each_other_do_not_alternate_the_lead(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both reach a third one and Redis, and both are before it in the task's order."""
+    monkeypatch.setattr(membership, "HEARTBEAT_PERIOD", 0.05)
+    monkeypatch.setattr(following, "LOST", 0.0)
+    monkeypatch.setattr(following, "AGAIN", 0.05)
+    key = member_records.cluster_key(b"a secret of this swarm")
+    with RedisServer(tmp_path / "redis") as server:
+        one, two, three = clusters = [
+            membership.Cluster(RedisScripts(server.url, "p:"), [key], f"10.0.0.{n}:8002", SILENT, partial(PartialDialer, "10.0.0.3:8002"))  # type: ignore[arg-type]
+            for n in (1, 2, 3)
+        ]  # fmt: skip
+        tasks = (f"{n:064x}" for n in itertools.count())
+        name = next(task for task in tasks if min(clusters, key=lambda each: order(task, each)) is three)
+        fetches = [fetch_of(cache, cluster_name=name) for _ in range(2)]
+        for fetch, cluster in zip(fetches, (one, two), strict=True):
+            fetch.cluster = cluster
+            cluster.on_lead_taken(partial(lambda fetch, task, *lead: fetch.lead_lost(*lead), fetch))
+        heard = threading.Event()
+        two.notices.subscribe("mark", lambda _: heard.set())
+        try:
+            for cluster in clusters:
+                cluster.start()
+            until(lambda: all(len(cluster.others) == 2 for cluster in clusters))
+            assert following.follow(fetches[0], None) == ORIGIN
+            assert following.follow(fetches[1], None) == ORIGIN
+            until(lambda: fetches[0].new_leader == two.own.address)
+            assert following.follow(fetches[0], None) == ORIGIN
+            # A notice would arrive before this later one.
+            one.notices.send("mark:1", {}, 60.0)
+            assert heard.wait(60)
+            assert fetches[1].new_leader == "", "the second supernode goes on reading"
+            assert two._view.leads(name, time.monotonic())
+        finally:
+            for cluster in clusters:
+                cluster.close()
+
+
+def order(task: str, cluster: membership.Cluster) -> bytes:
+    return hashlib.sha256(f"{task}\n{cluster.own.id}".encode()).digest()
 
 
 @pytest.mark.parametrize("back", [True, False], ids=["hosts return", "no host returns"])

@@ -70,6 +70,20 @@ def test_one_follower_at_a_time_probes_and_takes_the_lead_of_the_current_leader(
     assert not scripts.reserve_probes("t", A, 1.0), "a new leader is not probed"
 
 
+def test_a_lead_that_was_taken_cannot_be_taken_again_for_a_while(scripts: RedisScripts) -> None:
+    c = "cc" * 16
+    assert scripts.acquire_lead("t", A, b"I am a") is None
+    assert scripts.reserve_probes("t", c, 60.0)
+    assert scripts.take_lead("t", B, b"I am b", A, 60.0), "a leader that another supernode probes can be replaced"
+    for id in (A, c):
+        assert not scripts.take_lead("t", id, b"again", B, 60.0)
+    assert scripts.acquire_lead("t", A, b"I am a") == b"I am b"
+    scripts.leave(B)
+    assert scripts.acquire_lead("t", A, b"I am a") is None, "a new leader that has left is replaced"
+    assert scripts.take_lead("t", c, b"I am c", A, 0.05), "A has not taken the lead"
+    until(lambda: scripts.take_lead("t", A, b"I am a", c, 60.0))
+
+
 def test_members_join_and_leave_and_each_task_has_one_leader(scripts: RedisScripts, server: RedisServer) -> None:
     assert scripts.heartbeat(A, b"I am a") == [b"I am a"]
     assert sorted(scripts.heartbeat(B, b"I am b")) == [b"I am a", b"I am b"]

@@ -4,8 +4,9 @@ Rules, while Redis does not lose its data:
 
 1. No two supernodes lead a task at the same time. A supernode leads the tasks granted to it as long as it is a member. It counts itself
    a member for TTL seconds from before it sent its last record, and Redis does so for TTL from after. A supernode that was no member for a
-   while has lost all earlier grants. There is one exception: a lead that is taken from a supernode that reads too slowly
-   (`copies/slow_leader.py`). The notice of the new leader arrives within two heartbeats, and both supernodes read the origin until then.
+   while has lost all earlier grants. There is one exception: a lead that is taken from a supernode that reads too slowly, or is unreachable
+   to the one that takes it (`copies/slow_leader.py`, `copies/following.py`). The notice of the new leader arrives within two heartbeats,
+   and both supernodes read the origin until then. A lead that was taken cannot be taken again for a while.
 2. TTL seconds after the last record of a task's leader, the next request for the leader appoints a new one.
 3. Every request is answered, whatever Redis does: if it fails, the last answer applies. Without one, or if the leader is unreachable, the
    last known members are tried in an order that depends on the task and is the same at all members. Each tries only the members before

@@ -174,7 +174,8 @@ class Cluster:
     def take_lead(self, task: str, leader: str, rate: float, seconds: float) -> bool:
         """Take the task's lead from the supernode at `leader`, which is notified, and reserve probes of the origin for `seconds`.
 
-        rate: bytes per second at which this supernode reads the origin; 0: unknown. In a fetch's thread; may block. False: no change.
+        rate: bytes per second at which this supernode reads the origin; 0: unknown. In a fetch's thread; may block. False: no change,
+        because Redis fails, another one leads, or the one at `leader` has taken the lead itself and may not lose it yet.
         """
         with self._lock:
             last, began = self._view.last_leader(task), time.monotonic()

@@ -3,7 +3,8 @@
     PREFIXmember:ID   the record of a supernode, for TTL
     PREFIXmembers     the ids of all members, some of which may be gone
     PREFIXlead:NAME   the id of the task's leader (`cluster_names`); valid as long as the leader is a member, and LEASE at most
-    PREFIXprobe:NAME  the id of the supernode that may test if it reads the task's origin faster than the leader, for a time that it states
+    PREFIXprobe:NAME  the id of the supernode that may test if it reads the task's origin faster than the leader, for a time that it states;
+                      while it is the leader's own id, because it has taken the lead, no other supernode can take it
     PREFIXnotice:NAME a notice of a supernode to all others (`notices`), for the seconds that it states
     PREFIXnotices     the names of notices by their numbers, MAX_NOTICES at most; the oldest are dropped first
     PREFIXnumber      the last number
@@ -75,7 +76,7 @@ return 0
 """
 
 TAKE_LEAD = """
-if redis.call('GET', KEYS[2]) ~= ARGV[5] then return 0 end
+if redis.call('GET', KEYS[2]) ~= ARGV[5] or redis.call('GET', KEYS[3]) == ARGV[5] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[4])
 redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[6])
@@ -254,7 +255,8 @@ class RedisScripts:
     def take_lead(self, task: str, id: str, record: bytes, leader: str, seconds: float) -> bool:
         """Take the task's lead from the supernode `leader`, and reserve probes of its origin for `seconds`; renew this member for TTL.
 
-        leader: the id of the present leader. False: another one leads, and nothing is changed. Raises ClusterError.
+        leader: the id of the present leader. False: another one leads, or this one has taken the lead itself and its `seconds` are not
+        over, and nothing is changed. Raises ClusterError.
         """
         keys = [self._member_key(id), self._lead_key(task), self._probe_key(task)]
         given = [id, record, int(TTL * 1000), int(LEASE), leader, max(1, int(seconds * 1000))]

@@ -105,7 +105,10 @@ def _restore(fetch: Fetch, stored: StoredHead) -> None:
         else:
             known.vary = known.vary | selection(fetch.request.headers, body.vary)
             if not (body.not_modified or stored.version.covers(body.version)):
-                return _read(fetch, origin, body, None)
+                incomplete = _read(fetch, origin, body, None)
+                if incomplete is not None:
+                    _fetch(fetch, incomplete)
+                return
             body.close()
     fetch.disk.check_fits(stored.length)
     fetch.description = known
@@ -119,27 +122,31 @@ def _restore(fetch: Fetch, stored: StoredHead) -> None:
 
 
 def _fetch(fetch: Fetch, found: Found | None) -> None:
-    """Read the origin into the copy. Raises OriginError, StorageError."""
+    """Follow the task's leader, or read the origin, until the copy is complete. Raises OriginError, StorageError."""
     if found is not None:
         verify_found(fetch, found[0], lambda n: None)
-    if following.may_follow(fetch) and may_use_leader(fetch.request.url, fetch.access):
-        result = following.follow(fetch, found)
-        if result == following.CHANGED:
+    while True:  # once more each time another supernode takes the lead from this one
+        if following.may_follow(fetch) and may_use_leader(fetch.request.url, fetch.access):
+            result = following.follow(fetch, found)
+            if result == following.CHANGED:
+                return _renew(fetch)
+            if fetch.file is not None:
+                found = fetch.file, fetch.description
+                if result == following.COMPLETE or not missing_runs(fetch.file):
+                    return _finish(fetch, fetch.file)
+        fetch.leader = ""
+        origin, body = open_origin(fetch, found=found)
+        if fetch.file is not None and not fetch.description.version(fetch.file.geometry.length).covers(body.version):
+            body.close()  # another version than the one that the leading supernode has
             return _renew(fetch)
-        if fetch.file is not None:
-            found = fetch.file, fetch.description
-            if result == following.COMPLETE or not missing_runs(fetch.file):
-                return _finish(fetch, fetch.file)
-    fetch.leader = ""
-    origin, body = open_origin(fetch, found=found)
-    if fetch.file is not None and not fetch.description.version(fetch.file.geometry.length).covers(body.version):
-        body.close()  # another version than the one that the leading supernode has
-        return _renew(fetch)
-    _read(fetch, origin, body, found)
+        found = _read(fetch, origin, body, found)
+        if found is None:
+            return
 
 
-def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> None:
-    """Read the origin's response into a copy. Raises OriginError, StorageError."""
+def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> Found | None:
+    """Read the origin's response into a copy. Return None when the copy is complete, the incomplete copy when another supernode has
+    taken the lead. Raises OriginError, StorageError."""
     try:
         file, gaps = _begin(fetch, body, found)
     except BaseException:
@@ -151,12 +158,12 @@ def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> No
     except SourceGone:
         if fetch.stopped or not fetch.new_leader:
             raise
-        _set_interruptible(fetch, False)
         fetch.reads_origin = False
-        return _fetch(fetch, (file, fetch.description))
+        return file, fetch.description
     finally:
         _set_interruptible(fetch, False)
     _finish(fetch, file)
+    return None
 
 
 def _set_interruptible(fetch: Fetch, whether: bool) -> None:

@@ -187,6 +187,7 @@ class _Following:
             return True
         if can_reach_any(cluster.dialer(), others):
             # If the leader runs and only this supernode is cut off from it, Redis notifies it that another supernode reads the origin now.
+            # Unless it has itself taken the lead within HOLD, perhaps from here: then both read, and the lead does not alternate.
             if cluster.fallback_leader(fetch.request.cluster_name, self._unreachable) is None:
                 cluster.take_lead(fetch.request.cluster_name, leader, 0.0, HOLD)
             return True

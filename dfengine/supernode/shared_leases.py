@@ -43,6 +43,8 @@ class SharedLeases:
         self._seats = queue.use_cluster(self.changed)
         self._due: dict[str, float] = {}
         """Origin -> the loop time at which its next report is due."""
+        self._reported: set[str] = set()
+        """Origins with leases or waiting downloads at their last report."""
         self._wakeup = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -56,16 +58,28 @@ class SharedLeases:
     async def _run(self) -> None:
         while self._due:
             now = self._loop.time()
-            names = [name for name, at in self._due.items() if at <= now][:AT_ONCE]
+            names = self._due_names(now)
             if names:
                 await self._report(names)
                 await asyncio.sleep(PACE)
-            else:
+            elif self._due:
                 self._wakeup.clear()
                 try:
                     await asyncio.wait_for(self._wakeup.wait(), min(self._due.values()) - now)
                 except TimeoutError:
                     continue
+
+    def _due_names(self, now: float) -> list[str]:
+        """Return up to AT_ONCE origins to report now. Forget those whose downloads hung up before any report: they delay no other."""
+        names: list[str] = []
+        for name in [name for name, at in self._due.items() if at <= now]:
+            if len(names) == AT_ONCE:
+                break
+            if name in self._reported or any(self._queue.counts(name)):
+                names.append(name)
+            else:
+                del self._due[name]
+        return names
 
     async def _report(self, names: list[str]) -> None:
         for name in names:
@@ -82,7 +96,9 @@ class SharedLeases:
             self._queue.on_cluster_answer(name)
             held, wanted = self._queue.counts(name)
             counted = self._seats.counted(name)
+            self._reported.discard(name)
             if wanted or held or counted is not None:
+                self._reported.add(name)
                 self._due.setdefault(name, self._loop.time() + (RENEW if held == counted and not wanted else POLL))
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from dfengine.supernode.swarm import origin_leases
 from dfengine.supernode.swarm.origin_leases import OriginLeases
 from dfengine.supernode.swarm.origin_quota import OriginSeats
 
@@ -61,6 +62,20 @@ def test_a_client_is_limited_by_the_limit_and_without_redis_by_the_share() -> No
     seats.use_shares(4)
     assert [leases.acquire("o", "10.0.0.1", str(n), 0.0) for n in range(16)].count(True) == 3
     assert leases.acquire("o", "10.0.0.2", "x", 0.0)
+
+
+def test_refused_requests_use_no_share_of_the_origins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origin_leases, "MAX_ORIGINS", 4)
+    leases, seats = shared(4, 50)
+    assert not any(leases.acquire(f"made-up-{n}", "10.0.0.1", "x", 0.0) for n in range(10))
+    assert not leases.held()
+    seats.set_counts({f"o{n}": 2 for n in range(3)})
+    assert [leases.acquire(f"o{n}", "10.0.0.1", "x", 0.0) for n in range(3)] == [True, True, False], "its share of the origins"
+    assert leases.acquire("o0", "10.0.0.1", "y", 0.0)
+    assert not leases.acquire("o0", "10.0.0.1", "z", 0.0)
+    assert leases.held() == {"o0": 2, "o1": 1}, "a refused request at an origin with leases changes nothing"
+    assert leases.expire(60.0) == ["o0", "o1"]
+    assert leases.acquire("o2", "10.0.0.1", "x", 60.0)
 
 
 @dataclass

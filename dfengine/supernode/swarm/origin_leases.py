@@ -79,13 +79,17 @@ class OriginLeases:
         if origin is None:
             if len(self._origins) >= MAX_ORIGINS:
                 self.expire(now)
-            if len(self._origins) >= MAX_ORIGINS or not self._origin_shares.acquire(client):
+            if len(self._origins) >= MAX_ORIGINS or self._origin_shares.full(client):
                 return False
-            origin = self._origins[name] = _Origin(client, self.limit, self._share)
+            origin = _Origin(client, self.limit, self._share)
         if holder not in origin.held:
             most = self.seats.of(name) if self.seats is not None else self.limit
             if len(origin.held) >= most or self.available(name, client) < 1 or not origin.shares.acquire(client):
                 return False
+        # Only with its first lease: an origin without leases would never expire.
+        if not origin.held:
+            self._origins[name] = origin
+            self._origin_shares.acquire(client)
         origin.held[holder] = now + self.term
         return True
 

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from dfengine.settings import SupernodeSettings
 from dfengine.supernode.cluster import member_records, membership, redis_scripts
 from dfengine.supernode.cluster.cluster_view import LEASE, ClusterMember, ClusterView
 from dfengine.supernode.cluster.membership import Cluster
+from dfengine.supernode.cluster.notice_exchange import NoticeExchange
 from dfengine.supernode.cluster.notices import Notice
 from dfengine.supernode.cluster.redis_scripts import ClusterError, NoticeBatch, RedisScripts
 from tests.supernode.redis_server import RedisServer
@@ -168,6 +170,56 @@ def test_notices_reach_other_members_also_after_redis_lost_its_data(server: Redi
         one.close()
         two.close()
         raw.close()
+
+
+@pytest.mark.parametrize("behind", [30, 0], ids=["far behind", "overtaken by the notices of the next exchange"])
+def test_notices_reach_other_members_also_after_redis_returned_to_an_earlier_state(
+    server: RedisServer, scripts: RedisScripts, behind: int
+) -> None:
+    """As after a restart from a snapshot, or by a replica that lacks the last writes: the number is smaller, and the epoch is the same."""
+    prefix = member_records.key_prefix(KEY)
+    one, two = (NoticeExchange(RedisScripts(server.url, prefix), [KEY], id) for id in (A, B))
+    lost: list[str] = []
+    heard: list[str] = []
+    for each, name in ((one, "one"), (two, "two")):
+        each.on_data_loss(partial(lost.append, name))
+    one.on_data_loss(lambda: one.send("a:kept", {}, 60.0))
+    two.subscribe("a", lambda notice: heard.append(notice.name))
+    raw = redis.Redis(port=server.port)
+
+    def exchange(*members: NoticeExchange) -> None:
+        for each in members:
+            each.exchange(lambda call: call())
+
+    exchange(one, two)
+    one.send("a:early", {}, 60.0)
+    exchange(one, two)
+    names = [f"{prefix}{name}" for name in ("notices", "number", "epoch", "notice:a:early")]
+    snapshot = {name: raw.dump(name) for name in names}
+    for n in range(40):
+        one.send(f"a:{n}", {}, 60.0)
+        exchange(one, two)
+    assert heard == ["a:early", *(f"a:{n}" for n in range(40))]
+    assert not lost
+    raw.flushall()
+    for name, value in snapshot.items():
+        raw.restore(name, 60_000, value)
+    heard.clear()
+    for n in range(100, 145 - behind):
+        one.send(f"a:{n}", {}, 60.0)
+    for _ in range(3):
+        exchange(one, two)
+    assert set(heard) == {"a:early", "a:kept", *(f"a:{n}" for n in range(100, 145 - behind))}
+    assert len(heard) == len(set(heard)), "each once"
+    assert lost == ["one", "two"], "each learns of it once"
+    raw.delete(f"{prefix}number")  # as if evicted alone
+    heard.clear()
+    for _ in range(3):
+        one.send("a:late", {}, 60.0)
+        exchange(one, two)
+    assert heard.count("a:late") == 3
+    assert lost == ["one", "two"] * 2
+    raw.close()
 
 
 def test_a_redis_that_is_full_or_has_wrong_types_fails_and_recovers(scripts: RedisScripts, server: RedisServer) -> None:

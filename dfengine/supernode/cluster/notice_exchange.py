@@ -50,7 +50,7 @@ class NoticeExchange:
         self._listeners[kind] = listener
 
     def on_data_loss(self, listener: Callable[[], object]) -> None:
-        """Call `listener` when Redis has lost its data. Call before the cluster starts."""
+        """Call `listener` when Redis has lost its data, or a part of it. Call before the cluster starts."""
         self._data_loss_listeners.append(listener)
 
     def send(self, name: str, fields: dict[str, Any], seconds: float) -> None:
@@ -68,7 +68,7 @@ class NoticeExchange:
 
     def _send_batch(self, request: Requester) -> bool:
         """Send a batch of notices. Return False if none waits."""
-        now = time.time()
+        now, epoch, since = time.time(), self._epoch, self._last_number
         with self._lock:
             batch = self._outbox.pop_batch(now)
         if not batch:
@@ -81,7 +81,7 @@ class NoticeExchange:
             except BadValue:
                 self.refused += 1
         try:
-            request(lambda: self._scripts.send_notices(records))
+            request(lambda: self._scripts.send_notices(records, since, epoch))
         except ClusterError:
             with self._lock:
                 self._outbox.requeue(batch)
@@ -91,14 +91,14 @@ class NoticeExchange:
     def _receive_batch(self, request: Requester) -> bool:
         """Receive a batch of notices. Return whether there may be more."""
         epoch, since = self._epoch, self._last_number
-        received: NoticeBatch = request(lambda: self._scripts.receive_notices(since))
+        received: NoticeBatch = request(lambda: self._scripts.receive_notices(since, epoch))
         if received.epoch != epoch:
             self._epoch, self._last_number = received.epoch, 0
             if epoch:
                 for resend in self._data_loss_listeners:
                     resend()
             return bool(since)
-        self._last_number = max(since, received.last)
+        self._last_number = received.last
         now = time.time()
         for record, left in received.records:
             try:

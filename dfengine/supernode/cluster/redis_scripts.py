@@ -8,7 +8,7 @@
     PREFIXnotice:NAME a notice of a supernode to all others (`notices`), for the seconds that it states
     PREFIXnotices     the names of notices by their numbers, MAX_NOTICES at most; the oldest are dropped first
     PREFIXnumber      the last number
-    PREFIXepoch       changes when Redis has lost these
+    PREFIXepoch       changes when Redis has lost these, or returned to an earlier state of them: a member has received a greater number
     PREFIXorigin:NAME the seats of each supernode at one origin (`swarm.origin_quota`): for each id the seats that it has taken, the seats
                       that it wants, since when it wants them, and the time of this report (milliseconds of Redis)
 
@@ -89,26 +89,41 @@ redis.call('SREM', KEYS[2], ARGV[1])
 return false
 """
 
-SEND_NOTICES = """
+NEW_EPOCH = """
+local number = tonumber(redis.call('GET', KEYS[2]) or '0')
+if number < tonumber(ARGV[2]) and redis.call('GET', KEYS[3]) == ARGV[3] then
+  redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[5])
+  local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+  if last[2] and number < tonumber(last[2]) then
+    number = tonumber(last[2])
+    redis.call('SET', KEYS[2], number, 'EX', ARGV[5])
+  end
+end
+"""
+"""The first part of the scripts for notices. ARGV: the prefix, the last number and the epoch that the member has received, a new epoch,
+KEPT. Only the first member that has received a greater number changes the epoch; the others learn of it. Redis may also have evicted
+only the number, so that notices with greater ones remain."""
+
+SEND_NOTICES = NEW_EPOCH + """
 redis.call('SET', KEYS[3], ARGV[4], 'NX')
-for i = 5, #ARGV, 3 do
+for i = 7, #ARGV, 3 do
   redis.call('SET', ARGV[1] .. ARGV[i], ARGV[i + 1], 'PX', ARGV[i + 2])
   redis.call('ZADD', KEYS[1], redis.call('INCR', KEYS[2]), ARGV[i])
 end
-local over = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[2])
+local over = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[6])
 if over > 0 then
   for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, over - 1)) do
     redis.call('UNLINK', ARGV[1] .. name)
     redis.call('ZREM', KEYS[1], name)
   end
 end
-for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[5]) end
 return false
 """
 
-RECEIVE_NOTICES = """
-local found = {redis.call('GET', KEYS[3]) or '', tonumber(redis.call('GET', KEYS[2]) or '0')}
-local names = redis.call('ZRANGE', KEYS[1], '(' .. ARGV[2], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[3], 'WITHSCORES')
+RECEIVE_NOTICES = NEW_EPOCH + """
+local found = {redis.call('GET', KEYS[3]) or '', number}
+local names = redis.call('ZRANGE', KEYS[1], '(' .. ARGV[2], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[6], 'WITHSCORES')
 for i = 1, #names, 2 do
   found[2] = tonumber(names[i + 1])
   local record = redis.call('GET', ARGV[1] .. names[i])
@@ -159,7 +174,8 @@ class ClusterError(DfengineError):
 
 
 class NoticeBatch(Value):
-    """epoch: changes when Redis has lost its data. last: number of the last notice in this answer. records: with the seconds left."""
+    """epoch: changes when Redis has lost its data, or the latest part. last: number of the last notice in this answer. records: with the
+    seconds left."""
 
     epoch: bytes
     last: int
@@ -269,16 +285,20 @@ class RedisScripts:
     def _notice_keys(self) -> list[str]:
         return [self._prefix + name for name in ("notices", "number", "epoch")]
 
-    def send_notices(self, records: list[tuple[str, bytes, float]]) -> None:
-        """Store notices: names, sealed notices, and the seconds for which each is stored. Raises ClusterError."""
-        given: list[Any] = [f"{self._prefix}notice:", MAX_NOTICES, KEPT, secrets.token_hex(8)]
+    def _notice_arguments(self, since: int, epoch: bytes) -> list[Any]:
+        return [f"{self._prefix}notice:", since, epoch, secrets.token_hex(8), KEPT]
+
+    def send_notices(self, records: list[tuple[str, bytes, float]], since: int = 0, epoch: bytes = b"") -> None:
+        """Store notices: names, sealed notices, and the seconds for which each is stored. since, epoch: of the last notice that this member
+        has received; if Redis has this epoch with a smaller number, it changes the epoch. Raises ClusterError."""
+        given = [*self._notice_arguments(since, epoch), MAX_NOTICES]
         for name, record, seconds in records:
             given += [name, record, max(1, int(seconds * 1000))]
         self._run(SEND_NOTICES, self._notice_keys(), given)
 
-    def receive_notices(self, since: int) -> NoticeBatch:
-        """Return the notices after number `since`, AT_ONCE at most. Raises ClusterError."""
-        found = self._run(RECEIVE_NOTICES, self._notice_keys(), [f"{self._prefix}notice:", since, AT_ONCE])
+    def receive_notices(self, since: int, epoch: bytes = b"") -> NoticeBatch:
+        """Return the notices after number `since`, AT_ONCE at most. since, epoch: see `send_notices`. Raises ClusterError."""
+        found = self._run(RECEIVE_NOTICES, self._notice_keys(), [*self._notice_arguments(since, epoch), AT_ONCE])
         right = isinstance(found, list) and len(found) % 2 == 0 and all(map(isinstance, found, cycle((bytes, int))))
         if not right or not 2 <= len(found) <= 2 + 2 * AT_ONCE or found[1] < 0:
             raise ClusterError("Redis returned no list of notices")

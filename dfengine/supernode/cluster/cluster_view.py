@@ -87,12 +87,13 @@ class ClusterView:
         self._granted[task] = began + LEASE
         self._leaders.pop(task, None)
 
-    def refused(self, task: str, leader: ClusterMember, began: float) -> None:
-        """Apply a refusal: another supernode leads the task."""
+    def refused(self, task: str, leader: ClusterMember | None, began: float) -> None:
+        """Apply a refusal: another supernode leads the task. leader: None if its record is invalid; the last known leader remains."""
         self._answered(began)
         self._granted.pop(task, None)
-        self._make_room(self._leaders)
-        self._leaders[task] = leader
+        if leader is not None:
+            self._make_room(self._leaders)
+            self._leaders[task] = leader
 
     def lead_taken(self, task: str, leader: ClusterMember) -> None:
         """Apply a notice: another supernode has taken the lead of the task."""

@@ -146,17 +146,17 @@ class Cluster:
                 return last.address if last is not None else None
         try:
             found = self._request(lambda: self._scripts.acquire_lead(task, self.own.id, self._record()), REQUEST_TIMEOUT)
-            other = self._decode(found) if found is not None else None
         except ClusterError as error:
             self._failed(error)
             return last.address if last is not None else None
         with self._lock:
-            if other is None:
+            if found is None:
                 self._view.granted(task, now)
             else:
-                self._view.refused(task, other, now)
+                self._view.refused(task, self._decode(found), now)
+            last = self._view.last_leader(task)
         self._succeeded()
-        return other.address if other is not None else None
+        return last.address if last is not None else None
 
     def fallback_leader(self, task: str, unreachable: Container[str]) -> str | None:
         """Return HOST:PORT of the member that leads the task while its leader is unknown or in `unreachable`; None: this one."""
@@ -233,12 +233,12 @@ class Cluster:
     def _record(self) -> bytes:
         return member_records.encode(self.own.replace(leads=self.leads), time.time(), self._keys[0])
 
-    def _decode(self, record: bytes) -> ClusterMember:
-        """Decode another supernode's record. Raises ClusterError."""
+    def _decode(self, record: bytes) -> ClusterMember | None:
+        """Decode another supernode's record; None: it is refused, as with a wrong clock, which the next heartbeat reports."""
         try:
             return member_records.decode(record, time.time(), self._keys)
-        except BadValue as error:
-            raise ClusterError(str(error)) from None
+        except BadValue:
+            return None
 
     def _request(self, call: Callable[[], Result], seconds: float) -> Result:
         """Return the answer to a request. Raises ClusterError, also when it takes longer than `seconds`, or at the limit of requests."""

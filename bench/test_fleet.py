@@ -19,7 +19,7 @@ OWN = ClusterMember("f" * 32, "10.0.1.1:8002")
 
 def test_choose_the_fallback_leader(benchmark: Any) -> None:
     view = ClusterView()
-    view.heartbeat_acked([*MEMBERS, OWN], 0.0)
+    view.heartbeat_acked([*MEMBERS, OWN], 0.0, 0.0)
     benchmark.extra_info["per"] = "choice among 256 members"
     assert benchmark(view.fallback_leader, "task", OWN, ()) in MEMBERS
 

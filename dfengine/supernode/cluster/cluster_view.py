@@ -2,11 +2,12 @@
 
 Rules, while Redis does not lose its data:
 
-1. No two supernodes lead a task at the same time. A supernode leads the tasks granted to it as long as it is a member. It counts itself
-   a member for TTL seconds from before it sent its last record, and Redis does so for TTL from after. A supernode that was no member for a
-   while has lost all earlier grants. There is one exception: a lead that is taken from a supernode that reads too slowly, or is unreachable
-   to the one that takes it (`copies/slow_leader.py`, `copies/following.py`). The notice of the new leader arrives within two heartbeats,
-   and both supernodes read the origin until then. A lead that was taken cannot be taken again for a while.
+1. No two supernodes lead a task at the same time. A supernode leads the tasks granted to it as long as it is a member. It counts itself a
+   member for TTL seconds from before it sent its last record, and Redis does so for TTL from after. A supernode that was no member for a
+   while, or may have been none when Redis processed its last request, has lost all earlier grants. There is one exception: a lead that is
+   taken from a supernode that reads too slowly, or is unreachable to the one that takes it (`copies/slow_leader.py`,
+   `copies/following.py`). The notice of the new leader arrives within two heartbeats, and both supernodes read the origin until then. A
+   lead that was taken cannot be taken again for a while.
 2. TTL seconds after the last record of a task's leader, the next request for the leader appoints a new one.
 3. Every request is answered, whatever Redis does: if it fails, the last answer applies. Without one, or if the leader is unreachable, the
    last known members are tried in an order that depends on the task and is the same at all members. Each tries only the members before
@@ -46,7 +47,7 @@ class ClusterMember(Value):
 
 
 class ClusterView:
-    """The view of one supernode. `now`, `began`: monotonic seconds; `began` is the time at which the answered request was sent."""
+    """The view of one supernode. `now`, `began`: monotonic seconds; a request was sent at `began`, and its answer received at `now`."""
 
     def __init__(self) -> None:
         self.members: dict[str, ClusterMember] = {}
@@ -75,21 +76,22 @@ class ClusterView:
         """Whether Redis may be requested: the pause after its last failure is over."""
         return now >= self._retry_at
 
-    def heartbeat_acked(self, others: list[ClusterMember], began: float) -> None:
+    def heartbeat_acked(self, others: list[ClusterMember], began: float, now: float) -> None:
         """Apply the answer to this supernode's record: the members."""
-        self._answered(began)
+        self._answered(began, now)
         self.members = {other.id: other for other in others}
 
-    def granted(self, task: str, began: float) -> None:
+    def granted(self, task: str, began: float, now: float) -> None:
         """Apply a grant: this supernode leads the task, and its record was renewed."""
-        self._answered(began)
-        self._make_room(self._granted)
-        self._granted[task] = began + LEASE
+        self._answered(began, now)
         self._leaders.pop(task, None)
+        if now < began + TTL:  # a later answer is no grant: another supernode may have been granted the task in between
+            self._make_room(self._granted)
+            self._granted[task] = began + LEASE
 
-    def refused(self, task: str, leader: ClusterMember | None, began: float) -> None:
+    def refused(self, task: str, leader: ClusterMember | None, began: float, now: float) -> None:
         """Apply a refusal: another supernode leads the task. leader: None if its record is invalid; the last known leader remains."""
-        self._answered(began)
+        self._answered(began, now)
         self._granted.pop(task, None)
         if leader is not None:
             self._make_room(self._leaders)
@@ -127,9 +129,10 @@ class ClusterView:
         first = max([*there, own], key=lambda other: hashlib.sha256(f"{task}\n{other.id}".encode()).digest())
         return first if first.id != own.id else None
 
-    def _answered(self, began: float) -> None:
-        if began >= self._member_until:
-            self._granted.clear()  # others may have been granted these tasks in between
+    def _answered(self, began: float, now: float) -> None:
+        # Redis may have processed the request as late as `now`: after the end of the membership, and after it granted these to others.
+        if now >= self._member_until:
+            self._granted.clear()
         self._member_until = max(self._member_until, began + TTL)
         self.reached, self._backoff, self._retry_at = True, BACKOFF, 0.0
 

@@ -151,9 +151,9 @@ class Cluster:
             return last.address if last is not None else None
         with self._lock:
             if found is None:
-                self._view.granted(task, now)
+                self._view.granted(task, now, time.monotonic())
             else:
-                self._view.refused(task, self._decode(found), now)
+                self._view.refused(task, self._decode(found), now, time.monotonic())
             last = self._view.last_leader(task)
         self._succeeded()
         return last.address if last is not None else None
@@ -184,7 +184,7 @@ class Cluster:
         if not self._request_unless_paused(lambda: self._scripts.take_lead(task, self.own.id, self._record(), last.id, seconds)):
             return False
         with self._lock:
-            self._view.granted(task, began)
+            self._view.granted(task, began, time.monotonic())
         self.notices.send(f"{LEAD_TAKEN}:{task}", {"task": task, "address": self.own.address, "rate": rate}, seconds)
         self.send_now()
         return True
@@ -355,7 +355,7 @@ class Cluster:
         found = self._request(lambda: self._scripts.heartbeat(self.own.id, self._record()), REQUEST_TIMEOUT)
         now, refused = member_records.decode_all(found, time.time(), self._keys)
         with self._lock:
-            self._view.heartbeat_acked(now, began)
+            self._view.heartbeat_acked(now, began, time.monotonic())
         self._succeeded()
         after = {each.id: each for each in self.others}
         for id in after.keys() - before.keys():
@@ -382,7 +382,7 @@ class Cluster:
             found = self._request(partial(self._scripts.acquire_lead, task, self.own.id, self._record()), REQUEST_TIMEOUT)
             with self._lock:
                 if found is None and task in self._ungranted:
-                    self._view.granted(task, began)
+                    self._view.granted(task, began, time.monotonic())
                 if found is None or began - since > GRANT_PATIENCE:
                     self._ungranted.pop(task, None)
 

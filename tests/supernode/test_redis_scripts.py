@@ -19,7 +19,7 @@ import redis
 from dfengine.errors import BadValue
 from dfengine.net.event_log import SILENT
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode.cluster import member_records, membership, redis_scripts
+from dfengine.supernode.cluster import member_records, membership, redis_scripts, request_threads
 from dfengine.supernode.cluster.cluster_view import LEASE, ClusterMember, ClusterView
 from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.cluster.notice_exchange import NoticeExchange
@@ -296,9 +296,9 @@ def test_requests_without_a_response_are_bounded(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(membership, "REQUEST_TIMEOUT", 0.05)
     monkeypatch.setattr(ClusterView, "may_request", lambda *_: True)
     cluster = Cluster(Silent(), [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
-    for n in range(3 * membership.AT_ONCE):
+    for n in range(3 * request_threads.AT_ONCE):
         assert cluster.leader(f"t{n}") is None
-    assert len(asked) == membership.AT_ONCE
+    assert len(asked) == request_threads.AT_ONCE
     go.set()
 
 
@@ -310,10 +310,48 @@ def test_requests_whose_threads_cannot_start_return_their_slots(monkeypatch: pyt
     cluster = Cluster(SimpleNamespace(), [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
     with monkeypatch.context() as full:
         full.setattr(threading.Thread, "start", no_thread)
-        for _ in range(2 * membership.AT_ONCE):
+        for _ in range(2 * request_threads.AT_ONCE):
             with pytest.raises(ClusterError, match="new thread"):
                 asyncio.run(cluster.request(lambda scripts: None, 60))
     assert asyncio.run(cluster.request(lambda scripts: "answer", 60)) == "answer"
+
+
+def test_many_requests_at_once_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, asked = threading.Event(), list[str]()
+
+    class Busy:
+        def acquire_lead(self, task: str, *_: Any) -> None:
+            asked.append(task)
+            go.wait(60)
+
+        def seats(self, *_: Any) -> list[int]:
+            return [1]
+
+        def leave(self, *_: Any) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    async def play() -> list[int]:
+        waits = asyncio.ensure_future(cluster.request(lambda scripts: scripts.seats(A, 4, {"o": (0, 1)}, 60.0, 5.0), 60.0))
+        await asyncio.sleep(0)
+        go.set()
+        return await waits
+
+    monkeypatch.setattr(membership, "REQUEST_TIMEOUT", 60.0)
+    cluster = Cluster(Busy(), [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    tasks = [f"t{n}" for n in range(3 * request_threads.AT_ONCE)]
+    threads = [threading.Thread(target=cluster.leader, args=(task,)) for task in tasks]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(asked) == request_threads.AT_ONCE)
+    assert asyncio.run(play()) == [1]
+    for thread in threads:
+        thread.join(60)
+    assert (sorted(asked), cluster.failures) == (sorted(tasks), 0)
+    assert all(cluster._view.leads(task, time.monotonic()) for task in tasks)
+    cluster.close()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
     member_records  the sealed record of a member (pure)
     redis_scripts  members and leaders in Redis, by scripts
                   and how many downloads each supernode may send to an origin
+    request_threads  requests to Redis with a time limit
     notices       sealed, numbered messages to all members, each valid for a time (pure)
     notice_exchange  sends and receives notices at this supernode
     membership    the thread that keeps this supernode a member, and the requests of fetches

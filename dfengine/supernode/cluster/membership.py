@@ -3,14 +3,10 @@
     a thread of its own   sends this supernode's record every HEARTBEAT_PERIOD seconds, and receives the members
     threads of fetches    request the leader of a task, for ANSWER seconds at most; while Redis fails the last answer applies
     the loop              sends requests by `request`, without blocking
-
-Requests to Redis run in daemon threads, one for each. Callers stop waiting after their time limit, so a hanging Redis blocks no caller.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hmac
 import secrets
 import threading
@@ -25,6 +21,7 @@ from dfengine.supernode.cluster import member_records
 from dfengine.supernode.cluster.cluster_view import HEARTBEAT_PERIOD, TTL, ClusterMember, ClusterView
 from dfengine.supernode.cluster.notice_exchange import NoticeExchange
 from dfengine.supernode.cluster.redis_scripts import ClusterError, RedisScripts
+from dfengine.supernode.cluster.request_threads import RequestThreads
 
 if TYPE_CHECKING:
     from dfengine.net.dialer import Dialer
@@ -38,9 +35,6 @@ REQUEST_TIMEOUT = 3.0
 
 LEAVE_TIMEOUT = 0.3
 """Longest wait for the last request, in seconds."""
-
-AT_ONCE = 8
-"""Requests at the same time; further ones are refused while these wait."""
 
 MAX_RELEASES = 10_000
 """Tasks that wait to be released. Beyond these, tasks stay this supernode's as long as it runs."""
@@ -78,7 +72,7 @@ class Cluster:
         self._events = events
         self._view = ClusterView()
         self._lock = threading.Lock()
-        self._request_slots = threading.Semaphore(AT_ONCE)
+        self._requests = RequestThreads()
         self._wakeup = threading.Condition()
         self._releases: list[str] = []
         self._ungranted: dict[str, float] = {}
@@ -145,7 +139,7 @@ class Cluster:
             if not self._view.may_request(now):
                 return last.address if last is not None else None
         try:
-            found = self._request(lambda: self._scripts.acquire_lead(task, self.own.id, self._record()), REQUEST_TIMEOUT)
+            found = self._requests.run(lambda: self._scripts.acquire_lead(task, self.own.id, self._record()), REQUEST_TIMEOUT)
         except ClusterError as error:
             self._failed(error)
             return last.address if last is not None else None
@@ -209,7 +203,7 @@ class Cluster:
             if not self._view.may_request(time.monotonic()):
                 return False
         try:
-            return self._request(call, REQUEST_TIMEOUT)
+            return self._requests.run(call, REQUEST_TIMEOUT)
         except ClusterError as error:
             self._failed(error)
             return False
@@ -240,20 +234,6 @@ class Cluster:
         except BadValue:
             return None
 
-    def _request(self, call: Callable[[], Result], seconds: float) -> Result:
-        """Return the answer to a request. Raises ClusterError, also when it takes longer than `seconds`, or at the limit of requests."""
-        found: list[Result | BaseException] = []
-        answered = threading.Event()
-
-        def done(answer: Result | BaseException) -> None:
-            found.append(answer)
-            answered.set()
-
-        self._start_request(call, done)
-        if not answered.wait(seconds):
-            raise ClusterError(f"Redis does not answer within {seconds:g} s")
-        return self._result(found[0])
-
     async def claim(self, name: str) -> bool:
         """Reserve the work of this name for this supernode, as long as it is a member. Called on the loop's thread. Raises ClusterError."""
         record = self._record()
@@ -266,55 +246,14 @@ class Cluster:
     async def request(self, call: Callable[[RedisScripts], Result], seconds: float) -> Result:
         """Return the answer to a request without blocking the loop. Raises ClusterError, at once in the pause after a failure."""
         with self._lock:
-            if not self._view.may_request(time.monotonic()):
-                raise ClusterError("Redis is not asked for a while after it failed")
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Result | BaseException] = loop.create_future()
-
-        def settle(answer: Result | BaseException) -> None:
-            if not answered.done():
-                answered.set_result(answer)
-
-        def done(answer: Result | BaseException) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(settle, answer)
-
+            may_request = self._view.may_request(time.monotonic())
+        if not may_request:
+            raise ClusterError("Redis is not asked for a while after it failed")
         try:
-            self._start_request(partial(call, self._scripts), done)
-            try:
-                return self._result(await asyncio.wait_for(answered, seconds))
-            except TimeoutError:
-                raise ClusterError(f"Redis does not answer within {seconds:g} s") from None
+            return await self._requests.run_on_loop(partial(call, self._scripts), seconds)
         except ClusterError as error:
             self._failed(error)
             raise
-
-    def _start_request(self, call: Callable[[], Result], done: Callable[[Result | BaseException], object]) -> None:
-        """Run a request in a thread of its own and pass its answer or failure to `done`. Raises ClusterError at the limit of requests."""
-        if not self._request_slots.acquire(blocking=False):
-            raise ClusterError("Redis does not answer earlier requests")
-
-        def run() -> None:
-            found: Result | BaseException
-            try:
-                found = call()
-            except BaseException as error:
-                found = error.with_traceback(None)
-            self._request_slots.release()
-            done(found)
-
-        try:
-            threading.Thread(target=run, name="cluster-ask", daemon=True).start()
-        except RuntimeError as error:  # no thread can be started
-            self._request_slots.release()
-            raise ClusterError(str(error)) from None
-
-    @staticmethod
-    def _result(found: Result | BaseException) -> Result:
-        """Return an answer. Raises ClusterError for a failure."""
-        if isinstance(found, BaseException):
-            raise found if isinstance(found, ClusterError) else ClusterError(repr(found)[:200])
-        return found
 
     def keyed_name(self, name: str) -> str:
         """Return a keyed digest of `name`, the same at all members, that reveals nothing of it to Redis."""
@@ -352,7 +291,7 @@ class Cluster:
     def _heartbeat(self) -> None:
         """Send this supernode's record, and apply the others'; release tasks, exchange notices. Raises ClusterError."""
         before, began = {each.id: each for each in self.others}, time.monotonic()
-        found = self._request(lambda: self._scripts.heartbeat(self.own.id, self._record()), REQUEST_TIMEOUT)
+        found = self._requests.run(lambda: self._scripts.heartbeat(self.own.id, self._record()), REQUEST_TIMEOUT)
         now, refused = member_records.decode_all(found, time.time(), self._keys)
         with self._lock:
             self._view.heartbeat_acked(now, began, time.monotonic())
@@ -369,8 +308,8 @@ class Cluster:
         with self._wakeup:
             releases, self._releases = self._releases, []
         for task in releases:
-            self._request(partial(self._scripts.release, task, self.own.id), REQUEST_TIMEOUT)
-        self.notices.exchange(lambda call: self._request(call, REQUEST_TIMEOUT))
+            self._requests.run(partial(self._scripts.release, task, self.own.id), REQUEST_TIMEOUT)
+        self.notices.exchange(lambda call: self._requests.run(call, REQUEST_TIMEOUT))
         self._request_grants()
 
     def _request_grants(self) -> None:
@@ -379,7 +318,7 @@ class Cluster:
             ungranted = list(self._ungranted.items())
         for task, since in ungranted:
             began = time.monotonic()
-            found = self._request(partial(self._scripts.acquire_lead, task, self.own.id, self._record()), REQUEST_TIMEOUT)
+            found = self._requests.run(partial(self._scripts.acquire_lead, task, self.own.id, self._record()), REQUEST_TIMEOUT)
             with self._lock:
                 if found is None and task in self._ungranted:
                     self._view.granted(task, began, time.monotonic())
@@ -395,7 +334,7 @@ class Cluster:
             reached = self._view.reached
         if reached:
             try:
-                self._request(lambda: self._scripts.leave(self.own.id), LEAVE_TIMEOUT)
+                self._requests.run(lambda: self._scripts.leave(self.own.id), LEAVE_TIMEOUT)
             except ClusterError:
                 return
             self._scripts.close()

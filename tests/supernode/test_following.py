@@ -130,12 +130,17 @@ class Cluster:
         self.own = SimpleNamespace(address="127.0.0.9:8002")
         self.takes, self.taken = True, list[str]()
         self.others: list[str] = []
+        self.led = itertools.repeat(False)
+        """The answers of `has_lead`."""
 
     def leader(self, task: str) -> str | None:
         return self._leaders.pop(0) if len(self._leaders) > 1 else self._leaders[0]
 
     def fallback_leader(self, task: str, lost: Container[str]) -> str | None:
         return next((each for each in self._fallback_leaders if each not in lost), None)
+
+    def has_lead(self, task: str) -> bool:
+        return next(self.led)
 
     def reserve_probes(self, task: str, seconds: float) -> bool:
         return self.takes
@@ -384,6 +389,30 @@ def test_a_leader_that_stops_responding_is_left_for_a_fallback_leader(
     assert fetch.leader == other.address
     go.set()
     other.close()
+
+
+@pytest.mark.parametrize("where", ["registration", "pull"])
+def test_a_supernode_that_redis_made_the_leader_does_not_wait_for_its_fallback_leader(
+    cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The fallback leader may follow it meanwhile, as Redis tells it."""
+    monkeypatch.setattr(following, "FALLBACK_PATIENCE", 3600.0)
+    monkeypatch.setattr(following, "PATIENCE", 3600.0)
+    if where == "registration":
+        leader.registered = lambda answer: {"code": wire.WAIT}
+    leader.pulled = lambda answer: wire.Pulled(wire.WAIT)
+    fetch = fetch_of(cache, None, fallback_leaders=(leader.address,))
+    cluster: Any = fetch.cluster
+    cluster.led = iter([False, False, True])
+    assert following.follow(fetch, None) == ORIGIN
+    assert next(cluster.led, None) is None
+
+
+def test_a_fallback_leader_that_sends_pieces_is_followed_to_the_end(cache: Cache, leader: Leader) -> None:
+    fetch = fetch_of(cache, None, fallback_leaders=(leader.address,))
+    cluster: Any = fetch.cluster
+    cluster.led = itertools.repeat(True)
+    assert following.follow(fetch, None) == COMPLETE
 
 
 @pytest.mark.parametrize("said", [{"code": 500, "msg": "no"}, {"code": wire.WAIT}, b""])

@@ -1,7 +1,7 @@
 """Keeps this supernode a member of its cluster, and answers which supernode leads a task.
 
     a thread of its own   sends this supernode's record every HEARTBEAT_PERIOD seconds, and receives the members
-    threads of fetches    request the leader of a task, for ANSWER seconds at most; while Redis fails the last answer applies
+    threads of fetches    request the leader of a task, for REQUEST_TIMEOUT seconds at most; while Redis fails the last answer applies
     the loop              sends requests by `request`, without blocking
 """
 
@@ -40,7 +40,8 @@ MAX_RELEASES = 10_000
 """Tasks that wait to be released. Beyond these, tasks stay this supernode's as long as it runs."""
 
 MAX_UNGRANTED = 1000
-"""Tasks that this supernode leads without a grant, and requests a grant for. For further ones it requests none."""
+"""Tasks that this supernode leads without a grant, and requests a grant for; as many that it may lead without knowing. For further ones it
+sends no requests."""
 
 LEAD_TAKEN = "leads"
 """The kind of notice that a supernode sends when it has taken a lead."""
@@ -77,6 +78,8 @@ class Cluster:
         self._releases: list[str] = []
         self._ungranted: dict[str, float] = {}
         """Task -> the time since which this supernode leads it without a grant, monotonic seconds."""
+        self._unanswered: dict[str, float] = {}
+        """Task -> the time of a request for its leader that Redis did not answer in time, and may process later."""
         self._stopped = self._send_due = False
         self._reported = True
         """Whether Redis answers, according to the last event."""
@@ -142,8 +145,12 @@ class Cluster:
             found = self._requests.run(lambda: self._scripts.acquire_lead(task, self.own.id, self._record()), REQUEST_TIMEOUT)
         except ClusterError as error:
             self._failed(error)
+            with self._lock:
+                if len(self._unanswered) < MAX_UNGRANTED:
+                    self._unanswered.setdefault(task, now)
             return last.address if last is not None else None
         with self._lock:
+            self._unanswered.pop(task, None)
             if found is None:
                 self._view.granted(task, now, time.monotonic())
             else:
@@ -151,6 +158,11 @@ class Cluster:
             last = self._view.last_leader(task)
         self._succeeded()
         return last.address if last is not None else None
+
+    def has_lead(self, task: str) -> bool:
+        """Whether Redis has made this supernode the task's leader. Sends no request."""
+        with self._lock:
+            return self._view.leads(task, time.monotonic())
 
     def fallback_leader(self, task: str, unreachable: Container[str]) -> str | None:
         """Return HOST:PORT of the member that leads the task while its leader is unknown or in `unreachable`; None: this one."""
@@ -213,6 +225,7 @@ class Cluster:
         with self._lock:
             led = self._view.released(task)
             self._ungranted.pop(task, None)
+            self._unanswered.pop(task, None)
         if led:
             with self._wakeup:
                 if len(self._releases) < MAX_RELEASES:
@@ -310,7 +323,23 @@ class Cluster:
         for task in releases:
             self._requests.run(partial(self._scripts.release, task, self.own.id), REQUEST_TIMEOUT)
         self.notices.exchange(lambda call: self._requests.run(call, REQUEST_TIMEOUT))
+        self._confirm_leads()
         self._request_grants()
+
+    def _confirm_leads(self) -> None:
+        """Find out which tasks Redis has granted to this supernode by requests that it did not answer in time. Raises ClusterError."""
+        with self._lock:
+            tasks = list(self._unanswered)
+        if not tasks:
+            return
+        began = time.monotonic()
+        led = self._requests.run(lambda: self._scripts.confirm_leads(tasks, self.own.id, self._record()), REQUEST_TIMEOUT)
+        with self._lock:
+            for task in led:
+                if self._unanswered.pop(task, None) is not None:
+                    self._view.granted(task, began, time.monotonic())
+            for task in [task for task, at in self._unanswered.items() if began - at > GRANT_PATIENCE]:
+                del self._unanswered[task]
 
     def _request_grants(self) -> None:
         """Request grants for the tasks that this supernode leads without one, so that others learn of it. Raises ClusterError."""

@@ -65,6 +65,16 @@ redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
 return false
 """
 
+CONFIRM_LEADS = """
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+local found = {}
+for i = 2, #KEYS do
+  found[i - 1] = 0
+  if redis.call('GET', KEYS[i]) == ARGV[1] then found[i - 1] = redis.call('EXPIRE', KEYS[i], ARGV[4]) end
+end
+return found
+"""
+
 RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return false
@@ -234,7 +244,7 @@ class RedisScripts:
 
     @cached_property
     def _scripts(self) -> dict[str, Any]:
-        texts = (HEARTBEAT, ACQUIRE_LEAD, RELEASE, RESERVE_PROBES, TAKE_LEAD, LEAVE, SEND_NOTICES, RECEIVE_NOTICES, SEATS)
+        texts = (HEARTBEAT, ACQUIRE_LEAD, CONFIRM_LEADS, RELEASE, RESERVE_PROBES, TAKE_LEAD, LEAVE, SEND_NOTICES, RECEIVE_NOTICES, SEATS)
         return {text: self._redis.register_script(text) for text in texts}
 
     def _run(self, script: str, keys: list[str], given: list[Any]) -> Any:
@@ -259,6 +269,14 @@ class RedisScripts:
         given = [id, record, int(TTL * 1000), self._member_key(), int(LEASE)]
         found = self._run(ACQUIRE_LEAD, [self._member_key(id), self._lead_key(task)], given)
         return found if isinstance(found, bytes) else None
+
+    def confirm_leads(self, tasks: list[str], id: str, record: bytes) -> list[str]:
+        """Return those of the tasks that this supernode leads; renew their leases, and its TTL. Raises ClusterError."""
+        given = [id, record, int(TTL * 1000), int(LEASE)]
+        found = self._run(CONFIRM_LEADS, [self._member_key(id), *map(self._lead_key, tasks)], given)
+        if not isinstance(found, list) or len(found) != len(tasks):
+            raise ClusterError("Redis returned no list of leads")
+        return [task for task, leads in zip(tasks, found, strict=True) if leads == 1]
 
     def release(self, task: str, id: str) -> None:
         """Give up the lead of a task. Raises ClusterError."""

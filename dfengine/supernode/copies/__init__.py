@@ -5,7 +5,8 @@
     fetch                    one task's copy: its state, and the events that it reports to the event loop
     fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
     origin_reading, copy_writer  requests to the origin; writing a response's bytes to the copy
-    following                fetches a task from the supernode that leads it: pulls in `leader_pulls`, pieces in `piece_connections`
+    following                fetches a task from the supernode that leads it: pulls in `leader_pulls`, their answers in `leader_answers`,
+                             pieces in `piece_connections`
     slow_leader              when to take the lead from a slow leader (pure); leader_probe, reading_messages: the measurement;
                              partition: whether any other supernode can be reached
     local_rules              origins that this supernode may not read, and so does not fetch from a leader either

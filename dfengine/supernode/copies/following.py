@@ -2,9 +2,10 @@
 
 Each piece is compared with the digest that the leader names, and offered here at once: each supernode sends to its own hosts, and the
 origin is read once. The leader also sends the origin's validators, so that a follower that continues without it reads the rest by range. A
-lost leader costs LOST seconds: then another member leads, whatever the state of Redis (`fallback_leader` of `cluster/cluster_view.py`). A
-leader that refuses, or sends nothing for PATIENCE seconds, costs that time, and the origin is read. From a leader that reads the origin
-slowly this supernode takes the lead (`slow_leader`). A supernode whose own link is slow as well sends its hosts on.
+lost leader costs LOST seconds: then another member leads, whatever the state of Redis (`fallback_leader` of `cluster/cluster_view.py`). If
+Redis meanwhile makes this supernode the leader, the other one may follow it: this one reads the origin if it receives nothing. A leader
+that refuses, or sends nothing for PATIENCE seconds, costs that time, and the origin is read. From a leader that reads the origin slowly
+this supernode takes the lead (`slow_leader`). A supernode whose own link is slow as well sends its hosts on.
 
 The leader receives the registration of the host here, with its credentials, and checks them as its own hosts'. It returns the task's name
 in the cluster, which must be the same here, and its own id of the task.
@@ -18,14 +19,11 @@ import socket
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import TypeVar
-
-import msgspec
 
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.about import VERSION
-from dfengine.errors import BadValue, OriginUnreachable, ProtocolViolation, RemoteError, SourceGone, SupernodeError
+from dfengine.errors import BadValue, OriginUnreachable, RemoteError, SupernodeError
 from dfengine.net.http_client import Connection
 from dfengine.origin.request import selection
 from dfengine.origin.version import Version
@@ -33,6 +31,7 @@ from dfengine.settings import SupernodeAddress
 from dfengine.supernode.copies.cache import TASK_ID, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
+from dfengine.supernode.copies.leader_answers import decode_offers, decode_registration
 from dfengine.supernode.copies.leader_probe import LeaderProbe
 from dfengine.supernode.copies.leader_pulls import JSON, LeaderPulls
 from dfengine.supernode.copies.partition import can_reach_any
@@ -43,8 +42,6 @@ from dfengine.supernode.copies.slow_leader import HOLD, OWN_SPAN, SlowLeader, is
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch import Cluster
-
-Message = TypeVar("Message")
 
 COMPLETE, ORIGIN, CHANGED = "whole", "origin", "changed"
 """All pieces are on disk; the origin must be read; the leader has another version than the copy."""
@@ -71,19 +68,6 @@ SYSTEM = "dfengine-supernode"
 
 MAX_VARY = 64
 """Maximum number of headers in a leader's list of those that an origin's response may depend on."""
-
-
-class _Answer(msgspec.Struct):
-    """Answer to a registration."""
-
-    code: int
-    data: wire.Registered | None = None
-    msg: str = ""
-    message: str = ""
-
-
-_registered = msgspec.json.Decoder(_Answer)
-_pulled = msgspec.json.Decoder(wire.Pulled)
 
 
 class _Changed(Exception):
@@ -122,6 +106,8 @@ class _Following:
         """Addresses that cannot be reached."""
         self._task = ""
         """The leader's id of the task: each supernode makes its own ids of private files."""
+        self._fallback = False
+        """Whether the present leader is a fallback leader."""
         self._followed_since, self._patience = self._received_at, PATIENCE
         """When following the present leader began, and for how long it may send nothing."""
         self._slow_leader = SlowLeader()
@@ -152,6 +138,7 @@ class _Following:
                 address, known = cluster.fallback_leader(fetch.request.cluster_name, self._unreachable), False
             if address is None:
                 return ORIGIN
+            self._fallback = not known
             self._followed_since, self._patience, self._bytes = time.monotonic(), PATIENCE if known else FALLBACK_PATIENCE, 0
             self._slow_leader.leader_changed(self._followed_since)
             try:
@@ -224,11 +211,12 @@ class _Following:
         while True:
             self._check()
             status, _, body = connection.request("POST", "/peer/registry", JSON, asked, timeout=30.0)
-            answer = _decoded(_registered, body, status)
+            answer = decode_registration(body, status)
             if answer.code != wire.WAIT:
                 break
             if time.monotonic() > end:
                 raise SupernodeError(f"supernode {node} waits for its origin")
+            self._check_own_lead(self._followed_since)
             with self._fetch.changed:
                 self._fetch.changed.wait_for(lambda: self._fetch.stopped, AGAIN)
         data, fetch = answer.data, self._fetch
@@ -320,15 +308,17 @@ class _Following:
             if not missing:
                 return
             self._check_leader(node, file, connections)
-            held, offers = [], [offer for status, body in answers for offer in _offers(node, status, body)]
+            held, offers = [], [offer for status, body in answers for offer in decode_offers(node, status, body)]
             for offer in offers:
                 connections.offer(offer)
             # A stream here waits for a piece that the leader cannot offer now: fetch other pieces meanwhile.
             selects = pulls.parked or bool(offers) or not pieces
             if not pulls.parked and not connections.idle and (not connections.room or not (offers or pieces)):
                 connections.wait(AGAIN)
-            if time.monotonic() - max(self._received_at, connections.received_at, self._followed_since) > self._patience:
+            last = max(self._received_at, connections.received_at, self._followed_since)
+            if time.monotonic() - last > self._patience:
                 raise SupernodeError(f"supernode {node} sends no pieces")
+            self._check_own_lead(last)
 
     def _check_leader(self, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
         """Check whether another supernode than the one at `node` leads, or this one should. Raises _LeaderChanged."""
@@ -358,6 +348,13 @@ class _Following:
             fetch.post(fetch.events.fetch_took_lead, fetch, str(node), *found)
             raise _LeaderChanged(takes_lead=True)
 
+    def _check_own_lead(self, received_at: float) -> None:
+        """Check whether Redis has made this supernode the leader, and the fallback leader sends nothing. Raises _LeaderChanged."""
+        fetch = self._fetch
+        assert fetch.cluster is not None
+        if self._fallback and time.monotonic() - received_at > LOST and fetch.cluster.has_lead(fetch.request.cluster_name):
+            raise _LeaderChanged(takes_lead=True)
+
     def _end_probe(self) -> None:
         probe, self._probe = self._probe, None
         if probe is not None:
@@ -367,23 +364,6 @@ class _Following:
         """Connect. Raises RemoteError."""
         assert self._fetch.cluster is not None
         return self._fetch.cluster.dialer().connect(host, port, timeout=CONNECT, named=named, opened=set_keepalive)
-
-
-def _decoded(decoder: msgspec.json.Decoder[Message], body: bytes, status: int) -> Message:
-    """Decode a leader's answer. Raises ProtocolViolation."""
-    try:
-        return decoder.decode(body)
-    except wire.UNREADABLE:
-        raise ProtocolViolation(f"the leader does not answer as a supernode does (HTTP {status})") from None
-
-
-def _offers(node: SupernodeAddress, status: int, body: bytes) -> list[wire.Offer]:
-    """Return the offers in an answer to a pull. Raises RemoteError."""
-    answer = _decoded(_pulled, body, status)
-    if answer.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.LIMITED, wire.REPORTED):
-        kind = SourceGone if answer.code == wire.NOT_FOUND else SupernodeError
-        raise kind(f"supernode {node} ends the download: {answer.msg[:200]}")
-    return answer.offers
 
 
 def _runs(here: Iterable[int]) -> list[tuple[int, int]]:

@@ -92,7 +92,7 @@ class ControlProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release the closed connection's resources; parked answers are cancelled."""
-        self._stopped = True
+        self._stopped, self._unread = True, False
         self._server.dismiss(self)
         stream, self._stream = self._stream, None
         if stream is not None:
@@ -210,7 +210,8 @@ class ControlProtocol(asyncio.Protocol):
             self._serve(self._requests.popleft())
 
     def _update_waiting(self) -> None:
-        """Update what the connection waits for (a turn, answers, the client's reading, more bytes) and its deadline."""
+        """Update what the connection waits for (a turn, answers, the client's reading, more bytes), its deadline, and what it buffers."""
+        self._count_buffered()  # also on a connection that reads no further request: its answers may be unread
         if self._stopped or self._transport is None or self._transport.is_closing():
             return
         waits, blocked = bool(self._requests or self._backlog), self._blocked()
@@ -228,7 +229,6 @@ class ControlProtocol(asyncio.Protocol):
                 self.deadline = monotonic() + self._server.idle_seconds
             elif self.deadline == math.inf:
                 self.deadline = monotonic() + self._server.head_seconds
-        self._count_buffered()
 
     def _count_buffered(self) -> None:
         """Count the bytes buffered for this client; disconnect a client that exceeds its share."""
@@ -294,7 +294,6 @@ class ControlProtocol(asyncio.Protocol):
                 answer = self._outcome(answer)
             self._answers.popleft()
             self._send(answer, keep_alive, bodiless)
-        self._count_buffered()
         self._update_waiting()
 
     def _outcome(self, parked: asyncio.Future[Response]) -> Response:

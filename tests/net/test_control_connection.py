@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -68,3 +69,61 @@ def test_responses_queued_behind_a_parked_one_count_towards_the_memory_quota(
 
     with ExitStack() as stack:
         asyncio.run(ask())
+
+
+CLOSING = {
+    "keep": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "close": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "1.0": b"GET / HTTP/1.0\r\n\r\n",
+    "malformed": b"GET /parked HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\nmalformed\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("request_bytes", CLOSING.values(), ids=CLOSING)
+@pytest.mark.parametrize("clients", [2, 8])
+def test_unread_responses_count_towards_the_memory_quota_on_every_connection(
+    clients: int, request_bytes: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 16 << 20  # more than the kernel buffers
+    monkeypatch.setattr(control_server, "MEMORY", 4 * size)
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        parked: list[asyncio.Future[Response]] = []
+
+        def handler(request: Request) -> Answer:
+            if request.path != "/parked":
+                return Response(200, bytes(size))
+            parked.append(loop.create_future())
+            return parked[-1]
+
+        server = ControlServer(loop, handler)
+        await server.start("127.0.0.1", 0)
+        try:
+            with ExitStack() as stack:
+                for _ in range(clients):
+                    sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 5))
+                    sock.sendall(request_bytes)
+                requests = clients * request_bytes.count(b"GET")
+                await wait_until(lambda: server.requests == requests)
+                for future in parked:
+                    if not future.done():
+                        future.set_result(Response(200))
+                await wait_until(lambda: all(connection._unread for connection in server.connections))
+                unread = [connection._transport.get_write_buffer_size() for connection in server.connections if connection._transport]
+                assert 0 < server.memory.amount_of("127.0.0.1") <= server.memory.limit
+                assert len(unread) * size // 2 < server.memory.amount_of("127.0.0.1")
+                assert (len(unread) == clients) == (clients == 2), "a client within its share is not cut off"
+            await wait_until(lambda: not server.connections)
+            assert server.memory.amount_of("127.0.0.1") == 0
+        finally:
+            server.close()
+
+    asyncio.run(ask())
+
+
+async def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < until
+        await asyncio.sleep(0.01)

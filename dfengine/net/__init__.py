@@ -12,6 +12,7 @@
     origin_access, metadata             which addresses a supernode may connect to for clients
     event_log, event_ring, access_log   a server's events for its operators on stderr, and the latest of them in memory
     event_stream                        a response without an end (server-sent events)
+    response_writing                    writes to a transport so that its unread bytes can be counted, also with TLS
     tracing, recorded_span              spans of slow operations: trace contexts passed on, or spans recorded by OpenTelemetry
     home_key                            a key that a process stores in its home
     systemd                             reports the server's state to the service manager (sd_notify)

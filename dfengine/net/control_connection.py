@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, cast
 
 from dfengine.net.event_stream import EventStream
 from dfengine.net.http import MAX_PIPELINED, BadRequest, CloseConnection, ConnectionState, Request, RequestReader, Response, text
+from dfengine.net.response_writing import write
 
 if TYPE_CHECKING:
     from dfengine.net.control_server import ControlServer
@@ -310,7 +311,7 @@ class ControlProtocol(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        transport.write(answer if isinstance(answer, bytes) else answer.encode(keep_alive, bodiless))
+        write(transport, answer if isinstance(answer, bytes) else answer.encode(keep_alive, bodiless))
         if not keep_alive and isinstance(answer, EventStream) and not bodiless:
             self._stream, self.deadline = answer, math.inf
             answer.begin(transport)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from dfengine.net.http import Response
+from dfengine.net.response_writing import write
 
 TYPE = "text/event-stream; charset=utf-8"
 
@@ -47,7 +48,7 @@ class EventStream(Response):
     def write(self, data: bytes) -> None:
         """Write bytes of whole messages; the caller has checked that the stream is not `unread`."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+            write(self._transport, data)
 
     def close(self) -> None:
         """Close the connection once all written bytes are read."""

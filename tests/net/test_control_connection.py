@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from functools import partial
+from typing import Any
 
 import pytest
+import uvloop
 
 from dfengine.net import control_server
 from dfengine.net.control_connection import Answer
 from dfengine.net.control_server import ControlServer
 from dfengine.net.http import Request, Response
+from tests.e2e.certificates import Authority
 
 SIZE, BEHIND = 100_000, 20
 
@@ -127,3 +133,61 @@ async def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < until
         await asyncio.sleep(0.01)
+
+
+@pytest.fixture(scope="module", name="contexts")
+def tls_contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The server's context and a client's."""
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*authority.issue("server", "IP:127.0.0.1"))
+    return server, ssl.create_default_context(cafile=authority.ca)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("kind", ["keep", "close"])
+def test_unread_responses_over_tls_count_towards_the_memory_quota(
+    kind: str, run: Callable[[Coroutine[Any, Any, None]], None], contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = random.Random(1).randbytes(16 << 20)
+    monkeypatch.setattr(control_server, "MEMORY", 4 * len(content))
+
+    async def ask() -> None:
+        server = ControlServer(asyncio.get_running_loop(), lambda request: Response(200, content))
+        await server.start("127.0.0.1", 0, contexts[0])
+
+        def connect(stack: ExitStack) -> ssl.SSLSocket:
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 5))
+            wrapped = stack.enter_context(contexts[1].wrap_socket(sock, server_hostname="127.0.0.1"))
+            wrapped.sendall(CLOSING[kind])
+            return wrapped
+
+        def reached(requests: int) -> bool:
+            return server.requests == requests
+
+        def receive(sock: ssl.SSLSocket) -> bytes:
+            data = sock.recv(1 << 20)
+            while len(data) < data.index(b"\r\n\r\n") + 4 + len(content):
+                data += sock.recv(1 << 20)
+            return data
+
+        try:
+            with ExitStack() as stack:
+                first = await asyncio.to_thread(connect, stack)
+                await wait_until(lambda: server.memory.amount_of("127.0.0.1") > len(content) // 2)
+                assert (await asyncio.to_thread(receive, first)).endswith(content)
+                if kind == "close":
+                    first.close()  # the server waits for it after its own end of TLS
+                await wait_until(lambda: not server.memory.amount_of("127.0.0.1"))
+                for number in range(2, 9):
+                    await asyncio.to_thread(connect, stack)
+                    await wait_until(partial(reached, number))
+                assert 2 <= sum(connection._unread for connection in server.connections) < 7, "a client beyond its share is cut off"
+                assert len(content) < server.memory.amount_of("127.0.0.1") <= server.memory.limit
+            await wait_until(lambda: not server.connections)
+            assert server.memory.amount_of("127.0.0.1") == 0
+        finally:
+            server.close()
+
+    run(ask())

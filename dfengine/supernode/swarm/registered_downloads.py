@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from dfengine.errors import RemoteError, SupernodeFull
 from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.http import ConnectionState
+from dfengine.supernode.swarm.small_set import added, removed
 from dfengine.task import Peer, client_of
 
 MAX_TEXTS = 128 << 20
@@ -60,6 +62,12 @@ class RegisteredDownloads(dict[Key, RegisteredDownload]):
         super().__init__()
         self._shares = Quota(MAX_DOWNLOADS, share)
         self._texts = Quota(MAX_TEXTS, share)
+        self._keys: dict[str, Collection[Key]] = {}
+        """Id of a peer -> its downloads."""
+
+    def of_peer(self, name: str) -> Collection[Key]:
+        """Return the keys of the downloads of the peer with this id."""
+        return self._keys.get(name, ())
 
     def check_limits(self, key: Key, address: str) -> None:
         """Raise SupernodeFull if a limit is reached, in total or of the client at `address`."""
@@ -77,7 +85,9 @@ class RegisteredDownloads(dict[Key, RegisteredDownload]):
         known = self.get(key)
         if known is None:
             self._shares.acquire(member.address)
+            self._keys[member.peer.id] = added(self._keys.get(member.peer.id, ()), key)
         else:
+            key = known.key
             member.peer, member.address, member.connection = known.peer, known.address, known.connection
             if member.connection is not None and member.connection.party is known:
                 member.connection.party = member
@@ -92,4 +102,9 @@ class RegisteredDownloads(dict[Key, RegisteredDownload]):
         if member is not None:
             self._shares.release(member.address)
             self._texts.release(member.address, member.texts)
+            keys = removed(self._keys[member.peer.id], member.key)
+            if keys:
+                self._keys[member.peer.id] = keys
+            else:
+                del self._keys[member.peer.id]
         return member

@@ -1,28 +1,29 @@
-"""Small sets of downloads (of one peer, of one CID): a tuple while they are few, as nearly always; else a dict, which grows in place."""
+"""Small sets of objects that are few as nearly always (downloads of one peer, of one CID): a tuple, else a dict, which grows in place."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TypeVar
 
-from dfengine.supernode.swarm._state import Download
+_Item = TypeVar("_Item")
 
 FEW = 8
-"""Maximum number of downloads in a tuple."""
+"""Maximum number of items in a tuple."""
 
 
-def added(downloads: Collection[Download], download: Download) -> Collection[Download]:
-    """Return the set with this download at its end."""
-    if not isinstance(downloads, dict):
-        if len(downloads) < FEW:
-            return (*downloads, download)
-        downloads = dict.fromkeys(downloads)
-    downloads[download] = None
-    return downloads
+def added(items: Collection[_Item], item: _Item) -> Collection[_Item]:
+    """Return the set with this item at its end."""
+    if not isinstance(items, dict):
+        if len(items) < FEW:
+            return (*items, item)
+        items = dict.fromkeys(items)
+    items[item] = None
+    return items
 
 
-def removed(downloads: Collection[Download], download: Download) -> Collection[Download]:
-    """Return the set without this download."""
-    if isinstance(downloads, dict):
-        del downloads[download]
-        return downloads if downloads else ()
-    return tuple([other for other in downloads if other is not download])
+def removed(items: Collection[_Item], item: _Item) -> Collection[_Item]:
+    """Return the set without this item, the same object that was added."""
+    if isinstance(items, dict):
+        del items[item]
+        return items if items else ()
+    return tuple([other for other in items if other is not item])

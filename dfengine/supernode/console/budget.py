@@ -9,8 +9,10 @@ from time import monotonic, thread_time
 from typing import TypeVar
 
 from dfengine.net.http import BadRequest
+from dfengine.supernode.thread_calls import in_thread
 
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 SHARE, BURST = 0.01, 0.05
 """Share of the loop's time; seconds of that share that may accumulate."""
@@ -19,11 +21,14 @@ SLICE = 0.002
 """Seconds of work after which the loop does its other work; a slice ends after the step that exceeds it."""
 
 MAX_WAITING = 64
-"""Requests that wait for the budget; further ones are refused."""
+"""Requests in progress, which wait for the budget, for figures or for a list; further ones are refused."""
+
+MAX_AT_ONCE = 2000
+"""Items that are sorted on the loop's thread; more are sorted in another thread."""
 
 
 class Budget:
-    """clock: monotonic seconds. cpu_seconds: processor seconds of this thread, which do not increase while other processes run."""
+    """clock: monotonic seconds. cpu_seconds: processor seconds of the calling thread, which do not increase while other processes run."""
 
     def __init__(
         self, share: float = SHARE, burst: float = BURST, clock: Callable[[], float] = monotonic,
@@ -31,7 +36,8 @@ class Budget:
     ) -> None:
         self._share, self._burst, self._clock, self._cpu_seconds = share, burst, clock, cpu_seconds
         self._credit, self._at = burst, clock()
-        self._waiting = 0
+        self._requests = 0
+        self._lists = asyncio.Lock()
 
     def delay(self) -> float:
         """Return the seconds until more work may be done; 0 if it may now."""
@@ -49,18 +55,47 @@ class Budget:
         finally:
             self._credit -= self._cpu_seconds() - started
 
-    async def wait_turn(self) -> None:
-        """Wait until more work may be done. Raises BadRequest if MAX_WAITING requests wait already."""
-        if not self.delay():
-            return
-        if self._waiting >= MAX_WAITING:
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a request until the end of the `with` block. Raises BadRequest if MAX_WAITING requests are in progress already."""
+        if self._requests >= MAX_WAITING:
             raise BadRequest(429, "too many requests for figures are waiting: ask again later")
-        self._waiting += 1
+        self._requests += 1
         try:
-            while (wait := self.delay()) > 0:
-                await asyncio.sleep(wait)
+            yield
         finally:
-            self._waiting -= 1
+            self._requests -= 1
+
+    async def wait_turn(self) -> None:
+        """Wait until more work may be done."""
+        while (wait := self.delay()) > 0:
+            await asyncio.sleep(wait)
+
+    async def make_list(self, choose: Callable[[], _Result], items: int) -> _Result:
+        """Return `choose()`, which sorts so many items, and charge its work; many items are sorted in another thread.
+
+        One list is made at a time, when the budget allows it: requests that arrived together, or waited for the same figures, would
+        otherwise all make theirs in one iteration of the loop, or in all threads.
+        """
+        async with self._lists:
+            await self.wait_turn()
+            if items <= MAX_AT_ONCE:
+                with self.work():
+                    return choose()
+            spent = 0.0
+
+            def measured() -> _Result:
+                nonlocal spent
+                started = self._cpu_seconds()
+                try:
+                    return choose()
+                finally:
+                    spent = self._cpu_seconds() - started
+
+            try:
+                return await in_thread(measured)
+            finally:
+                self._credit -= spent
 
     async def spread(self, act: Callable[[_Item], object], items: Iterable[_Item]) -> None:
         """Call `act` on each of the items, SLICE seconds at a time, and charge the work; return after the last."""

@@ -69,7 +69,8 @@ class Handlers:
 
     async def overview(self, call: Call) -> Overview:
         await self.sampler.refresh()
-        return overview(self._state, self.sampler, self._plain, self._started, self.viewers, call.may_change)
+        with self.sampler.budget.work():
+            return overview(self._state, self.sampler, self._plain, self._started, self.viewers, call.may_change)
 
     async def tasks(self, call: Call) -> TaskPage:
         await self.sampler.refresh()
@@ -81,7 +82,8 @@ class Handlers:
     async def task(self, call: Call) -> TaskRow:
         await self.sampler.refresh()
         name = self._state.names.public_name(call.ids["task"])
-        found = next((row for row in self.sampler.tasks if row.task == name), None)
+        with self.sampler.budget.work():
+            found = next((row for row in self.sampler.tasks if row.task == name), None)
         if found is None:
             raise _missing(call)
         return found
@@ -116,12 +118,14 @@ class Handlers:
 
     async def preheats(self, call: Call) -> PreheatPage:
         query = call.query
-        found = [job for job in reversed(self._jobs.all()) if query.state in ("", job.state)]
-        items = [preheats.row(self._state, job) for job in found[query.offset : query.offset + query.limit]]
+        with self.sampler.budget.work():
+            found = [job for job in reversed(self._jobs.all()) if query.state in ("", job.state)]
+            items = [preheats.row(self._state, job) for job in found[query.offset : query.offset + query.limit]]
         return PreheatPage(items=items, total=len(found), offset=query.offset, at=time.time())
 
     async def preheat(self, call: Call) -> Preheat:
-        return preheats.preheat(self._state, self._job(call))
+        with self.sampler.budget.work():
+            return preheats.preheat(self._state, self._job(call))
 
     async def new_preheat(self, call: Call) -> Preheat:
         parsed = parse_v1(call.request.body)
@@ -170,9 +174,10 @@ class Handlers:
     async def events(self, call: Call) -> EventPage:
         query, log = call.query, self._state.events
         least = LEVELS.index(query.level)
-        found = log.newest() if query.after < 0 else log.after(query.after, 1 << 20)
-        found = [event for event in found if LEVELS.index(event[2]) >= least and query.event in ("", event[3])]
-        items = [event_row(event) for event in found[: query.limit]]
+        with self.sampler.budget.work():
+            found = log.newest() if query.after < 0 else log.after(query.after, 1 << 20)
+            found = [event for event in found if LEVELS.index(event[2]) >= least and query.event in ("", event[3])]
+            items = [event_row(event) for event in found[: query.limit]]
         return EventPage(items=items, total=len(found), offset=0, at=time.time(), last=log.newest_id)
 
 

@@ -107,10 +107,14 @@ class ConsoleRoutes:
         return self._answer(operation, call)
 
     async def _answer(self, operation: Operation, call: Call) -> Response:
+        budget = self._handlers.sampler.budget
         try:
-            if not operation.changes:
-                await self._handlers.sampler.budget.wait_turn()
-            found = await getattr(self._handlers, operation.name)(call)
+            if operation.changes:
+                found = await getattr(self._handlers, operation.name)(call)
+            else:
+                with budget.request():
+                    await budget.wait_turn()
+                    found = await getattr(self._handlers, operation.name)(call)
         except BadRequest as error:
             return problem(error.status, error.reason)
         except (ProtocolViolation, BadValue) as error:
@@ -119,7 +123,7 @@ class ConsoleRoutes:
             return problem(409, str(error))
         if operation.changes:
             self._state.events.info("admin_action", action=operation.name, client=call.request.client, **call.ids)
-        with self._handlers.sampler.budget.work():
+        with budget.work():
             return Response(operation.status, encode(found), headers=HEADERS)
 
     def watched(self, target: str, call: Call) -> tuple[Operation, Call]:

@@ -31,9 +31,6 @@ FRESH = 0.25
 ACTIVE = 30.0
 """Seconds after a request for which hosts are sampled, and tasks are sampled every PERIOD."""
 
-MAX_AT_ONCE = 2000
-"""Items that are sorted on the loop's thread; more are sorted in another thread."""
-
 Row = TypeVar("Row", TaskRow, HostRow, OriginRow)
 
 
@@ -141,10 +138,7 @@ class Sampler:
 
 
 async def select_page(budget: Budget, items: list[Row], matches: Callable[[Row], bool], query: Any) -> tuple[list[Row], int]:
-    """Return the items for which `matches` is true, in the order and within the bounds of a list's query, and their number in total.
-
-    Many items are sorted in another thread, while the loop does its other work.
-    """
+    """Return the items for which `matches` is true, in the order and within the bounds of a list's query, and their number in total."""
 
     def choose() -> tuple[list[Row], int]:
         found = [item for item in items if matches(item)]
@@ -155,7 +149,4 @@ async def select_page(budget: Budget, items: list[Row], matches: Callable[[Row],
             known += [item for item in found if getattr(item, query.sort) is None]
         return known[query.offset : query.offset + query.limit], len(known)
 
-    if len(items) <= MAX_AT_ONCE:
-        with budget.work():
-            return choose()
-    return await asyncio.get_running_loop().run_in_executor(None, choose)
+    return await budget.make_list(choose, len(items))

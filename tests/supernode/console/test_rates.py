@@ -92,18 +92,25 @@ def test_work_is_sliced_and_other_callbacks_run_between_slices() -> None:
     assert order == [0, -1, 1, 2]
 
 
-def test_waiters_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 1)
 
     async def scene() -> None:
         clock = Clock(1e-6, 0.0)
         clock.spend(1)
-        first = asyncio.ensure_future(clock.budget.wait_turn())
+
+        async def ask() -> None:
+            with clock.budget.request():
+                await clock.budget.wait_turn()
+
+        first = asyncio.ensure_future(ask())
         await asyncio.sleep(0)
         with pytest.raises(BadRequest, match="waiting"):
-            await clock.budget.wait_turn()
+            await ask()
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
+        with clock.budget.request():
+            assert clock.budget.delay()
 
     asyncio.run(scene())

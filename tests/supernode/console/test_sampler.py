@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfengine.net.http import Request, Response
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode.console import budget
 from dfengine.supernode.console.api_types import HostRow
-from dfengine.supernode.console.budget import Budget
+from dfengine.supernode.console.budget import MAX_AT_ONCE, Budget
 from dfengine.supernode.console.hosts import HostFigures, matches
 from dfengine.supernode.console.origins import OriginFigures
 from dfengine.supernode.console.queries import HostQuery
@@ -19,6 +26,8 @@ from dfengine.supernode.console.rates import Rates
 from dfengine.supernode.console.sampler import select_page
 from dfengine.supernode.copies.origin_pauses import Pause
 from dfengine.supernode.origin_counts import MAX_ORIGINS, OriginCounts, origin_name
+from dfengine.supernode.router import Router
+from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import Peer
@@ -83,6 +92,92 @@ def test_a_list_is_sorted_and_paged_with_unknown_values_last(values: list[Any], 
     known = sorted((value for value in wanted if value is not None), reverse=order == "desc")
     assert total == len(wanted)
     assert [item.rate for item in found] == (known + [None] * (len(wanted) - len(known)))[offset : offset + limit]
+
+
+class Lists:
+    """Lists of `size` rows under a budget with a virtual clock; each costs its second. running: those whose first row is compared now."""
+
+    def __init__(self, size: int) -> None:
+        self.items: list[Any] = [SimpleNamespace(rate=float(n)) for n in range(size)]
+        self.goes_on = threading.Event()
+        self.now = self.used = 0.0
+        self.budget = Budget(0.1, 1.5, lambda: self.now, lambda: self.used)
+        self.running = self.most = self.made = 0
+        self._counting = threading.Lock()
+
+    def matches(self, item: Any) -> bool:
+        if item is self.items[0]:
+            with self._counting:
+                self.running += 1
+                self.most = max(self.most, self.running)
+            self.goes_on.wait(10)
+            with self._counting:
+                self.running -= 1
+                self.made += 1
+                self.used += 1
+        return True
+
+    async def make(self) -> int:
+        query = SimpleNamespace(sort="rate", order="asc", offset=0, limit=1)
+        return (await select_page(self.budget, self.items, self.matches, query))[1]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("size", [MAX_AT_ONCE, MAX_AT_ONCE + 1])
+def test_lists_are_made_one_at_a_time_within_the_budget(size: int) -> None:
+    async def scene() -> None:
+        lists = Lists(size)
+        lists.goes_on.set()
+        requests = [asyncio.create_task(lists.make()) for _ in range(4)]
+        await lists.until(lambda: lists.made == 2)
+        await asyncio.sleep(0.05)
+        assert (lists.made, lists.most) == (2, 1), "the second list exceeds the budget"
+        assert lists.budget.delay() == pytest.approx(5)
+        for request in requests[2:]:
+            request.cancel()
+        assert await asyncio.gather(*requests[:2]) == [size, size]
+
+    asyncio.run(scene())
+
+
+def test_a_list_of_a_client_that_has_left_ends_before_the_next() -> None:
+    async def scene() -> None:
+        lists = Lists(MAX_AT_ONCE + 1)
+        requests = [asyncio.create_task(lists.make()) for _ in range(2)]
+        await lists.until(lambda: lists.running == 1)
+        requests[0].cancel()
+        await asyncio.sleep(0.05)
+        assert lists.running == 1
+        lists.goes_on.set()
+        assert await requests[1] == len(lists.items)
+        assert requests[0].cancelled()
+        assert (lists.made, lists.most) == (2, 1)
+
+    asyncio.run(scene())
+
+
+def test_requests_beyond_the_limit_that_wait_for_the_same_figures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "MAX_WAITING", 3)
+
+    async def scene() -> list[int]:
+        settings = SupernodeSettings(home_dir=str(tmp_path), advertise_ip="127.0.0.1", download_port=8001)
+        state = SupernodeState(settings, str(tmp_path), asyncio.get_running_loop())
+        router = Router(state)
+        try:
+            answers = [router(Request("GET", b"/api/v2/hosts", {}, b"", "127.0.0.1")) for _ in range(5)]
+            found = [await answer for answer in answers if not isinstance(answer, Response)]
+            last = router(Request("GET", b"/api/v2/hosts", {}, b"", "127.0.0.1"))
+            assert not isinstance(last, Response)
+            return [response.status for response in (*found, await last)]
+        finally:
+            router.close()
+            state.close()
+
+    assert asyncio.run(scene()) == [200, 200, 200, 429, 429, 200]
 
 
 def test_a_search_matches_host_name_address_and_version() -> None:

@@ -281,7 +281,7 @@ class PieceConnection:
             if self._upload is upload:
                 self._continue_answer(None)
 
-        server.loop.run_in_executor(None, load).add_done_callback(loaded)
+        server.loop.run_in_executor(server.loader(), load).add_done_callback(loaded)
 
     def _limits(self) -> list[TokenBucket]:
         """The buckets that apply to the answer being sent."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 import time
@@ -31,6 +32,7 @@ from dfengine.task import client_of
 
 if TYPE_CHECKING:
     import ssl
+    from concurrent.futures import ThreadPoolExecutor
 
     from dfengine.net.tls_upload import TlsSocket, TlsUpload
 
@@ -47,6 +49,9 @@ FEW, UNSENT, MIN_UNSENT = 64, 4 << 20, 32 << 10
 has UNSENT * (FEW / n) squared, at least MIN_UNSENT, so that all together buffer about twice as much as the first FEW."""
 
 SWEEP_SECONDS = 1.0
+
+MAX_LOADS = min(32, (os.cpu_count() or 1) + 4)
+"""Threads that read slices from the disk; further slices wait."""
 
 
 class PieceServer:
@@ -99,6 +104,7 @@ class PieceServer:
         admission.idle_closers.append(self._close_idle)
         self._listener = Listener(loop, sock, self._accept, max_connections, share, admission)
         self._sweeper: asyncio.TimerHandle | None = None
+        self._loader: ThreadPoolExecutor | None = None
 
     @property
     def port(self) -> int:
@@ -155,6 +161,14 @@ class PieceServer:
         """The queue of the connections that `bucket` throttles; None if no connection waits."""
         return self._queues.get(bucket) or None
 
+    def loader(self) -> ThreadPoolExecutor:
+        """The threads that read slices from the disk. They do nothing else: slices do not wait behind other work of the process."""
+        if self._loader is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._loader = ThreadPoolExecutor(MAX_LOADS, "cold-slice")
+        return self._loader
+
     def throttle(self, connection: PieceConnection, bucket: TokenBucket, want: int, first: bool) -> None:
         """Queue `connection` until it may acquire some of `want` bytes from `bucket`."""
         rate_queue = self._queues.get(bucket)
@@ -175,7 +189,7 @@ class PieceServer:
         self._listener.release(connection.client)
 
     def close(self) -> None:
-        """Stop accepting and close every connection."""
+        """Stop accepting, close every connection, and wait for the slices that are being read."""
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -185,6 +199,9 @@ class PieceServer:
         for rate_queue in self._queues.values():
             rate_queue.close()
         self._queues.clear()
+        if self._loader is not None:
+            # Until the last read has ended: its result would be for a loop that is closed.
+            self._loader.shutdown(cancel_futures=True)
 
 
 def _by_sendfile(sock: socket.socket, parts: tuple[bytes | FileSlice, ...]) -> Upload:

@@ -64,7 +64,8 @@ def test_requests_queued_behind_the_first_response_count_towards_the_quota(clien
     asyncio.run(ask())
 
 
-def test_nothing_is_read_from_disk_for_clients_that_have_left(fd: int) -> None:
+def test_nothing_is_read_from_disk_for_clients_that_have_left(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(piece_server, "MAX_LOADS", 1)
     reads: list[str] = []
     goes_on = threading.Event()
 
@@ -74,7 +75,6 @@ def test_nothing_is_read_from_disk_for_clients_that_have_left(fd: int) -> None:
 
     async def ask() -> None:
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(1))
         with (
             serving(lambda request: Parts(206, (FileSlice(fd, 0, 5, check=check, must=True),))) as (server, address),
             socket.create_connection(address, 5) as stays,
@@ -93,9 +93,39 @@ def test_nothing_is_read_from_disk_for_clients_that_have_left(fd: int) -> None:
             goes_on.set()
             stays.setblocking(False)
             assert (await loop.sock_recv(stays, 1000)).startswith(b"HTTP/1.1 206")
-            await loop.run_in_executor(None, bool)  # runs after all queued loads
+            await loop.run_in_executor(server.loader(), bool)  # runs after all queued loads
             assert server.loads == 21
             assert len(reads) == 1
+
+    asyncio.run(ask())
+
+
+def test_a_cold_slice_is_sent_while_the_default_executor_is_busy_and_its_threads_end_with_the_server(fd: int) -> None:
+    readers: list[threading.Thread] = []
+    goes_on = threading.Event()
+
+    def check() -> bool:
+        readers.append(threading.current_thread())
+        return True
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, goes_on.wait, 20)
+        before = set(threading.enumerate())
+        warm, cold = FileSlice(fd, 0, 5), FileSlice(fd, 0, 5, check=check, must=True)
+        with serving(lambda request: Parts(206, (cold if request.path == "/cold" else warm,))) as (_, address):
+            reader, writer = await asyncio.open_connection(*address)
+            for path in (b"/warm", b"/cold"):
+                writer.write(REQUEST.replace(b"/piece", path))
+                assert await asyncio.wait_for(reader.readuntil(bytes(5)), 10)
+                assert bool(set(threading.enumerate()) - before) == bool(readers) == (path == b"/cold")
+            writer.close()
+        assert not busy.done()
+        assert readers
+        assert not any(thread.is_alive() for thread in readers)
+        goes_on.set()
+        await busy
 
     asyncio.run(ask())
 

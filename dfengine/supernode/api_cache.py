@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any
 
 import msgspec
@@ -14,16 +13,13 @@ from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import PAGE, last, page
 from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.copies.cache import TASK_ID, Cache
+from dfengine.supernode.copy_lookups import MAX_WAITING, Described
 from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.thread_calls import too_many_waiting
 from dfengine.task import redacted_url
 
 AT_ONCE = 4
 """Lists that are made at the same time: each reads the descriptions of all copies from the disk."""
-
-_SEARCH = threading.Lock()
-"""Serializes searches of all copies for a name."""
-
-Described = tuple[str, int, int, int, str, str, bool]
 
 
 def _json(value: Any) -> Response:
@@ -34,12 +30,20 @@ class CacheRoutes:
     """The cache endpoints of one supernode."""
 
     def __init__(self) -> None:
+        self._lists = 0
+        """Requests for lists in progress."""
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def list_all(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/cache: pageSize copies (at most PAGE) in the order of their last use, after skipping pageNum such pages."""
         number, size = page(request, "pageNum", 0), min(page(request, "pageSize", PAGE), PAGE)
-        return _json((await self.copies(state, number * size, size))[0])
+        if self._lists >= AT_ONCE + MAX_WAITING:
+            raise too_many_waiting()
+        self._lists += 1
+        try:
+            return _json((await self.copies(state, number * size, size))[0])
+        finally:
+            self._lists -= 1
 
     async def copies(self, state: SupernodeState, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
         """Return up to `limit` copies in the order of their last use, skipping the first `offset`, and the number of all copies."""
@@ -100,11 +104,10 @@ async def evict(state: SupernodeState, task: str) -> bool:
 
 
 async def find(state: SupernodeState, task: str) -> dict[str, Any] | None:
-    """Return the description of a task's copy, None without a copy. Raises BadRequest when `task` is not a task id."""
+    """Return the description of a task's copy, None without a copy. Raises BadRequest when `task` is not a task id, or too many wait."""
     state.shares.copies.expire()
     task = await named(state, task)
-    copy = await state.loop.run_in_executor(None, state.cache.copy, task)
-    description = await state.loop.run_in_executor(None, state.cache.summary, task)
+    copy, description = await state.copy_lookups.describe(task)
     return _object(state, *copy, description) if copy is not None else None
 
 
@@ -115,14 +118,7 @@ async def named(state: SupernodeState, name: str) -> str:
     task = state.names.find(name)
     if task != name or name in state.cdn.fetches:
         return task
-    return await state.loop.run_in_executor(None, _named_on_disk, state, name)
-
-
-def _named_on_disk(state: SupernodeState, name: str) -> str:
-    if state.cache.has(name):
-        return name
-    with _SEARCH:
-        return next((task for task in state.cache.tasks() if state.names.alias(task) == name), name)
+    return await state.copy_lookups.task_of(name)
 
 
 def _read_copies(cache: Cache, offset: int, limit: int) -> tuple[list[tuple[tuple[float, str, int], Described | None]], int]:

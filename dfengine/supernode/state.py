@@ -22,6 +22,7 @@ from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.fetch import FAILED
 from dfengine.supernode.copies.origin_queue import OriginQueue
 from dfengine.supernode.copies.scrubber import Scrubber
+from dfengine.supernode.copy_lookups import CopyLookups
 from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.legacy_metrics import LegacyCounts
 from dfengine.supernode.origin_fetches import OriginFetches
@@ -77,6 +78,7 @@ class SupernodeState:
         self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3", settings.max_length)
         self.credentials = Credentials(home)
         self.names = TaskNames(self.credentials)
+        self.copy_lookups = CopyLookups(self.cache, self.names)
         events.mask = self.names.mask
         self.parked = ParkedPulls(loop, self.swarm, self.timings.parked)
         self.registry = Registry(loop, self.swarm, self.parked, settings.client_share)

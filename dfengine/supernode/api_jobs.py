@@ -24,6 +24,9 @@ STATES = {WAITING: "PENDING", RUNNING: "PENDING", SUCCESS: "SUCCESS", FAILED: "F
 PAGE = 100
 """Jobs in one response."""
 
+MAX_LISTED_TOGETHER = 10_000
+"""Parts of all jobs in one list: it is made at once, while the loop does nothing else."""
+
 CLUSTER = 1
 """The only cluster id: a supernode reports itself as one cluster."""
 
@@ -38,18 +41,26 @@ class JobRoutes:
     def create(self, state: SupernodeState, request: Request) -> Response:
         """POST {"type": "preheat", "args": {...}}: start a job and return it; its `id` is a number."""
         job = start_job(self._preheats, request, parse_v2)
-        return job if isinstance(job, Response) else as_json(self._job(job))
+        return job if isinstance(job, Response) else as_json(self._job(job)[0])
 
     def list_all(self, state: SupernodeState, request: Request) -> Response:
-        """GET: jobs, the newest first; `per_page` (at most PAGE), `page` (1 is the first), filter `state`."""
+        """GET: jobs, the newest first; `per_page` (at most PAGE), `page` (1 is the first), filter `state`.
+
+        The first jobs have their parts, up to MAX_LISTED_TOGETHER; the request for one job returns the others.
+        """
         number, size = max(1, page(request, "page", 1)), min(page(request, "per_page", PAGE), PAGE)
         wanted = request.query.get("state", "")
         jobs = [job for job in reversed(self._preheats.all()) if wanted in ("", STATES[job.state])]
-        return as_json([self._job(job) for job in islice(jobs, (number - 1) * size, number * size)])
+        left, found = MAX_LISTED_TOGETHER, []
+        for job in islice(jobs, (number - 1) * size, number * size):
+            fields, listed = self._job(job, left)
+            found.append(fields)
+            left -= listed
+        return as_json(found)
 
     def get(self, state: SupernodeState, request: Request) -> Response:
         """GET .../{id}."""
-        return as_json(self._job(self._find(request)))
+        return as_json(self._job(self._find(request))[0])
 
     def delete(self, state: SupernodeState, request: Request) -> Response:
         """DELETE .../{id}: cancel a running job, remove an ended one."""
@@ -69,16 +80,12 @@ class JobRoutes:
             raise BadRequest(404, f"job {name[:64]}: not found")
         return job
 
-    def _job(self, job: Job | RemoteJob) -> dict[str, Any]:
+    def _job(self, job: Job | RemoteJob, most: int = 2 * MAX_LISTED) -> tuple[dict[str, Any], int]:
+        """Return the job with `most` parts at most, and the number of these."""
         state, created, updated = STATES[job.state], rfc3339(job.created), rfc3339(job.updated)
-        tasks = {
-            "success_tasks": [self._task(job, part) for part in islice((each for each in job.parts if each.state == SUCCESS), MAX_LISTED)],
-            "failure_tasks": [
-                self._task(job, part) | {"description": part.error}
-                for part in islice((each for each in job.parts if each.state == FAILED), MAX_LISTED)
-            ],
-            "scheduler_cluster_id": CLUSTER,
-        }  # fmt: skip
+        failed = self._tasks(job, FAILED, min(most, MAX_LISTED))
+        finished = self._tasks(job, SUCCESS, min(most - len(failed), MAX_LISTED))
+        tasks = {"success_tasks": finished, "failure_tasks": failed, "scheduler_cluster_id": CLUSTER}
         results = [tasks] if job.parts else []
         state_fields = {"task_name": "preheat", "state": state, "error": job.error, "created_at": created, "results": results}
         return {
@@ -87,7 +94,12 @@ class JobRoutes:
             "args": {"type": job.kind, "url": redacted_url(job.url), "scope": job.scope, "platform": ",".join(job.platforms)},
             "result": {"group_uuid": job.id, "state": state, "created_at": created, "updated_at": updated, "job_states": [state_fields]},
             "scheduler_clusters": [],
-        }  # fmt: skip
+        }, len(failed) + len(finished)  # fmt: skip
+
+    def _tasks(self, job: Job | RemoteJob, state: str, most: int) -> list[dict[str, Any]]:
+        """Return the first `most` parts in this state."""
+        chosen = islice((part for part in job.parts if part.state == state), most)
+        return [self._task(job, part) | ({"description": part.error} if state == FAILED else {}) for part in chosen]
 
     def _task(self, job: Job | RemoteJob, part: Part) -> dict[str, Any]:
         host = job.supernode.rpartition(":")[0] or self._host

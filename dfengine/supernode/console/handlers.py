@@ -25,6 +25,7 @@ from dfengine.supernode.console.api_types import (
     Overview,
     Preheat,
     PreheatPage,
+    PreheatRow,
     Room,
     Swarm,
     TaskPage,
@@ -118,9 +119,10 @@ class Handlers:
 
     async def preheats(self, call: Call) -> PreheatPage:
         query = call.query
-        with self.sampler.budget.work():
-            found = [job for job in reversed(self._jobs.all()) if query.state in ("", job.state)]
-            items = [preheats.row(self._state, job) for job in found[query.offset : query.offset + query.limit]]
+        found = [job for job in reversed(self._jobs.all()) if query.state in ("", job.state)]
+        items: list[PreheatRow] = []
+        chosen = found[query.offset : query.offset + query.limit]
+        await self.sampler.budget.spread(lambda job: items.append(preheats.row(self._state, job)), chosen)
         return PreheatPage(items=items, total=len(found), offset=query.offset, at=time.time())
 
     async def preheat(self, call: Call) -> Preheat:

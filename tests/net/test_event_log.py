@@ -36,6 +36,9 @@ def test_a_descriptor_that_is_not_read_does_not_block_the_log() -> None:
     assert log._writer.take_lost() > 0
     log.close()
     os.close(reader)  # the thread's write ends with EPIPE
+    assert log._writer._thread is not None
+    log._writer._thread.join(60)  # it would write into the next descriptor of that number
+    assert not log._writer._thread.is_alive()
     os.close(writer)
 
 

@@ -193,7 +193,8 @@ class Home:
             try:
                 from shutil import copyfile
 
-                copyfile(file.record.path, fresh, follow_symlinks=False)
+                # Not by its path, where a download that began after the output got its name may have a record of its own.
+                copyfile(f"/proc/self/fd/{file.record.fd}", fresh)
                 os.rename(fresh, path)
             except OSError as error:
                 _remove(fresh)

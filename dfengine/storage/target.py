@@ -71,6 +71,7 @@ class Target:
         self._check = check
         self.part = self.record = ""
         self.private = False
+        self._file: PieceFile | None = None
 
     def open(self, geometry: Geometry, generation: bytes, whole: bool = True) -> PieceFile:
         """The part file: that of an earlier download of the same length, piece size and generation, or an empty one.
@@ -87,11 +88,12 @@ class Target:
                 remove_abandoned_seldom(os.path.dirname(self.part))
                 if whole:
                     self._check_space(file)
+                self._file = file
                 return file
             except StorageError as error:
                 taken = getattr(error.__cause__, "errno", 0) in _TAKEN
                 if not taken and not os.path.lexists(self.record):
-                    self.discard()  # no download would resume from it, or remove it
+                    _unlink(self.part, fd)  # no download would resume from it, or remove it
                 os.close(fd)
                 if not taken:
                     raise
@@ -155,9 +157,8 @@ class Target:
                 os.close(fd)
                 return -1
             # Its last owner may have renamed it to the output between our open and our lock.
-            with contextlib.suppress(OSError):
-                if os.path.samestat(os.stat(self.part, follow_symlinks=False), os.fstat(fd)):
-                    return fd
+            if _is_at(self.part, fd):
+                return fd
             os.close(fd)
         raise StorageError(f"cannot write beside {self.path}: {folder} takes no files")
 
@@ -170,7 +171,7 @@ class Target:
         room = os.statvfs(os.path.dirname(self.part))
         if missing > room.f_bavail * room.f_frsize:
             if not file.available.count():
-                self.discard()
+                self._remove(file)
             kind = TooLarge if missing > room.f_blocks * room.f_frsize else DiskFull
             raise kind(
                 f"no room for {self.path}: {missing} bytes are missing, {room.f_bavail * room.f_frsize} are free"
@@ -179,13 +180,16 @@ class Target:
     def finish(self, file: PieceFile, sync: bool = False, keep: Callable[[], None] | None = None) -> None:
         """Give `file`, complete and verified, the output's name. keep: called before the record beside it is removed.
 
-        Raises StorageError; part and record stay then.
+        Raises StorageError, also if the part is no longer at its path; part and record stay then.
         """
         try:
             if sync:
                 os.fsync(file.fd)
             file.mark_complete()
             _keep_mode(self.path, file.fd)
+            if not _is_at(self.part, file.fd):
+                os.stat(os.path.dirname(self.part))  # if that was removed, its error says so
+                raise StorageError(f"{self.part} was removed or replaced by another program: run it again")
             os.rename(self.part, self.path)
             if sync:
                 _sync_folder(os.path.dirname(self.path))
@@ -195,15 +199,33 @@ class Target:
                 keep()
         except OSError as error:
             raise storage_error(f"cannot write {self.path}", error) from error
-        with contextlib.suppress(OSError):  # the output is in place
-            os.unlink(self.record)
+        # The output is in place. A download that began after the rename has a record of its own at the path.
+        _unlink(self.record, file.record.fd)
 
     def discard(self) -> None:
-        """Remove part and record, which have no piece worth resuming."""
-        for path in (self.part, self.record):
-            if path:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
+        """Remove part and record, which have no piece worth resuming. Call before the file is closed: later they may be another process's.
+        """
+        if self._file is not None:
+            self._remove(self._file)
+
+    def _remove(self, file: PieceFile) -> None:
+        _unlink(self.part, file.fd)
+        _unlink(self.record, file.record.fd)
+
+
+def _is_at(path: str, fd: int) -> bool:
+    """Whether the open file is at `path`; another program may have removed it, and another download have made its own there."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(fd))
+    except OSError:
+        return False
+
+
+def _unlink(path: str, fd: int) -> None:
+    """Remove the open file from `path`, if it is there. Errors are ignored."""
+    if _is_at(path, fd):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def _cut(name: str) -> str:

@@ -367,6 +367,63 @@ class TestTarget:
         assert os.path.getsize(tmp_path / "out") == 0
         file.close()
 
+    @pytest.mark.parametrize("replaced", [True, False])
+    def test_a_part_that_was_removed_or_replaced_does_not_become_the_output(
+        self, tmp_path: Path, geometry: Geometry, replaced: bool
+    ) -> None:
+        """replaced: another download of the output begins after the user removed the hidden files."""
+        out = tmp_path / "out"
+        first, second, other = Target(str(out), TASK), Target(str(out), TASK), None
+        file = first.open(geometry, b"g")
+        os.unlink(first.part)
+        os.unlink(first.record)
+        if replaced:
+            other = second.open(geometry, b"g")
+            assert second.part == first.part
+            fill(other, range(3))
+        fill(file, range(geometry.count))
+        with pytest.raises(StorageError, match="removed or replaced by another program: run it again"):
+            first.finish(file)
+        first.discard()
+        file.close()
+        assert not out.exists()
+        assert sorted(os.listdir(tmp_path)) == sorted(map(os.path.basename, (second.part, second.record) if replaced else ()))
+        if other is not None:
+            fill(other, range(3, geometry.count))
+            second.finish(other)
+            other.close()
+            assert out.read_bytes() == b"".join(content_of(geometry, n) for n in range(geometry.count))
+
+    def test_a_download_that_begins_while_another_ends_keeps_its_record(self, tmp_path: Path, geometry: Geometry) -> None:
+        out, home = str(tmp_path / "out"), Home(str(tmp_path / "home"))
+        first, second, begun = Target(out, TASK), Target(out, TASK), []
+        file = first.open(geometry, b"g")
+        fill(file, range(geometry.count))
+
+        def begin() -> None:
+            begun.append(second.open(geometry, b"g"))
+            fill(begun[0], range(3))
+            home.keep_record("f", file)
+
+        first.finish(file, keep=begin)
+        file.close()
+        begun[0].close()
+        kept = Record.follow(os.path.join(home.path, "records", "f"))
+        assert kept.is_complete()
+        kept.close()
+        file = Target(out, TASK).open(geometry, b"g")
+        assert list(file.available) == [0, 1, 2]
+        file.close()
+
+    def test_a_closed_part_is_not_discarded(self, tmp_path: Path, geometry: Geometry) -> None:
+        """Another process may have locked it since."""
+        first, second = Target(str(tmp_path / "out"), TASK), Target(str(tmp_path / "out"), TASK)
+        first.open(geometry, b"g").close()
+        file = second.open(geometry, b"g")
+        first.discard()
+        assert sorted(os.listdir(tmp_path)) == sorted(map(os.path.basename, (second.part, second.record)))
+        file.close()
+
     @pytest.mark.parametrize(
         ("other", "generation"), [(Geometry(1051, PIECE), b"g"), (Geometry(1050, 110), b"g"), (Geometry(1050, PIECE), b"h")]
     )
@@ -536,13 +593,14 @@ class TestTarget:
         precious.write_bytes(b"mine")
         target = Target(str(tmp_path / "out"), TASK)
         file = target.open(geometry, b"g")
-        file.close()
         target.discard()
+        file.close()
         (tmp_path / f"{os.path.basename(target.record)}.{os.getpid()}").symlink_to(precious)
         again = Target(str(tmp_path / "out"), TASK)
-        again.open(geometry, b"g").close()
+        file = again.open(geometry, b"g")
         assert precious.read_bytes() == b"mine"
         again.discard()
+        file.close()
         Path(again.part).symlink_to(precious)
         Target(str(tmp_path / "out"), TASK).open(geometry, b"g").close()
         assert precious.read_bytes() == b"mine"

@@ -8,7 +8,7 @@ import os
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import FileDigester, compare
-from dfengine.client.finished import read_description, write_description
+from dfengine.client.finished import hash_file, read_description, write_description
 from dfengine.client.place import Place
 from dfengine.client.plan_of_file import PlanOfFile
 from dfengine.errors import BadValue, DigestMismatch, StorageError
@@ -59,8 +59,34 @@ class Assembly(Place):
         """See Place. If true, the output is left unchanged."""
         found = self.finished
         same = found is not None and (found.length, found.generation) == (length, generation)
+        if same and not self._is_unchanged():
+            self.finished, same = None, False
         self.output_is_current = same and not self.expected and bool(generation)
         return self.output_is_current
+
+    def _is_unchanged(self) -> bool:
+        """Whether the output is as it was when the download began: other programs may write to it while an answer is awaited."""
+        return read_description(self.path, self._task) == self.finished
+
+    def existing(self, monitor: Monitor, by_host: bool) -> tuple[int, dict[str, str]]:
+        """Return length and digests of the output that is current. by_host: another download of this host has just completed it.
+
+        Raises StorageError, also if it was changed or removed meanwhile, TimedOut, DigestMismatch.
+        """
+        found = dict(self.delegated_digests)
+        wanted = self.algorithms if by_host else ["xxh3"] if self._settings.report_digest else []
+        if self.finished is not None and self.finished.xxh3 and not by_host:
+            found["xxh3"] = self.finished.xxh3
+        if missing := [name for name in wanted if name not in found]:
+            found.update(hash_file(self.path, missing, monitor))
+        if by_host:
+            compare(self.expected, found)
+        elif self.finished is not None and not self._is_unchanged():
+            raise StorageError(f"{self.path} was changed or removed while it was compared: run it again")
+        try:
+            return os.path.getsize(self.path), found
+        except OSError as error:
+            raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
 
     def _on_continue(self, known: bytes, generation: bytes) -> None:
         self.doubtful = self.doubtful or known != generation or not generation

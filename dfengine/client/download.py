@@ -10,16 +10,14 @@ ends earlier, the fetched pieces stay beside the output, and the next download r
 
 from __future__ import annotations
 
-import os
 from functools import partial
 
 from dfengine.client import fallback, local_peer
 from dfengine.client.assembly import Assembly
 from dfengine.client.cleanup import release
-from dfengine.client.digest import compare
 from dfengine.client.download_dialer import DownloadDialer
 from dfengine.client.error_urls import with_url
-from dfengine.client.finished import has_digests, hash_file
+from dfengine.client.finished import has_digests
 from dfengine.client.identity import Identity, identify, joining_key, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
@@ -363,19 +361,13 @@ class FileDownload(BaseDownload):
 
     def _existing_output(self) -> Result:
         """Return the result for an existing output that is the requested file."""
-        assembly, length = self._assembly, os.path.getsize(self._assembly.path)
+        assembly = self._assembly
         if self._swarm is not None:
             self._swarm.leave()
-        found = dict(assembly.delegated_digests)
-        wanted = assembly.algorithms if self._by_host else ["xxh3"] if self.settings.report_digest else []
-        if assembly.finished is not None and assembly.finished.xxh3 and not self._by_host:
-            found["xxh3"] = assembly.finished.xxh3
-        if missing := [name for name in wanted if name not in found]:
-            found.update(hash_file(assembly.path, missing, self.monitor))
+        length, found = assembly.existing(self.monitor, self._by_host)
         byte_counts = assembly.byte_counts
         byte_counts.reset()
         if self._by_host:
-            compare(assembly.expected, found)
             byte_counts.host = length
             self.log_verbose(f"another download of this host has completed {assembly.path}")
         else:

@@ -103,11 +103,14 @@ def hash_file(path: str, algorithms: Iterable[str], monitor: Monitor) -> dict[st
 
 
 def has_digests(path: str, expected: list[Digest], monitor: Monitor) -> bool:
-    """Whether the file at `path` exists and has all expected digests. False if none is expected."""
+    """Whether the file at `path` exists, has all expected digests, and was not changed while it was read. False if none is expected."""
     if not expected or not os.path.isfile(path):
         return False
     try:
+        before = os.stat(path)
         found = hash_file(path, {digest.algorithm for digest in expected}, monitor)
-    except StorageError:
+        after = os.stat(path)
+    except (OSError, StorageError):
         return False
-    return all(found[digest.algorithm] == digest.hex for digest in expected)
+    same = os.path.samestat(before, after) and (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    return same and all(found[digest.algorithm] == digest.hex for digest in expected)

@@ -105,10 +105,13 @@ class FromOrigin:
 
     def _once(self, origin: Origin, cancel: Cancel) -> None:
         body = self._first(origin, cancel)
-        if body.not_modified or (self._assembly.transfer is None and self._assembly.is_output_current(body.length, body.version.name)):
-            self._assembly.is_output_current(body.version.length, body.version.name)
+        length = body.version.length if body.not_modified else body.length
+        if self._assembly.transfer is None and self._assembly.is_output_current(length, body.version.name):
             body.close()
             return
+        if body.not_modified:  # and the output was changed meanwhile
+            body.close()
+            body = self._first(origin, cancel, conditional=False)
         try:
             transfer, comparing = self._open(body)
         except BaseException:
@@ -171,9 +174,12 @@ class FromOrigin:
         if self._settings.open_retry_time:
             self._retry.bound(TRIES, self._settings.open_retry_time, PAUSE)
 
-    def _first(self, origin: Origin, cancel: Cancel) -> Answer:
-        """Return the answer to a plain GET, which states the file's length and is the reader's main answer. May wait for long."""
-        here = self._assembly.finished if self._assembly.transfer is None and not self._settings.expected else None
+    def _first(self, origin: Origin, cancel: Cancel, conditional: bool = True) -> Answer:
+        """Return the answer to a plain GET, which states the file's length and is the reader's main answer. May wait for long.
+
+        conditional: if the output exists, the origin may answer that its version is the present one.
+        """
+        here = self._assembly.finished if conditional and self._assembly.transfer is None and not self._settings.expected else None
         unless = None if here is None else here.version()
         while True:
             self._monitor.set_state(f"waits for an answer of the origin {origin.key}", "waits for the origin")

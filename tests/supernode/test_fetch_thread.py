@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dfengine._piece import Geometry
-from dfengine.errors import DigestMismatch, DiskFull, OriginUnreachable, SourceGone
+from dfengine.errors import DigestMismatch, DiskFull, OriginUnreachable, SourceGone, StorageError
 from dfengine.origin.version import Version
 from dfengine.supernode.copies import fetch_thread, following
 from dfengine.supernode.copies.cache import Cache, Description
@@ -136,6 +136,36 @@ def test_a_fetch_that_loses_the_lead_any_number_of_times_continues(tmp_path: Pat
     monkeypatch.setattr(fetch_thread, "read_gaps", read_gaps)
     fetch_thread.run(fetch)
     assert (fetch.state, fetch.error, losses) == (SUCCESS, None, 0)
+
+
+@pytest.mark.parametrize("length", [-1, 5])
+def test_a_copy_of_unknown_length_is_not_complete_when_the_lead_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """The next leader reads the same origin, and knows the length no better. The rest is read here."""
+    fetch, read, ended = fetch_of(Cache(str(tmp_path))), list[Any](), list[Fetch]()
+    body: Any = SimpleNamespace(version=Version('"v"', length=length), length=length, vary=frozenset(), close=lambda: None)
+    file = fetch_thread._begin(fetch, body, None)[0]
+    file.write(0, b"abcde", fetch.cache.piece_digest(memoryview(b"abcde")))
+    monkeypatch.setattr(following, "may_follow", lambda *_: True)
+    monkeypatch.setattr(following, "follow", lambda *_: following.ORIGIN)
+    monkeypatch.setattr(fetch_thread, "may_use_leader", lambda *_: True)
+    monkeypatch.setattr(fetch_thread, "open_origin", lambda *_, **__: (None, body))
+    monkeypatch.setattr(fetch_thread, "_read", lambda *given: read.append(given))
+    monkeypatch.setattr(fetch_thread, "_finish", lambda fetch, file: ended.append(fetch))
+    fetch_thread._fetch(fetch, (file, fetch.description))
+    assert (len(read), len(ended)) == ((1, 0) if length < 0 else (0, 1))
+
+
+def test_a_copy_of_unknown_length_is_never_declared_complete(tmp_path: Path) -> None:
+    fetch = fetch_of(Cache(str(tmp_path)))
+    body: Any = SimpleNamespace(version=Version('"v"'), length=-1, vary=frozenset())
+    file = fetch_thread._begin(fetch, body, None)[0]
+    file.write(0, b"abcde", fetch.cache.piece_digest(memoryview(b"abcde")))
+    with pytest.raises(StorageError, match="the length of the file is unknown"):
+        fetch_thread._finish(fetch, file)
+    assert not fetch.description.complete
+    assert fetch.state != SUCCESS
 
 
 def test_a_stopped_fetch_does_not_wait_for_the_loop(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def _fetch(fetch: Fetch, found: Found | None) -> None:
                 return _renew(fetch)
             if fetch.file is not None:
                 found = fetch.file, fetch.description
-                if result == following.COMPLETE or not missing_runs(fetch.file):
+                if result == following.COMPLETE or (fetch.file.geometry.length >= 0 and not missing_runs(fetch.file)):
                     return _finish(fetch, fetch.file)
         fetch.leader = ""
         origin, body = open_origin(fetch, found=found)
@@ -284,6 +284,8 @@ def _use_copy(fetch: Fetch, file: Copy, known: Description, fresh: bool) -> None
 
 def _finish(fetch: Fetch, file: Copy) -> None:
     """Fetch pieces that were dropped meanwhile, wait for the md5 if the task needs one, then declare the copy complete."""
+    if file.geometry.length < 0:  # no piece counts as missing
+        raise StorageError("the length of the file is unknown, so its copy is not complete")
     while True:
         fetch.notify()
         if missing_runs(file):

@@ -8,7 +8,7 @@ import os
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import FileDigester, compare
-from dfengine.client.finished import hash_file, read_description, write_description
+from dfengine.client.finished import confirm, has_digests, hash_file, read_description, write_description
 from dfengine.client.place import Place
 from dfengine.client.plan_of_file import PlanOfFile
 from dfengine.errors import BadValue, DigestMismatch, StorageError
@@ -41,6 +41,7 @@ class Assembly(Place):
         """check: called between pieces that are hashed again; it may raise. Raises BadValue when the output path cannot be replaced."""
         super().__init__(settings)
         self._target = Target(settings.output, task, check)
+        self._check = check or (lambda: None)
         self._shared: tuple[Home, str] | None = None
         self._task = task
         self.doubtful = False
@@ -59,16 +60,21 @@ class Assembly(Place):
         """See Place. If true, the output is left unchanged."""
         found = self.finished
         same = found is not None and (found.length, found.generation) == (length, generation)
-        if same and not self._is_unchanged():
-            self.finished, same = None, False
-        self.output_is_current = same and not self.expected and bool(generation)
+        if found is not None and same and not self.expected:
+            self.finished = confirm(self.path, found, self._check) if self._is_unchanged() else None
+        self.output_is_current = same and self.finished is not None and not self.expected and bool(generation)
+        return self.output_is_current
+
+    def has_expected_digests(self) -> bool:
+        """Whether the output exists with the digests that are expected; then it is current. False if none is expected."""
+        self.output_is_current = not self._settings.force and has_digests(self.path, self.expected, self._check)
         return self.output_is_current
 
     def _is_unchanged(self) -> bool:
         """Whether the output is as it was when the download began: other programs may write to it while an answer is awaited."""
         return read_description(self.path, self._task) == self.finished
 
-    def existing(self, monitor: Monitor, by_host: bool) -> tuple[int, dict[str, str]]:
+    def existing(self, by_host: bool) -> tuple[int, dict[str, str]]:
         """Return length and digests of the output that is current. by_host: another download of this host has just completed it.
 
         Raises StorageError, also if it was changed or removed meanwhile, TimedOut, DigestMismatch.
@@ -78,7 +84,7 @@ class Assembly(Place):
         if self.finished is not None and self.finished.xxh3 and not by_host:
             found["xxh3"] = self.finished.xxh3
         if missing := [name for name in wanted if name not in found]:
-            found.update(hash_file(self.path, missing, monitor))
+            found.update(hash_file(self.path, missing, self._check))
         if by_host:
             compare(self.expected, found)
         elif self.finished is not None and not self._is_unchanged():

@@ -17,7 +17,6 @@ from dfengine.client.assembly import Assembly
 from dfengine.client.cleanup import release
 from dfengine.client.download_dialer import DownloadDialer
 from dfengine.client.error_urls import with_url
-from dfengine.client.finished import has_digests
 from dfengine.client.identity import Identity, identify, joining_key, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
@@ -328,8 +327,7 @@ class FileDownload(BaseDownload):
     def run(self) -> Result:
         """Download the file, verify it and rename it to the output path."""
         assembly = self._assembly
-        if not self.settings.force and has_digests(assembly.path, assembly.expected, self.monitor):
-            assembly.output_is_current = True
+        if assembly.has_expected_digests():
             return self._existing_output()
         self.fill()
         if assembly.output_is_current:
@@ -364,7 +362,7 @@ class FileDownload(BaseDownload):
         assembly = self._assembly
         if self._swarm is not None:
             self._swarm.leave()
-        length, found = assembly.existing(self.monitor, self._by_host)
+        length, found = assembly.existing(self._by_host)
         byte_counts = assembly.byte_counts
         byte_counts.reset()
         if self._by_host:

@@ -37,6 +37,7 @@ cdef extern from * nogil:
     int c_futimens "futimens"(int fd, const timespec *times)
     int c_fsetxattr "fsetxattr"(int fd, const char *name, const void *value, size_t size, int flags)
     ssize_t c_fgetxattr "fgetxattr"(int fd, const char *name, void *value, size_t size)
+    int64_t c_lseek "lseek"(int fd, int64_t offset, int whence)
     ssize_t c_pwrite "pwrite"(int fd, const void *data, size_t count, int64_t offset)
     ssize_t c_pread "pread"(int fd, void *into, size_t count, int64_t offset)
     int clock_gettime(int clock, timespec *now)
@@ -55,6 +56,7 @@ cdef extern from * nogil:
         O_NONBLOCK
         O_NOCTTY
         S_IWOTH
+        SEEK_HOLE
         UTIME_OMIT
 
 

@@ -4,6 +4,7 @@
     mtimes   ns, -1: when it is written
     states   one byte each: see `State`
     marks    16 bytes each: identify a finished file (`Scatter.marked`); NULL: files are not marked
+    boot     identifies the present boot; zeros: unknown
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -26,8 +27,11 @@ cdef class Scatter(Layout):
     cdef int64_t *mtimes
     cdef unsigned char *states
     cdef unsigned char *marks
+    cdef unsigned char boot[16]
 
     cdef int put_part(self, Py_ssize_t n, const char *content, int64_t length, int64_t offset) noexcept nogil
     cdef int make(self, Py_ssize_t n, int folder, const char *name, const char *content) noexcept nogil
+    cdef void note(self, Py_ssize_t n, int fd, int64_t mtime) noexcept nogil
+    cdef bint noted_unchanged(self, Py_ssize_t n, int fd) noexcept nogil
     cdef int seal(self, Py_ssize_t n, int fd) noexcept nogil
     cdef int open_from(self, Py_ssize_t n, int folder, const char *name) noexcept nogil

@@ -9,12 +9,13 @@ class Scatter(Layout):
     """The files of one tree below the directory `root`.
 
     root, parts: open directories of the caller's; parts -1: no file is written. modes: permission bits, -1: as new files have them. mtimes:
-    ns, -1: when written. marks: 16 bytes for each file, zeros or b"": files are not marked.
+    ns, -1: when written. marks: 16 bytes for each file, zeros or b"": files are not marked. boot: 16 bytes that identify the present boot,
+    b"": unknown.
     """
 
     def __new__(
         cls, paths: Sequence[bytes], sizes: Sequence[int], content_size: int, root: int, parts: int = -1,
-        modes: Sequence[int] | None = None, mtimes: Sequence[int] | None = None, marks: bytes = b"",
+        modes: Sequence[int] | None = None, mtimes: Sequence[int] | None = None, marks: bytes = b"", boot: bytes = b"",
     ) -> Scatter: ...
     @property
     def root(self) -> int:

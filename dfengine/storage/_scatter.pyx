@@ -20,7 +20,9 @@ from dfengine.storage._layout cimport Layout
 
 cdef enum:
     MARK = 16
-    NOTE = 32  # mark, mtime in ns, time of the note in ns
+    BOOT = 16
+    SHORT_NOTE = 32  # mark, mtime in ns, time of the note in ns
+    NOTE = SHORT_NOTE + BOOT  # and the boot in which the data was written, or was last known to be on the disk
 
 cdef int64_t SOON = 1000000000
 cdef const char *NOTED = "user.dfengine.tree"
@@ -60,11 +62,19 @@ cdef class Scatter(Layout):
     """The files of one tree below the directory `root`.
 
     root, parts: open directories of the caller's; parts -1: no file is written. modes: permission bits, -1: as new files have them. mtimes:
-    ns, -1: when written. marks: 16 bytes for each file, zeros or b"": files are not marked.
+    ns, -1: when written. marks: 16 bytes for each file, zeros or b"": files are not marked. boot: 16 bytes that identify the present boot,
+    b"": unknown.
     """
 
-    def __cinit__(self, paths, sizes, int64_t content_size, int root, int parts=-1, modes=None, mtimes=None, bytes marks=b""):
+    def __cinit__(
+        self, paths, sizes, int64_t content_size, int root, int parts=-1, modes=None, mtimes=None, bytes marks=b"", bytes boot=b"",
+    ):
         cdef Py_ssize_t n
+        if len(boot) not in (0, BOOT):
+            raise BadValue("a boot is not identified by 16 bytes")
+        memset(self.boot, 0, BOOT)
+        if boot:
+            memcpy(self.boot, PyBytes_AS_STRING(boot), BOOT)
         if marks and len(marks) != MARK * self.count:
             raise BadValue("the marks of a tree do not belong to its files")
         self.root, self.parts = root, parts
@@ -172,10 +182,8 @@ cdef class Scatter(Layout):
     cdef int seal(self, Py_ssize_t n, int fd) noexcept nogil:
         """Set mode, mtime and mark of the complete file n. Returns errno or 0; a mark that cannot be set is no error."""
         cdef timespec times[2]
-        cdef timespec now
         cdef stat_t found
-        cdef unsigned char note[NOTE]
-        cdef int64_t mtime = self.mtimes[n], noted
+        cdef int64_t mtime = self.mtimes[n]
         if self.modes[n] >= 0 and c_fchmod(fd, self.modes[n] & 0o777) < 0:
             return errno
         if mtime >= 0:
@@ -184,17 +192,50 @@ cdef class Scatter(Layout):
             if c_futimens(fd, times) < 0:
                 return errno
         if self.marks != NULL:
-            clock_gettime(CLOCK_REALTIME, &now)
             if mtime < 0:
                 if c_fstat(fd, &found) < 0:
                     return errno
                 mtime = <int64_t>found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec
-            noted = <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
-            memcpy(note, self.marks + MARK * n, MARK)
-            memcpy(note + MARK, &mtime, 8)
-            memcpy(note + MARK + 8, &noted, 8)
-            c_fsetxattr(fd, NOTED, note, NOTE, 0)
+            self.note(n, fd, mtime)
         return 0
+
+    cdef void note(self, Py_ssize_t n, int fd, int64_t mtime) noexcept nogil:
+        """Store mark, mtime in ns, time and boot. Errors are ignored: then the file is fetched, or examined, again."""
+        cdef timespec now
+        cdef unsigned char note[NOTE]
+        clock_gettime(CLOCK_REALTIME, &now)
+        cdef int64_t noted = <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
+        memcpy(note, self.marks + MARK * n, MARK)
+        memcpy(note + MARK, &mtime, 8)
+        memcpy(note + MARK + 8, &noted, 8)
+        memcpy(note + SHORT_NOTE, self.boot, BOOT)
+        c_fsetxattr(fd, NOTED, note, NOTE, 0)
+
+    cdef bint noted_unchanged(self, Py_ssize_t n, int fd) noexcept nogil:
+        """Whether the open file n is as its note says, and its data is on the disk; then the note is of the present boot afterwards."""
+        cdef unsigned char note[NOTE + 1]
+        cdef unsigned char nothing[MARK]
+        cdef stat_t found
+        cdef int64_t mtime, noted, changed
+        memset(nothing, 0, MARK)
+        memset(note, 0, sizeof(note))
+        cdef ssize_t length = c_fgetxattr(fd, NOTED, note, sizeof(note))
+        if length not in (SHORT_NOTE, NOTE) or c_fstat(fd, &found) < 0:
+            return False
+        memcpy(&mtime, note + MARK, 8)
+        memcpy(&noted, note + MARK + 8, 8)
+        changed = <int64_t>found.st_ctim.tv_sec * 1000000000 + found.st_ctim.tv_nsec
+        if (memcmp(note, self.marks + MARK * n, MARK) != 0 or memcmp(note, nothing, MARK) == 0
+                or found.st_uid not in (0, geteuid()) or found.st_mode & S_IWOTH
+                or mtime != <int64_t>found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec or changed > noted + SOON):
+            return False
+        if memcmp(note + SHORT_NOTE, self.boot, BOOT) == 0 and memcmp(self.boot, nothing, BOOT) != 0:
+            return True
+        # After a power failure, a file without its data has the size, the times and the note of the complete one: see storage/boot.py.
+        if found.st_size > 0 and c_lseek(fd, 0, SEEK_HOLE) < found.st_size:
+            return False
+        self.note(n, fd, mtime)
+        return True
 
     cdef int put_part(self, Py_ssize_t n, const char *content, int64_t length, int64_t offset) noexcept nogil:
         """Write bytes of file n into its part, which has the file's size from the beginning. Returns errno or 0; ESTALE: truncated."""
@@ -329,7 +370,7 @@ cdef class Scatter(Layout):
         """Leave alone every file that is as a download with the same mark has written it; return the number of such files.
 
         A file is so if size and mtime are the same as when the mark was made, and the ctime, which cannot be set back, is not later than
-        the rename. Another user's file, and a world-writable one, is never left alone.
+        the rename. A file of an earlier boot must also have no holes. Another user's file, and a world-writable one, is never left alone.
         """
         if self.marks == NULL:
             return 0
@@ -337,14 +378,7 @@ cdef class Scatter(Layout):
         cdef Py_ssize_t n, kept = 0
         cdef Folders folders = Folders(self.root)
         cdef const char *base
-        cdef unsigned char note[NOTE + 1]
-        cdef unsigned char nothing[MARK]
-        cdef stat_t found
-        cdef int64_t mtime, noted, changed
-        cdef unsigned int me = geteuid()
         cdef int fd, folder
-        cdef bint same
-        memset(nothing, 0, MARK)
         with nogil:
             for n in range(self.count):
                 folder = folders.of(self.names + self.name_at[n], &base, False)
@@ -354,16 +388,8 @@ cdef class Scatter(Layout):
                 if fd < 0:
                     continue
                 self.present += 1
-                same = c_fgetxattr(fd, NOTED, note, sizeof(note)) == NOTE and c_fstat(fd, &found) == 0
-                c_close(fd)
-                if not same:
-                    continue
-                memcpy(&mtime, note + MARK, 8)
-                memcpy(&noted, note + MARK + 8, 8)
-                changed = <int64_t>found.st_ctim.tv_sec * 1000000000 + found.st_ctim.tv_nsec
-                if (memcmp(note, self.marks + MARK * n, MARK) == 0 and memcmp(note, nothing, MARK) != 0
-                        and found.st_uid in (0, me) and not found.st_mode & S_IWOTH
-                        and mtime == <int64_t>found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec and changed <= noted + SOON):
+                if self.noted_unchanged(n, fd):
                     self.states[n] = LEFT
                     kept += 1
+                c_close(fd)
         return kept

@@ -17,6 +17,7 @@ from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
 from dfengine.storage import folder_lock
 from dfengine.storage._scatter import Scatter
 from dfengine.storage.abandoned_parts import remove_abandoned_trees
+from dfengine.storage.boot import boot_id
 from dfengine.storage.os_errors import storage_error
 from dfengine.storage.path_protection import check_other_folder, is_own_folder, resolved
 from dfengine.storage.record import Record
@@ -157,7 +158,8 @@ class TreeTarget:
         return len(self.kept) == len(self._paths)
 
     def _scatter(self, root: int, parts: int, content_size: int) -> Scatter:
-        return Scatter(self._paths, self._sizes, content_size, root, parts, self._modes, self._mtimes, self._marks)
+        boot = bytes.fromhex(boot_id())
+        return Scatter(self._paths, self._sizes, content_size, root, parts, self._modes, self._mtimes, self._marks, boot)
 
     def open(self, geometry: Geometry, generation: bytes) -> TreeFile:
         """The remaining pieces of an earlier download of the same tree, verified again, or an empty file.

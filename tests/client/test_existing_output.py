@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from dfengine.client import finished
 from dfengine.client.assembly import Assembly
 from dfengine.client.download import get
 from dfengine.client.from_origin import FromOrigin
-from dfengine.client.monitor import Monitor
 from dfengine.errors import StorageError
 from dfengine.settings import GetSettings
+from dfengine.storage import boot
 from dfengine.task import Digest
 
 WHOLE = bytes(range(256)) * 4096
@@ -26,7 +27,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "edited": lambda out: out.write_bytes(b"edited by another program"),
     "edited, of the same size": lambda out: out.write_bytes(bytes(len(WHOLE))),
     "deleted": lambda out: out.unlink(),
-    "replaced": lambda out: (out.with_name("new").write_bytes(WHOLE), os.rename(out.with_name("new"), out)),
+    "replaced": lambda out: shutil.copyfile(out, out.with_name("new")) and out.with_name("new").replace(out),
 }
 
 
@@ -114,7 +115,98 @@ def test_an_output_changed_while_its_digest_is_compared_is_fetched(
         CHANGES[change](tmp_path / "out")
         return digests
 
-    digest = Digest("xxh3", hash_file(str(tmp_path / "out"), ["xxh3"], Monitor(0.0, None, "", True))["xxh3"])
+    digest = Digest("xxh3", hash_file(str(tmp_path / "out"), ["xxh3"], lambda: None)["xxh3"])
     monkeypatch.setattr(finished, "hash_file", hashed)
     assert get(settings.replace(digest=digest)).from_origin == len(WHOLE)
+    assert (tmp_path / "out").read_bytes() == WHOLE
+
+
+def reboot(monkeypatch: pytest.MonkeyPatch, name: str = "b") -> list[str]:
+    """Begin another boot. Returns how files were examined since."""
+    examined: list[str] = []
+
+    def note(how: str, examine: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*given: Any) -> Any:
+            examined.append(how)
+            return examine(*given)
+
+        return noted
+
+    monkeypatch.setattr(finished, "boot_id", lambda: name * 32)
+    monkeypatch.setattr(finished, "has_holes", note("holes", boot.has_holes))
+    monkeypatch.setattr(finished, "hash_file", note("digest", finished.hash_file))
+    return examined
+
+
+def lose(out: Path, blocks: bytes = b"") -> None:
+    """Leave of the output what a power failure leaves: size, times and note, and of its bytes none, or these."""
+    before = out.stat()
+    os.truncate(out, 0)
+    out.write_bytes(blocks)
+    os.truncate(out, before.st_size)
+    os.utime(out, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("digest", [False, True])
+def test_an_output_of_an_earlier_boot_is_examined_once(
+    tmp_path: Path, settings: GetSettings, monkeypatch: pytest.MonkeyPatch, digest: bool
+) -> None:
+    settings = settings.replace(report_digest=digest)
+    get(settings)
+    for name in "bc":
+        with monkeypatch.context() as patch:
+            examined = reboot(patch, name)
+            for _ in range(3):
+                assert get(settings).resumed == len(WHOLE)
+            assert examined == ["digest" if digest else "holes"]
+
+
+@pytest.mark.parametrize("note", ["another boot", "no boot"])
+@pytest.mark.parametrize("digest", [False, True])
+@pytest.mark.parametrize("left", [b"", WHOLE[:-4096], bytes(len(WHOLE))], ids=["nothing", "most", "zeros"])
+def test_an_output_without_its_data_is_fetched_after_a_power_failure(
+    tmp_path: Path, settings: GetSettings, monkeypatch: pytest.MonkeyPatch, left: bytes, digest: bool, note: str
+) -> None:
+    settings, out = settings.replace(report_digest=digest), tmp_path / "out"
+    get(settings)
+    if note == "no boot":  # as earlier versions wrote it
+        fields = json.loads(os.getxattr(out, finished.ATTRIBUTE))
+        del fields["boot"]
+        os.setxattr(out, finished.ATTRIBUTE, json.dumps(fields).encode())
+    lose(out, left)
+    reboot(monkeypatch)
+    if left != bytes(len(WHOLE)) or digest:  # the file system writes no zeros in place of lost bytes
+        assert get(settings).from_origin == len(WHOLE)
+        assert out.read_bytes() == WHOLE
+    assert get(settings).resumed == len(WHOLE)
+
+
+@pytest.mark.parametrize("digest", [False, True])
+def test_an_output_with_holes_of_its_own_is_accepted_by_its_digest_only(
+    tmp_path: Path, settings: GetSettings, monkeypatch: pytest.MonkeyPatch, digest: bool
+) -> None:
+    settings, whole = settings.replace(report_digest=digest), bytes(1 << 20)
+    (tmp_path / "source").write_bytes(whole)
+    os.utime(tmp_path / "source", (1e9, 1e9))
+    get(settings)
+    lose(tmp_path / "out")
+    reboot(monkeypatch)
+    assert get(settings).resumed == (len(whole) if digest else 0)
+
+
+def test_without_a_boots_name_an_output_is_examined_each_time(settings: GetSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    get(settings)
+    examined = reboot(monkeypatch, "")
+    for _ in range(2):
+        assert get(settings).resumed == len(WHOLE)
+    assert examined == ["holes", "holes"]
+
+
+def test_an_output_changed_while_it_is_examined_is_not_confirmed(
+    tmp_path: Path, settings: GetSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get(settings)
+    reboot(monkeypatch)
+    monkeypatch.setattr(finished, "has_holes", lambda fd: (tmp_path / "out").write_bytes(bytes(len(WHOLE))) == 0)
+    assert get(settings).from_origin == len(WHOLE)
     assert (tmp_path / "out").read_bytes() == WHOLE

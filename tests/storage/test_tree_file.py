@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, DfengineError, StorageError
-from dfengine.storage import folder_lock
+from dfengine.storage import folder_lock, tree_target
+from dfengine.storage._scatter import Scatter
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.tree_file import TreeFile
 from dfengine.storage.tree_target import TreeTarget
@@ -327,6 +328,59 @@ def test_unchanged_files_of_an_earlier_download_are_kept(tmp_path: Path) -> None
     third.finish(file)
     third.check()
     assert (out / "file0").stat().st_ino == before
+
+
+def lose(path: Path, blocks: bytes = b"") -> None:
+    """Leave of the file what a power failure leaves: size, times and note, and of its bytes none, or these."""
+    before = path.stat()
+    os.truncate(path, 0)
+    path.write_bytes(blocks)
+    os.truncate(path, before.st_size)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("noted", ["another boot", "no boot", "unknown boot"])
+def test_files_without_their_data_are_not_kept_after_a_power_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: str
+) -> None:
+    sizes = [3 << 16, 40, 0, 2 << 16]
+    files, out = dict(zip("abcd", bodies(sizes), strict=True)), tmp_path / "out"
+    monkeypatch.setattr(tree_target, "boot_id", lambda: "" if noted == "unknown boot" else "aa" * 16)
+    tree = Tree(out, files, 1 << 16, marks=marks(1, 2, 3, 4))
+    file = tree.open()
+    tree.write_all(file)
+    tree.finish(file)
+    if noted == "no boot":  # as earlier versions wrote it
+        for name in files:
+            os.setxattr(out / name, "user.dfengine.tree", os.getxattr(out / name, "user.dfengine.tree")[:32])
+    lose(out / "a", files["a"][: 1 << 16])
+    lose(out / "b")
+    monkeypatch.setattr(tree_target, "boot_id", lambda: "bb" * 16)
+    again = Tree(out, files, 1 << 16, marks=marks(1, 2, 3, 4))
+    assert not again.target.find_kept()
+    assert again.target.kept == [2, 3]
+    assert [os.getxattr(out / name, "user.dfengine.tree")[32:] for name in "cd"] == [b"\xbb" * 16] * 2
+    file = again.open()
+    again.write_all(file)
+    again.finish(file)
+    again.check()
+    lose(out / "d")  # which the present boot has examined: only a reboot loses data
+    assert Tree(out, files, 1 << 16, marks=marks(1, 2, 3, 4)).target.find_kept()
+
+
+@pytest.mark.parametrize("boot", ["", "cc" * 16])
+def test_whole_files_of_an_earlier_boot_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: str) -> None:
+    """boot: the present one; "": unknown."""
+    files, out = dict(zip("abc", bodies([100, 0, 5000]), strict=True)), tmp_path / "out"
+    tree = Tree(out, files, marks=marks(1, 2, 3))
+    file = tree.open()
+    tree.write_all(file)
+    tree.finish(file)
+    monkeypatch.setattr(tree_target, "boot_id", lambda: boot)
+    for _ in range(2):
+        assert Tree(out, files, marks=marks(1, 2, 3)).target.find_kept()
+    with pytest.raises(BadValue, match="16 bytes"):
+        Scatter([b"a"], [1], 32, -1, boot=b"short")
 
 
 def test_cleanup_removes_the_remains_of_a_download_killed_at_its_end(tmp_path: Path) -> None:

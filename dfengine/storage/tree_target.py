@@ -173,7 +173,12 @@ class TreeTarget:
             if scatter.length != geometry.length:
                 raise BadValue(f"files of {scatter.length} bytes are no data of {geometry.length}")
             record = self._former_record(geometry, generation) or Record.create(self.record, geometry, generation)
-            file = self._resume(record, scatter)
+            try:
+                file = TreeFile(self.path, os.dup(self._parts_fd), record, scatter, self._digests)
+            except BaseException:
+                record.close()
+                raise
+            self._resume(file)
             self._check_space(file)
             return file
         except BaseException:
@@ -195,10 +200,9 @@ class TreeTarget:
                 os.unlink(name, dir_fd=self._parts_fd)
         return None
 
-    def _resume(self, record: Record, scatter: Scatter) -> TreeFile:
+    def _resume(self, file: TreeFile) -> None:
         """Verify the pieces on disk by the record, and accept existing files unchanged."""
-        geometry, lock = record.geometry, os.dup(self._parts_fd)
-        file = TreeFile(self.path, lock, record, scatter, self._digests)
+        geometry, scatter, record = file.geometry, file.scatter, file.record
         file.recheck(self._check)
         for n in self.kept:
             scatter.set_state(n, 2)
@@ -221,7 +225,6 @@ class TreeTarget:
         for n in parts - touched:
             scatter.discard(n)
         file.count_missing()
-        return file
 
     def _parts_of(self, scatter: Scatter) -> set[int]:
         """Numbers of the files that have a part of their size; any other part is removed."""

@@ -26,6 +26,7 @@ from dfengine.storage._scatter import Scatter
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.tree_file import TreeFile
 from dfengine.storage.tree_target import TreeTarget
+from tests.own_descriptors import own_descriptors
 
 PIECE = 37
 """Framed bytes of a piece, 32 of them content."""
@@ -394,6 +395,31 @@ def test_cleanup_removes_the_remains_of_a_download_killed_at_its_end(tmp_path: P
     tree.target.cleanup()
     tree.target.close()
     tree.check()
+
+
+def test_an_interrupt_while_present_pieces_are_hashed_releases_the_directory(tmp_path: Path) -> None:
+    files = {"a": b"1" * 100, "b": b"2"}
+    tree = Tree(tmp_path / "out", files)
+    file = tree.open()
+    tree.write(file, 0)
+    tree.stop(file)
+    before = sorted(own_descriptors())
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    stopped = Tree(tmp_path / "out", files, check=stop)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        stopped.open()
+    stopped.target.close()
+    assert raised.value is not None
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    again = Tree(tmp_path / "out", files)
+    file = again.open()
+    assert list(file.available) == [0]
+    again.write_all(file)
+    again.finish(file)
+    again.check()
 
 
 def test_two_downloads_of_one_tree_do_not_write_at_once(tmp_path: Path) -> None:

@@ -254,9 +254,9 @@ class Record:
         self._store(8, struct.pack("<q", length))
 
     def set_complete(self, mtime_ns: int) -> None:
-        """Record that all pieces are stored and verified; a later mtime of the data shows a change. Raises StorageError."""
+        """Record that all pieces are stored and verified; a later mtime of the data shows a change. 0: no longer. Raises StorageError."""
         self._store(48, struct.pack("<q", mtime_ns))
-        self._store(40, struct.pack("<I", 1))
+        self._store(40, struct.pack("<I", mtime_ns != 0))
 
     def digest(self, n: int) -> bytes:
         """xxh3-128 of piece n's content, 16 bytes; zeros if it was not recorded. Raises StorageError."""

@@ -97,9 +97,11 @@ class SlotFile(PieceFile):
         return True
 
     def close(self) -> None:
-        """Close all descriptors; the memory is freed with the last one in any process."""
-        for fd in self._data[1:]:
-            os.close(fd)
+        """Close all descriptors; the memory is freed with the last one in any process. Idempotent."""
+        rest, self._data = self._data[1:], (-1,) * MEMORIES
+        for fd in rest:
+            if fd >= 0:
+                os.close(fd)
         super().close()
 
 

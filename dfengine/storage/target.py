@@ -109,6 +109,8 @@ class Target:
             if file.geometry == geometry and file.record.generation == generation.rstrip(b"\0"):
                 try:
                     file.recheck(self._check)
+                    if file.record.complete_mtime:  # of a download that could not rename the part; it is verified as a whole again
+                        file.record.set_complete(0)
                 except BaseException:  # `check` raised it, or a signal's handler; the caller closes the data's descriptor
                     file.record.close()
                     raise

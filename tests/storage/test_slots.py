@@ -96,6 +96,15 @@ def test_another_process_sees_stored_and_evicted_pieces(file: SlotFile) -> None:
     shared.close()
 
 
+def test_a_second_close_leaves_descriptors_that_were_opened_since(file: SlotFile) -> None:
+    other = SlotFile.allocate(file.geometry)
+    other.close()
+    since = [os.dup(file.fd) for _ in range(8)]
+    other.close()
+    for fd in since:
+        os.close(fd)
+
+
 def test_a_piece_evicted_while_it_is_sent_is_cut_off_before_following_bytes(file: SlotFile) -> None:
     put(file, 0, b"z")
     ours, theirs = socket.socketpair()

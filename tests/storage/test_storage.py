@@ -367,6 +367,24 @@ class TestTarget:
         assert os.path.getsize(tmp_path / "out") == 0
         file.close()
 
+    def test_a_resumed_part_is_not_complete(self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Otherwise this host's other downloads would take its pieces for those of a verified file."""
+        target = Target(str(tmp_path / "out"), TASK)
+        file = target.open(geometry, b"g")
+        fill(file, range(geometry.count))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
+            with pytest.raises(StorageError, match="cannot write"):
+                target.finish(file)
+        os.pwrite(file.fd, b"\xff", 230)
+        file.close()
+        file = Target(str(tmp_path / "out"), TASK).open(geometry, b"g")
+        followed = Record.follow(target.record)
+        assert file.record.complete_mtime == followed.complete_mtime == 0
+        assert not followed.is_complete()
+        followed.close()
+        file.close()
+
     @pytest.mark.parametrize("replaced", [True, False])
     def test_a_part_that_was_removed_or_replaced_does_not_become_the_output(
         self, tmp_path: Path, geometry: Geometry, replaced: bool

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dfengine.storage.tree_target import TreeTarget
 
 ABANDONED_AFTER = 3600.0
-"""Seconds for which the manifest of a tree is stored while it is not served."""
+"""Seconds after which what a killed process has left in the home is removed: manifests that are not served, and links without an entry."""
 
 _NAME = re.compile(r"[A-Za-z0-9_~@+=,-][A-Za-z0-9._~@+=,-]{0,199}")
 
@@ -305,13 +305,23 @@ class Home:
         return gone
 
     def _remove_abandoned(self, now: float) -> None:
-        """Remove manifests that a killed download has left, and that are not served."""
-        folder = os.path.join(self.path, "trees")
+        """Remove manifests that a killed download has left, and that are not served; and all that was left without an entry.
+
+        A share has its entry last, so a link of a share that was killed would keep the disk space of a deleted file.
+        """
         with contextlib.suppress(OSError):
-            for name in os.listdir(folder):
-                found = os.lstat(os.path.join(folder, name))
-                if name.endswith(".manifest") and found.st_nlink < 2 and now - found.st_mtime > ABANDONED_AFTER:
-                    _remove(os.path.join(folder, name))
+            entries = frozenset(os.listdir(os.path.join(self.path, "tasks")))
+            for part in ("tasks", "data", "records", "shares", "trees"):
+                folder = os.path.join(self.path, part)
+                for name in os.listdir(folder):
+                    # Those with a dot are half-written, or belong to an entry: `.NAME.SUFFIX`.
+                    if (name[1:].rpartition(".")[0] if name.startswith(".") else name) in entries:
+                        continue
+                    found = os.lstat(path := os.path.join(folder, name))
+                    served = name.endswith(MANIFEST) and found.st_nlink > 1
+                    changed = found.st_mtime if name.endswith(MANIFEST) else found.st_ctime
+                    if not served and now - changed > ABANDONED_AFTER:
+                        _remove(path)
 
     def withdraw_deleted(self) -> list[Entry]:
         """Withdraw downloads whose output was deleted or replaced, since the link here would keep their disk space; return them."""

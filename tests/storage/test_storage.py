@@ -8,6 +8,7 @@ import fcntl
 import gc
 import os
 import stat
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,7 @@ import xxhash
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
 from dfengine.storage import record as records
-from dfengine.storage.home import Home, valid_name
+from dfengine.storage.home import ABANDONED_AFTER, MANIFEST, PARTS, Home, valid_name
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 from dfengine.storage.target import Target
@@ -752,6 +753,27 @@ class TestHome:
         assert not home.withdraw_deleted()
         for part in ("tasks", "data", "records"):
             assert not gone & set(os.listdir(os.path.join(home.path, part)))
+
+    def test_links_of_a_share_that_was_killed_before_its_entry_are_removed_later(self, tmp_path: Path, geometry: Geometry) -> None:
+        home = Home(str(tmp_path / "home"))
+        _, file = self.share(home, tmp_path, geometry, "shared")
+        manifest = "0" * 32 + MANIFEST
+        kept = {"data/shared", "records/shared", "shares/shared", "shares/.shared.blake3", "trees/shared", "tasks/shared"}
+        kept.add(f"trees/{manifest}")
+        left = {"data/lost", "records/lost", "records/.lost.7", "shares/lost", "shares/.lost.blake3", "trees/lost", "tasks/.lost.7"}
+        for path in kept | left:
+            (tmp_path / "home" / path).touch()
+        os.link(tmp_path / "home/trees" / manifest, tmp_path / "served")
+
+        def found() -> set[str]:
+            return {f"{part}/{name}" for part in PARTS for name in os.listdir(os.path.join(home.path, part))}
+
+        home.sweep(time.time() + ABANDONED_AFTER - 60)  # it may still be running
+        assert found() == kept | left
+        home.touch("shared", time.time() + ABANDONED_AFTER + 60)
+        home.sweep(time.time() + ABANDONED_AFTER + 60)
+        assert found() == kept
+        file.close()
 
     def test_a_deleted_or_replaced_home_is_detected_by_its_lock(self, tmp_path: Path) -> None:
         home = Home(str(tmp_path / "home"))

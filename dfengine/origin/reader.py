@@ -287,13 +287,13 @@ class Reader(Assignment):
                 self._changed.wait(TICK)
             for other in self._claims - {claim}:
                 self._take_over(other)
+            self._sink.invalidate_version()  # first: where it raises, no thread requests a range of the new version
             # A file that changed once may be stable now. One with another version in each answer is read on: no range would match its
             # version.
             self.version, self._ranges = body.version.with_length(geometry.length), body.version.binds and not self._reread
             self._reread = True
             self._comparing, self._changed_responses = True, CHANGED - 1
             self._parts.clear()
-            self._sink.invalidate_version()
             self._comparison = ResponseComparison(self._sink.stored())
             self._piece_claims = PieceClaims([(0, geometry.count if geometry.count >= 0 else ENDLESS)], self._piece_claims.longest)
             claim.first, claim.past = self._piece_claims.claim() or (0, 0)

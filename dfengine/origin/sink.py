@@ -41,7 +41,10 @@ if TYPE_CHECKING:
             """Whether pieces are consumed from the first to the last, so that early ones are of no use."""
 
         def invalidate_version(self) -> None:
-            """Pieces of another response follow: if the transfer ends now, the stored pieces belong to no known version."""
+            """Pieces of another response follow: if the transfer ends now, the stored pieces belong to no known version.
+
+            Raises OriginDiffers if they must not follow, StorageError.
+            """
 
         def begin_piece(self, n: int) -> Piece: ...
         def stored(self) -> Iterable[int]:

@@ -602,6 +602,17 @@ def test_pieces_of_another_response_are_published_only_after_the_version_is_inva
     assert run(Origin(95, [Behaviour("cut", 47)]), connections=1).sink.unbound == -1
 
 
+@pytest.mark.parametrize("connections", [1, 3])
+def test_no_range_of_another_version_is_requested_if_the_sink_does_not_accept_it(connections: int) -> None:
+    class Strict(Sink):
+        def invalidate_version(self) -> None:
+            raise OriginDiffers("other hosts have pieces of the first version")
+
+    found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("other")] * 50]), Strict(95), connections=connections)
+    assert isinstance(found.reader.error, OriginDiffers)
+    assert found.reader.version == found.origin.version(0)
+
+
 def test_a_new_validator_for_the_same_bytes_in_every_response_is_accepted() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("renamed")] * 20]), connections=1)
     assert found.reader.error is None

@@ -1,4 +1,9 @@
-"""Writes bytes from an origin to the copy: each part is received, hashed and written while it is in the CPU's cache."""
+"""Writes bytes from an origin to the copy: each part is received, hashed and written while it is in the CPU's cache.
+
+Law: of the pieces offered under one generation, each is of the same version, on all hosts. A generation that is a version's name is
+used by clients that resume, by other supernodes and by the object store. So while responses may be of another version, a piece that the
+copy had before must come back equal, and one that it never had is written only where this fetch alone uses the generation.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +15,28 @@ from dfengine.errors import OriginDiffers, StorageError
 from dfengine.origin.piece_claims import ENDLESS
 from dfengine.origin.version import Version
 from dfengine.storage.piece_file import PieceFile
+from dfengine.storage.record import DIGEST
 from dfengine.supernode.copies.fetch import Fetch
 
 PART = 512 << 10
 """Size of a part in bytes."""
 
+NO_DIGEST = bytes(DIGEST)
+"""Digest of a piece that the copy never had."""
+
+
+class MixedVersions(OriginDiffers):
+    """A response may be of another version than the pieces that other hosts have under the copy's generation."""
+
 
 class CopyWriter:
-    """Sink that writes to the copy `file` of a fetch; see origin.sink.Sink."""
+    """Sink that writes to the copy `file` of a fetch; see origin.sink.Sink. compare: the responses may be of another version than the copy.
+    """
 
-    def __init__(self, fetch: Fetch, file: PieceFile) -> None:
+    def __init__(self, fetch: Fetch, file: PieceFile, compare: bool = False) -> None:
         self._fetch = fetch
         self.file = file
+        self._compare = compare
         self._parts: list[memoryview] = []
 
     @property
@@ -41,22 +56,35 @@ class CopyWriter:
     def invalidate_version(self) -> None:
         """Record that the copy mixes two responses without a common validator: the description names no version until the fetch ends.
 
-        After a crash the copy is therefore not resumed.
+        After a crash the copy is therefore not resumed. Raises MixedVersions if pieces are missing that others may have, StorageError.
         """
+        self._compare = True
+        if not self.file.record.is_complete():
+            self._check_generation()
         self._fetch.description.set_version(Version())
         self._fetch.unbound = True
         self._fetch.describe()
 
+    def _check_generation(self) -> None:
+        """Raise MixedVersions unless this fetch alone uses the copy's generation."""
+        fetch = self._fetch
+        if fetch.description.generation != fetch.own_generation:
+            fetch.mixed_versions += 1
+            raise MixedVersions("the origin's file changed while it was read")
+
     def begin_piece(self, n: int) -> PieceWriter:
-        """Begin piece n; if the copy already has it, the bytes are compared."""
+        """Begin piece n; if the copy already has it, the bytes are compared. Raises MixedVersions, StorageError."""
         if self.file.geometry.length < 0:
             self._fetch.cache.check_length(n * self.file.geometry.content_size)
         if n >= len(self.file.available):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
+        before = self.file.record.digest(n) if n in self.file.available or self._compare else NO_DIGEST
+        if self._compare and before == NO_DIGEST:
+            self._check_generation()
         self._fetch.disk.keep_free()
         # Mapped, because malloc would raise its mmap threshold and retain hundreds of MiB of such buffers of many threads.
         part = self._parts.pop() if self._parts else memoryview(mmap.mmap(-1, PART))
-        return PieceWriter(self._fetch, self.file, n, part, self._parts)
+        return PieceWriter(self._fetch, self.file, n, part, self._parts, before)
 
     def stored(self) -> list[int]:
         """Pieces that the copy has."""
@@ -83,14 +111,15 @@ class CopyWriter:
 
 
 class PieceWriter:
-    """One arriving piece; see origin.sink.Piece."""
+    """One arriving piece; see origin.sink.Piece. before: the digest that it must have, NO_DIGEST: any."""
 
-    def __init__(self, fetch: Fetch, file: PieceFile, n: int, part: memoryview, parts: list[memoryview]) -> None:
+    def __init__(self, fetch: Fetch, file: PieceFile, n: int, part: memoryview, parts: list[memoryview], before: bytes) -> None:
         self.received = 0
         self._fetch = fetch
         self._file = file
         self._n = n
         self._known = n in file.available
+        self._before = before
         self._part = part
         self._parts = parts
         self._put = 0
@@ -118,11 +147,11 @@ class PieceWriter:
         self._put = self.received
 
     def finish(self) -> bool:
-        """See origin.sink.Piece. Raises OriginDiffers if the copy has the piece with other bytes, StorageError."""
+        """See origin.sink.Piece. Raises OriginDiffers if the copy has, or had, the piece with other bytes, StorageError."""
         self._flush()
         self._parts.append(self._part)
         self._digest = self._fetch.cache.finish(self._hash)
-        if self._known and self._digest != self._file.record.digest(self._n):
+        if self._before not in (NO_DIGEST, self._digest):
             raise OriginDiffers("the origin sends other bytes than before")
         return self._known
 

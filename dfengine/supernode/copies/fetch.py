@@ -183,6 +183,11 @@ class Fetch:
         """Multiple of --revalidate-interval for which a complete copy is used before it is revalidated."""
         self.unbound = False
         """The description on the disk names no version, because pieces arrived of two responses without a common validator."""
+        self.own_generation = ""
+        """The last generation that no other host can have from elsewhere: its name is random, and its description named no version when it
+        began. Written by the fetch's thread."""
+        self.mixed_versions = 0
+        """Generations in a row that ended because responses of several versions arrived. Written by the fetch's threads."""
         self.wanted_piece = -1
         """The piece that a stream waits for; -1: none. Written on the loop's thread."""
         self.revalidating = False

@@ -1,7 +1,9 @@
 """The thread of a fetch: it reads the file from its origin, or finds an earlier copy and revalidates it with the origin.
 
 Pieces are offered as they arrive. After a broken connection the next request starts at the exact byte. A response with another validator
-does not yet mean another file: it is compared with the copy piece by piece, and only a different piece begins another generation.
+does not yet mean another file: it is compared with the copy piece by piece, and only a different piece begins another generation. A copy
+that still lacks pieces is not completed from such a response under a generation that others use, see `copy_writer`: the next generation
+has a random name, and names no version until it is complete.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dfengine.storage.hashing import hasher
 from dfengine.supernode.copies import following, restoring
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.copy_writer import MixedVersions
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.legacy_md5 import compute
 from dfengine.supernode.copies.local_rules import may_use_leader
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 UNSTABLE = 16
 """`Fetch.revalidate_factor` after an origin sent the same bytes with another validator; it doubles each further time."""
+
+MAX_MIXED = 4
+"""Generations in a row that may end because responses of several versions arrived; after one more the fetch fails."""
 
 Found = tuple[Copy, Description]
 
@@ -153,8 +159,13 @@ def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> Fo
         body.close()
         raise
     _set_interruptible(fetch, following.may_follow(fetch))
+    mixed = False
     try:
         read_gaps(fetch, origin, body, file, gaps)
+    except MixedVersions:
+        if fetch.mixed_versions > MAX_MIXED:
+            raise
+        mixed = True
     except SourceGone:
         if fetch.stopped or not fetch.new_leader:
             raise
@@ -162,7 +173,10 @@ def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> Fo
         return file, fetch.description
     finally:
         _set_interruptible(fetch, False)
-    _finish(fetch, file)
+    if mixed:
+        _renew(fetch)
+    else:
+        _finish(fetch, file)
     return None
 
 
@@ -182,11 +196,16 @@ def _begin(fetch: Fetch, body: Answer, found: Found | None) -> tuple[Copy, list[
         fetch.from_cache = True
     else:
         # Registries use the same name for the same content, even if one of them sends wrong bytes: a wrong copy must not be resumed.
-        generation = (version.name if not fetch.request.wrong_fetches else "") or secrets.token_hex(8)
+        named = not (fetch.request.wrong_fetches or fetch.mixed_versions)
+        generation = (version.name if named else "") or secrets.token_hex(8)
         fetch.description = Description(url=fetch.request.url, generation=generation,
                                         digest=fetch.cache.digest, verified=fetch.request.verified, open=fetch.request.open,
                                         tree=fetch.request.tree.part if fetch.request.tree is not None else "")
-        fetch.description.set_version(version)
+        fetch.unbound = fetch.mixed_versions > 0
+        if not fetch.unbound:
+            fetch.description.set_version(version)
+        if not fetch.description.version(body.length).binds:
+            fetch.own_generation = generation
         fetch.description.vary = selection(fetch.request.headers, body.vary)
         fetch.from_cache = False
         fetch.disk.check_fits(body.length)
@@ -303,6 +322,7 @@ def _finish(fetch: Fetch, file: Copy) -> None:
     if not fetch.description.complete or fetch.unbound:
         fetch.description.complete, fetch.unbound = True, False
         fetch.describe()
+    fetch.mixed_versions = 0
     file.release()
     fetch.state = SUCCESS
     fetch.post(fetch.events.fetch_ended, fetch)

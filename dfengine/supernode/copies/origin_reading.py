@@ -160,8 +160,9 @@ def read_gaps(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list
     longest = min(RUN // file.geometry.content_size + 1, -(-pieces // fetch.connections))
     with fetch.turns.reading(origin.key) as turns:
         reader = fetch.reader = Reader(
-            origin, CopyWriter(fetch, file), body, gaps, connections=fetch.connections, longest=longest, retry=fetch.start_requests(origin),
-            connection_limits=fetch.connection_limits, chance=random.random, turns=turns, compare=compare,
+            origin, CopyWriter(fetch, file, compare), body, gaps, connections=fetch.connections, longest=longest,
+            retry=fetch.start_requests(origin), connection_limits=fetch.connection_limits, chance=random.random, turns=turns,
+            compare=compare,
         )
         # If the body starts before the first missing piece, reading it needs a thread of its own.
         threads = min(fetch.connections, pieces + (gaps[:1] > [(1, 0)]))
@@ -178,5 +179,5 @@ def read_gaps(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list
         raise reader.error
     if fetch.stopped:
         raise OriginUnreachable("the supernode is going away")
-    if reader.version is not body.version:
+    if fetch.unbound or reader.version is not body.version:
         fetch.description.set_version(reader.version)

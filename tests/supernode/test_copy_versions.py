@@ -14,6 +14,7 @@ import pytest
 from dfengine._piece import Geometry
 from dfengine.errors import OriginChanged, OriginTruncated, SourceGone
 from dfengine.origin import reader as readers
+from dfengine.origin import retry as retries
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.version import Version
 from dfengine.supernode.copies import fetch_thread, origin_reading
@@ -143,6 +144,7 @@ class Fetching:
 def fetching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fetching]:
     monkeypatch.setattr(readers, "ANEW", 0.002)
     monkeypatch.setattr(readers, "TICK", 0.002)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.002)
     found = Fetching(tmp_path, monkeypatch)
     yield found
     found.origin.cancel.close()
@@ -202,6 +204,25 @@ def test_a_lost_piece_is_replaced_with_the_same_bytes_of_another_version(fetchin
     fetching.run(("A2", -1), fetch=fetch)
     assert fetching.check(fetch) == FILES["A"]
     assert fetch.description.generation == before
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_compared_copy_is_labelled_with_the_version_that_was_compared_last(fetching: Fetching, again: bool) -> None:
+    """The response of another version broke off where both are still equal. A later 304 to its validator would confirm old bytes."""
+    fetch = fetching.run(("A", -1))
+    fetching.run(("B", 2 * PIECE), ("A", -1), fetch=fetch if again else None)
+    assert fetching.check(fetch) == FILES["A"]
+    fetch = fetching.run(("B", -1), fetch=fetch if again else None)
+    assert fetching.origin.unless[-1] == version("A")
+    assert fetching.check(fetch) == FILES["B"]
+
+
+def test_a_copy_compared_with_a_new_validator_is_labelled_with_it(fetching: Fetching) -> None:
+    fetch = fetching.run(("A", -1))
+    fetching.run(("A2", -1), fetch=fetch)
+    assert fetching.check(fetch) == FILES["A"]
+    fetching.run(("A2", -1), fetch=fetch)
+    assert fetching.origin.unless[-1] == version("A2")
 
 
 def test_generations_that_end_by_several_versions_are_bounded(fetching: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,7 +182,7 @@ def test_room_is_made_for_the_description_of_a_copy_that_was_compared(tmp_path: 
     description = fetch.description
     fetch.file = file = fetch.cache.create(TASK, Geometry(5), description)
     file.write(0, b"abcde", fetch.cache.piece_digest(memoryview(b"abcde")))
-    monkeypatch.setattr(fetch_thread, "read_gaps", lambda *_, **how: None)
+    monkeypatch.setattr(fetch_thread, "read_gaps", lambda fetch, origin, body, *_, **how: body.version)
     tried: list[int] = []
 
     def write(task: str, work: Callable[[], object]) -> object:
@@ -198,4 +198,5 @@ def test_room_is_made_for_the_description_of_a_copy_that_was_compared(tmp_path: 
     body: Any = SimpleNamespace(version=Version('"new"', length=5), length=5, vary=frozenset())
     assert fetch_thread._has_same_bytes(fetch, None, body, file, description, False)  # type: ignore[arg-type]
     assert tried == [2, 1], "room is made first"
+    assert description.etag == '"new"'
     assert fetch.state == SUCCESS

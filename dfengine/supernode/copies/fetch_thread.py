@@ -272,7 +272,7 @@ def _has_same_bytes(fetch: Fetch, origin: Origin, body: Answer, file: Copy, know
     fetch.description = known
     try:
         verify_found(fetch, file, lambda n: None)
-        read_gaps(fetch, origin, body, file, [(0, file.geometry.count)], compare=True)
+        known.set_version(read_gaps(fetch, origin, body, file, [(0, file.geometry.count)], compare=True))
     except OriginChanged:
         return False
     except OriginError:
@@ -281,10 +281,10 @@ def _has_same_bytes(fetch: Fetch, origin: Origin, body: Answer, file: Copy, know
             raise
         return True
     fetch.revalidate_factor = min(fetch.revalidate_factor * 2, 1 << 20) if fetch.revalidate_factor > 1 else UNSTABLE
-    known.set_version(body.version)
     # If the disk stays full, the older description remains: after a restart the copy is compared again.
     with contextlib.suppress(StorageError):
         fetch.describe()
+        fetch.unbound = False
     _use_copy(fetch, file, known, fresh)
     return True
 

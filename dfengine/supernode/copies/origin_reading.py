@@ -150,10 +150,11 @@ def read_piece(fetch: Fetch, file: Copy, n: int, longest: float) -> float:
     return rate
 
 
-def read_gaps(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tuple[int, int]], compare: bool = False) -> None:
+def read_gaps(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tuple[int, int]], compare: bool = False) -> Version:
     """Read runs of pieces (`gaps`) into the copy, by this thread and further ones, as many as the origin allows connections.
 
-    compare: see Reader. Raises the error that ended the reader.
+    compare: see Reader. Returns the version of all pieces, which is another one than that of `body` if that response broke off and the next
+    ones were of another version. Raises the error that ended the reader.
     """
     # Otherwise the first connection would read a small file as a whole.
     pieces = sum(past - first for first, past in gaps)
@@ -181,3 +182,4 @@ def read_gaps(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list
         raise OriginUnreachable("the supernode is going away")
     if fetch.unbound or reader.version is not body.version:
         fetch.description.set_version(reader.version)
+    return reader.version

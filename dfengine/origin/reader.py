@@ -175,7 +175,7 @@ class Reader(Assignment):
                     self._complete_piece(n, piece)
                 claim.first = claim.past
                 return
-            if n + 1 == geometry.count and body.remaining and (body.remaining > 0 or body.read_into(memoryview(bytearray(1)))):
+            if n + 1 == geometry.count and self._sends_more(claim, body, n, piece):
                 raise OriginDiffers(f"{body.place} sends more than the {geometry.length} bytes that the file had")
             with self._changed:
                 if claim.revoked:
@@ -183,6 +183,17 @@ class Reader(Assignment):
                 claim.writing = True
             self._complete_piece(n, piece)
             claim.first, claim.writing = n + 1, False
+
+    def _sends_more(self, claim: Claim, body: Answer, n: int, piece: Piece) -> bool:
+        """Whether the response continues behind the last piece `n`, all of whose bytes arrived."""
+        if body.remaining >= 0:
+            return body.remaining > 0
+        try:
+            return body.read_into(memoryview(bytearray(1))) > 0
+        except OriginError:
+            # Without the piece, its bytes would count as new in each further response that breaks off here.
+            self._keep_part(claim, n, piece)
+            raise
 
     def _receive(self, claim: Claim, body: Answer, n: int) -> Piece:
         """Receive piece n, or the part of it before the answer ends."""
@@ -247,7 +258,8 @@ class Reader(Assignment):
         geometry = self._sink.geometry
         start = geometry.content(claim.first)[0]
         if (part := self._parts.get(claim.first)) is not None:
-            start += part.received
+            # Of a last piece that lacks only the response's end, its last byte is requested again: no range is empty.
+            start += min(part.received, geometry.content(claim.first)[1] - 1)
         with self._changed:
             self.requests += 1
             claim.connection = self.requests

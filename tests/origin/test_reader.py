@@ -84,7 +84,7 @@ class Behaviour:
     """The behaviour of one response. n: a status, or the number of bytes before the body breaks or stalls.
 
     kind: good; status; part, a status for ranges alone; unreachable; cut, reset, slow, stall; drip, single bytes with pauses afterwards;
-    whole, 200 to a range; other, another file under its own version; renamed, the same bytes under a new version each time.
+    whole, 200 to a range; endless, the same in chunks of which the last one is missing; other, another file under its own version; renamed, the same bytes under a new version each time.
     """
 
     def __init__(self, kind: str = "good", n: int = 0) -> None:
@@ -110,7 +110,7 @@ class Body:
     def __init__(self, origin: Origin, data: bytes, start: int, past: int, version: Version, behaviour: Behaviour) -> None:
         self.start, self.version, self.behaviour = start, version, behaviour
         self.length = -1 if origin.hides else len(data)
-        self.remaining = -1 if origin.hides and past == len(data) else past - start
+        self.remaining = -1 if (origin.hides and past == len(data)) or behaviour.kind == "endless" else past - start
         self.ranged = self.bounded = self.end_unknown = False
         self.closed = False
         self.came = 0
@@ -135,6 +135,8 @@ class Body:
                         raise BREAKS["reset"]
                 raise SourceGone("the download was stopped")
         if want <= 0:
+            if behaviour.kind == "endless":
+                raise OriginTruncated("origin:80 breaks off its answer")
             return 0
         if behaviour.kind == "drip" and self.came >= behaviour.n:
             want = 1
@@ -227,7 +229,7 @@ class Origin:
             if version is not None and not version.covers(found):
                 raise OriginChanged("origin:80 answers with another version of the file")
             data = self.files[file]
-            whole = not asks or behaviour.kind == "whole"
+            whole = not asks or behaviour.kind in ("whole", "endless")
             body = Body(self, data, 0 if whole else start, len(data) if whole or end is None else end, found, behaviour)
             body.ranged, body.bounded = not whole, end is not None
             self.bodies.append(body)
@@ -627,6 +629,21 @@ def test_retries_without_a_received_byte_are_bounded(behaviour: Behaviour) -> No
     assert found.reader.error is None
 
 
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("binds", ["strong", "nothing"])
+def test_responses_that_break_off_behind_the_files_last_byte_are_bounded(binds: str, connections: int) -> None:
+    """The length is known from the first response, and only the end of the others shows that they do not send more."""
+    found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("endless")] * 1000], binds), connections=connections, tries=3)
+    assert isinstance(found.reader.error, OriginTruncated)
+    assert len(found.origin.asked) <= 6 + connections
+
+
+def test_after_a_response_that_broke_off_behind_the_last_byte_only_that_byte_is_requested() -> None:
+    found = run(Origin(95, [Behaviour("cut", 47), Behaviour("endless")]), connections=1, tries=0)
+    assert found.reader.error is None
+    assert found.origin.asked == [(47, None), (94, None)]
+
+
 def test_a_final_refusal_ends_the_reader_after_a_request_for_the_whole_file() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("status", 404)] * 9]), connections=1)
     assert isinstance(found.reader.error, OriginError)
@@ -920,7 +937,7 @@ STATUSES = st.builds(Behaviour, st.sampled_from(["status", "part"]), st.sampled_
 PARTS = st.tuples(st.sampled_from(["cut", "reset", "slow"]), st.integers(0, 60)).map(lambda pair: Behaviour(*pair))
 STALLS = st.integers(0, 30).map(lambda n: Behaviour("stall", n))
 DRIPS = st.integers(0, 30).map(lambda n: Behaviour("drip", n))
-PLAIN = st.sampled_from(["good", "unreachable", "whole", "other", "renamed"]).map(Behaviour)
+PLAIN = st.sampled_from(["good", "unreachable", "whole", "endless", "other", "renamed"]).map(Behaviour)
 FIRST = st.just(Behaviour()) | PARTS | DRIPS
 CUTS = st.lists(st.just(Behaviour()) | DRIPS | st.integers(1, 60).map(lambda n: Behaviour("cut", n)), max_size=12)
 SCRIPTS = st.tuples(FIRST, st.lists(STATUSES | PARTS | PLAIN | PLAIN | STALLS | DRIPS, max_size=12)).map(lambda pair: [pair[0], *pair[1]])

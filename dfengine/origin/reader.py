@@ -333,7 +333,8 @@ class Reader(Assignment):
             self._rest_until = time.monotonic() + ANEW * (1.0 + self._chance())
             return ""
         if isinstance(error, OriginSlow):
-            if not held:
+            # Others may be as slow: they would never all end at the same time.
+            if not held or self._rate.slow(self.bytes, time.monotonic()):
                 raise error
             return ""
         if claim.progressed:

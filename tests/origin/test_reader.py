@@ -84,7 +84,8 @@ class Behaviour:
     """The behaviour of one response. n: a status, or the number of bytes before the body breaks or stalls.
 
     kind: good; status; part, a status for ranges alone; unreachable; cut, reset, slow, stall; drip, single bytes with pauses afterwards;
-    whole, 200 to a range; endless, the same in chunks of which the last one is missing; other, another file under its own version; renamed, the same bytes under a new version each time.
+    whole, 200 to a range; endless, the same in chunks without the last one; other, another file under its own version; renamed, the same
+    bytes under a new version each time.
     """
 
     def __init__(self, kind: str = "good", n: int = 0) -> None:
@@ -657,6 +658,24 @@ def test_an_origin_below_the_minimum_rate_ends_the_reader() -> None:
 
 
 # Several connections.
+
+
+def test_a_slow_connection_ends_the_reader_if_all_together_are_below_the_minimum_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each one would be opened again while another one still runs, for ever."""
+    monkeypatch.setattr(retries, "WINDOW", (0.0, 1 << 20))
+    origin = Origin(2000, [Behaviour("drip", 3), *[Behaviour("slow", 1)] * 5000])
+    origin.floor = 1e12
+    found = run(origin, connections=3)
+    assert isinstance(found.reader.error, OriginSlow)
+    assert len(origin.asked) <= 4
+
+
+def test_a_slow_connection_is_replaced_while_others_are_fast_enough() -> None:
+    origin = SlowRanges(305, [Behaviour(), Behaviour("slow", 1)])
+    origin.floor = 1.0
+    found = run(origin, connections=3)
+    assert found.reader.error is None
+    assert found.retry.others == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Reader of the requested parts of an origin's file: a `reader.Reader` whose threads claim only wanted pieces.
 
-1. Wanted pieces are fetched by ranges, one for each run of consecutive wanted pieces.
+1. Wanted pieces are fetched by ranges, one for each run of consecutive wanted pieces. Where a range is refused and no other connection
+   runs, the rest of the file is requested from there on.
 2. The main answer, a stream that already runs, serves the wanted pieces at its position. Where ranges are granted it is closed once it has
    waited for MAIN_WAITS: what the origin sends into its buffers is wasted. Where they are not, it reads on to the wanted pieces, and the
    pieces in between are stored.
@@ -11,18 +12,17 @@ from __future__ import annotations
 
 import time
 
+from dfengine.errors import OriginChanged, OriginError
 from dfengine.origin.assignment import TICK
 from dfengine.origin.claim import Claim
 from dfengine.origin.reader import Reader
-from dfengine.origin.retry import Rate
+from dfengine.origin.retry import ASKS_TO_WAIT, Rate
 from dfengine.origin.slow_connections import SlowConnections
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from dfengine.errors import OriginError
 
 MAIN_WAITS = 2.0
 """Seconds that the main answer waits until its next bytes are wanted."""
@@ -105,6 +105,16 @@ class ReaderOnDemand(Reader):
         return message
 
     def _open(self, claim: Claim) -> None:
-        super()._open(claim)
+        sole = not (claim.alone or claim.concurrent)
+        try:
+            super()._open(claim)
+        except OriginError as error:
+            if not sole or (error.status in ASKS_TO_WAIT and not isinstance(error, OriginChanged)):
+                raise
+            # A server may ignore one Range, or the response be another server's: a request for the rest shows whether the file changed.
+            if claim.body is not None:
+                claim.body.close()
+            claim.body, claim.alone, self._ranged = None, True, False
+            super()._open(claim)
         if claim.body is not None and claim.body.ranged:
             self._ranged = True

@@ -25,7 +25,7 @@ from .test_reader import LONGEST, PIECE, Behaviour, Origin, Sink, eager_preempti
 
 KINDS = [
     Behaviour("status", 503), Behaviour("part", 403), Behaviour("cut", 3), Behaviour("reset", 12), Behaviour("whole"), Behaviour(),
-    Behaviour("drip", 13), Behaviour("stall", 4),
+    Behaviour("drip", 13), Behaviour("stall", 4), Behaviour("part", 416), Behaviour("part", 501),
 ]
 
 
@@ -181,6 +181,30 @@ def test_another_version_ends_the_reader() -> None:
     assert right(asking)
 
 
+@pytest.mark.parametrize(
+    "refusal", [Behaviour("whole"), Behaviour("other"), Behaviour("renamed"), *(Behaviour("part", status) for status in (403, 416, 501))]
+)
+def test_a_sole_range_that_is_refused_once_is_followed_by_a_request_for_the_rest(refusal: Behaviour) -> None:
+    """RFC 9110 section 14.2: a server may ignore a Range. Nor does one response of another server's version change the file."""
+    asking = DemandedReader(Origin(1000, [Behaviour(), Behaviour(), refusal]), Sink(1000))
+    asking.want(70)
+    asking.wait_for_no_connection()
+    asking.want(20)
+    assert asking.origin.asked == [(700, 710), (200, 210), (200, None)]
+    asking.want(40)
+    assert asking.end() is None
+    assert right(asking)
+
+
+def test_a_sole_range_of_a_busy_origin_is_tried_again() -> None:
+    asking = DemandedReader(Origin(1000, [Behaviour(), Behaviour(), Behaviour("status", 503)]), Sink(1000))
+    asking.want(70)
+    asking.wait_for_no_connection()
+    asking.want(20)
+    assert asking.end() is None
+    assert asking.origin.asked == [(700, 710), (200, 210), (200, 210)]
+
+
 def test_an_origin_that_grants_one_connection_delivers_all_wanted_pieces() -> None:
     asking = DemandedReader(Origin(1000, [Behaviour(), *[Behaviour("status", 429)] * 2]), Sink(1000))
     asking.want(70, 20, 3)
@@ -241,11 +265,12 @@ def test_a_slow_first_response_without_others_is_preempted(monkeypatch: pytest.M
 def test_wanted_pieces_are_correct_whatever_the_origin_does(
     script: list[Behaviour], wants: list[list[int]], binds: str, hides: bool, connections: int, first: Behaviour, haste: bool
 ) -> None:
-    """The first response is complete, or the file would not be open. Later failures are transient and fewer than the tries."""
+    """The first response is complete, or the file would not be open. Later failures are transient, or of ranges alone, and fewer than the
+    tries."""
     with eager_preemption() if haste else nullcontext():
         asking = DemandedReader(Origin(305, [first, *script], binds, hides), Sink(-1 if hides else 305), connections)
         for each in wants:
             asking.want(*each)
         error = asking.end()
-    assert error is None or binds == "nothing" or any(each.kind in ("part", "whole") for each in script), error
+    assert error is None or binds == "nothing", error
     assert right(asking)

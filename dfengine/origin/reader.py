@@ -353,6 +353,10 @@ class Reader(Assignment):
             if self.error is not None:
                 error.__traceback__ = None  # its frames refer to the error, and to the file that may be on a full disk
             self.error = self.error or error
+            # The other threads leave their claims now, wherever they wait: the error is reported once all threads have ended.
+            for claim in [*self._claims]:
+                self._take_over(claim)
+            self._origin.cancel.set()
             self._close()
             self._changed.notify_all()
 

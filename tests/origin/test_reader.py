@@ -833,6 +833,25 @@ def test_the_reader_ends_when_it_is_stopped(connections: int) -> None:
     assert len(found.sink.pieces) < 30
 
 
+def test_an_error_of_one_thread_ends_the_claims_of_the_others() -> None:
+    """Otherwise the error would be reported once a slow connection had delivered all its pieces."""
+    class Full(Sink):
+        def begin_piece(self, n: int) -> Piece:
+            if n >= 80:
+                assert self.begun.wait(LONGEST)
+                raise OriginDiffers("other bytes")
+            self.begun.set()
+            return super().begin_piece(n)
+
+        begun = threading.Event()
+
+    origin = Origin(1000, [Behaviour("drip", 3)])
+    found = run(origin, Full(1000), connections=2, longest=20)
+    assert isinstance(found.reader.error, OriginDiffers)
+    assert origin.bodies[0].came < 100
+    assert origin.cancel.is_set, "a thread that waits for a response is not woken"
+
+
 def test_a_main_response_released_after_the_readers_end_is_closed() -> None:
     """A thread that sees the stop ends the reader while another thread still holds the main response."""
     origin = Origin(295)

@@ -72,7 +72,9 @@ class Reader(Assignment):
         self._comparison = ResponseComparison(sink.stored() if compare else ())
         self._changed = threading.Condition()
         self._rest_until, self._pause = 0.0, TICK
-        self._changed_responses = self._furthest = 0
+        self._changed_responses = 0
+        self._received = self._most_received = 0
+        """Bytes since the file was last begun, and the most before it was begun again."""
         self._rate = Rate(origin.floor, self._began)
         self._ended = False
 
@@ -240,8 +242,9 @@ class Reader(Assignment):
             claim.received(count, now := time.monotonic())
             self._check_pace(now)
             # Bytes that are only compared, or fetched again because no validator binds them, are no progress.
-            new = body.start > self._furthest or (self.version.binds and not self._comparing)
-            self._furthest = max(self._furthest, body.start)
+            self._received += count
+            new = self._received > self._most_received or (self.version.binds and not self._comparing)
+            self._most_received = max(self._most_received, self._received)
             if new and not claim.progressed:
                 claim.progressed = True
                 self._retry.progress()
@@ -303,7 +306,9 @@ class Reader(Assignment):
             # A file that changed once may be stable now. One with another version in each answer is read on: no range would match its
             # version.
             self.version, self._ranges = body.version.with_length(geometry.length), body.version.binds and not self._reread
-            self._reread = True
+            if not self._reread and self.version.binds:
+                self._most_received = 0  # its broken connections are resumed: each byte is progress
+            self._reread, self._received = True, 0
             self._comparing, self._changed_responses = True, CHANGED - 1
             self._parts.clear()
             self._comparison = ResponseComparison(self._sink.stored())
@@ -328,7 +333,7 @@ class Reader(Assignment):
             return ""
         if isinstance(error, OriginChanged):
             self._changed_responses += 1
-            if not claim.alone or self._changed_responses > CHANGED:
+            if self._changed_responses > CHANGED:
                 raise error
             self._rest_until = time.monotonic() + ANEW * (1.0 + self._chance())
             return ""

@@ -591,6 +591,29 @@ def test_a_response_with_another_servers_version_is_requested_again() -> None:
     assert found.sink.whole == found.origin.files[0]
 
 
+def test_another_servers_version_at_the_end_of_the_first_response_is_requested_again() -> None:
+    class Parts(Origin):
+        """Only a refused range shows that a response was the file's last part; the first one is sent by another server."""
+
+        ends = 0
+
+        def open(self, start: int = 0, end: int | None = None, **more: Any) -> Body:
+            body = super().open(start, end, **more)
+            body.end_unknown = True
+            return body
+
+        def check_end(self, start: int, version: Version) -> None:
+            self.ends += 1
+            if self.ends == 1:
+                raise OriginChanged("origin:80 answers with another version of the file")
+
+    origin = Parts(95, hides=True)
+    found = run(origin, connections=1)
+    assert found.reader.error is None
+    assert origin.ends == 2
+    assert origin.asked == [(95, None)]
+
+
 def test_a_permanent_change_of_version_is_an_error() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("other")] * 1000]), connections=1)
     assert isinstance(found.reader.error, OriginChanged)
@@ -658,6 +681,23 @@ def test_an_origin_below_the_minimum_rate_ends_the_reader() -> None:
 
 
 # Several connections.
+
+
+@pytest.mark.parametrize("connections", [2, 4])
+def test_a_file_that_is_read_again_and_breaks_often_makes_progress(connections: int) -> None:
+    """Its last bytes were the first ones of the previous version."""
+    class Moved(Origin):
+        def version(self, file: int) -> Version:
+            return Version('"new"' if self.sent[94] else '"old"', "", 95)
+
+    origin = Moved(95, [Behaviour("cut", 12), Behaviour(), *[Behaviour("cut", 3)] * 300])
+    origin.main_waits.clear()
+    found = Run(origin, Sink(95), connections, longest=1)
+    until(lambda: 9 in found.sink.pieces)
+    origin.main_waits.set()
+    assert found.end() is None
+    assert found.sink.whole == origin.files[0]
+    assert found.sink.unbound >= 0
 
 
 def test_a_slow_connection_ends_the_reader_if_all_together_are_below_the_minimum_rate(monkeypatch: pytest.MonkeyPatch) -> None:

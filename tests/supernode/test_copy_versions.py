@@ -1,4 +1,4 @@
-"""Versions of a copy: servers behind one name respond with several, and no generation ever has pieces of two of them."""
+"""Reading a copy from its origin: servers behind one name have several versions, and no generation ever has pieces of two of them."""
 
 from __future__ import annotations
 
@@ -223,6 +223,23 @@ def test_a_copy_compared_with_a_new_validator_is_labelled_with_it(fetching: Fetc
     assert fetching.check(fetch) == FILES["A"]
     fetching.run(("A2", -1), fetch=fetch)
     assert fetching.origin.unless[-1] == version("A2")
+
+
+def test_a_fetch_reads_with_as_many_threads_as_the_system_permits(fetching: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error would leave the threads that had started with a descriptor that is about to be closed."""
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name == "origin" and started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    fetch = fetching.run(("A", -1), connections=4)
+    assert fetching.check(fetch) == FILES["A"]
+    assert len(started) == 1
+    assert not started[0].is_alive()
 
 
 def test_generations_that_end_by_several_versions_are_bounded(fetching: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:

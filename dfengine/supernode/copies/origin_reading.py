@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -167,9 +168,13 @@ def read_gaps(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list
         )
         # If the body starts before the first missing piece, reading it needs a thread of its own.
         threads = min(fetch.connections, pieces + (gaps[:1] > [(1, 0)]))
-        more = [threading.Thread(target=reader.work, name="origin", daemon=True) for _ in range(threads - 1)]
-        for thread in more:
-            thread.start()
+        more: list[threading.Thread] = []
+        # A process at its limit of threads reads with those that it could start.
+        with contextlib.suppress(RuntimeError):
+            for _ in range(threads - 1):
+                thread = threading.Thread(target=reader.work, name="origin", daemon=True)
+                thread.start()
+                more.append(thread)
         reader.work()
         for thread in more:
             thread.join()

@@ -103,14 +103,13 @@ class Preempted(SourceGone):
     """Other connections continue from the byte that this one has reached."""
 
 
-def read_past(body: Answer, at: int, stopping: Callable[[], bool]) -> int:
-    """Read on to byte `at` of the file; return the number of skipped bytes. Raises OriginTruncated, SourceGone when `stopping`."""
+def read_past(body: Answer, at: int, stopping: Callable[[], bool]) -> None:
+    """Read on to byte `at` of the file. Raises OriginTruncated, SourceGone when `stopping`."""
     if body.start > at:
         raise OriginTruncated(f"{body.place} is past byte {at}")
-    began, rest = body.start, memoryview(bytearray(min(SKIP, at - body.start)))
+    rest = memoryview(bytearray(min(SKIP, at - body.start)))
     while body.start < at:
         if stopping():
             raise SourceGone("the download was stopped")
         if not body.read_into(rest[: at - body.start]):
             raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
-    return at - began

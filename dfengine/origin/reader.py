@@ -205,9 +205,7 @@ class Reader(Assignment):
             part = self._parts.pop(n, None)
         piece = part or self._sink.begin_piece(n)
         try:
-            skipped = read_past(body, offset + piece.received, lambda: self._sink.stopping)
-            with self._changed:
-                self.bytes += skipped
+            self._read_past(body, offset + piece.received)
             while piece.received < length:
                 claim.check()
                 room = piece.buffer(length - piece.received)
@@ -225,6 +223,15 @@ class Reader(Assignment):
             self._keep_part(claim, n, piece)
             raise
         return piece
+
+    def _read_past(self, body: Answer, offset: int) -> None:
+        """Drop the bytes before `offset`; they count as received, also if the response breaks off among them."""
+        start = body.start
+        try:
+            read_past(body, offset, lambda: self._sink.stopping)
+        finally:
+            with self._changed:
+                self.bytes += body.start - start
 
     def _complete_piece(self, n: int, piece: Piece) -> None:
         """Show the piece, once the stored pieces are proved to be of the same version."""

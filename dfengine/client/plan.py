@@ -145,7 +145,7 @@ class Plan:
         return None
 
     def _hedge(self, n: int, now: float) -> Job | None:
-        piece = self._pieces.get(n)
+        piece = self._pieces.get(n) if self.window.wanted(n) else None
         if piece is None or not piece.may_hedge(self._max_jobs) or now < piece.jobs[-1].began + self.timing.hedge_after(self._hedge_next):
             return None
         source = self._pick(piece, now)
@@ -292,9 +292,9 @@ class Plan:
         return self.window.acked(n) or self.window.here(n)
 
     def _set_stored(self, n: int) -> None:
-        """Note a stored piece. A file acknowledges it at once, a stream only when it is delivered."""
+        """Note a stored piece, which `add_stored` may have noted while a job wrote it. A file acknowledges it now, a stream later."""
+        self._stored += not self._is_stored(n)
         (self.window.ack if self.window.wnd < 0 else self.window.arrive)(n)
-        self._stored += 1
 
     def _end(self, job: Job) -> None:
         job.over = True
@@ -350,7 +350,7 @@ class Plan:
         window = self.window
         if window.wnd >= 0:
             return sum(1 for n in range(window.una, window.end) if window.wanted(n) and n not in self._pieces)
-        return -1 if window.count < 0 else window.count - self._stored - len(self._pieces)
+        return -1 if window.count < 0 else window.count - self._stored - sum(not self._is_stored(n) for n in self._pieces)
 
     def to_request(self) -> int:
         """Number of further pieces to request now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -83,6 +84,31 @@ def test_an_unreported_piece_is_reported_to_the_supernode_and_its_reader(transfe
     assert transfer.rejoin(True) == [(3, 4)]
     assert ticket.wait(0)
     assert transfer.wanted_pieces() == [5]
+    transfer.withdraw(ticket)
+
+
+def test_a_piece_seen_by_a_registration_before_its_thread_reports_it_counts_once(
+    transfer: TransferOnDemand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the file counts as complete while its last piece is missing. The registration comes between a piece's bit and the lock."""
+    ticket = transfer.request((3, 5))
+    transfer.offer([(3, "xxh3:00", (SOURCE,))])
+    job = transfer.next_job(None)
+    assert job is not None
+    assert transfer.begin(job, SimpleNamespace(receiver=SimpleNamespace(total=0)))  # type: ignore[arg-type]
+    held: list[list[tuple[int, int]]] = []
+    write = MemoryFile.write
+
+    def written(file: MemoryFile, n: int, content: memoryview, xxh3: bytes) -> None:
+        write(file, n, content, xxh3)
+        held.append(transfer.rejoin(True))
+
+    monkeypatch.setattr(MemoryFile, "write", written)
+    transfer.commit(job, memoryview(bytes(SIZE - 5)), SIZE - 5, bytes(16))
+    transfer.job_done()
+    assert held == [[(3, 4)]]
+    assert transfer.progress()[0] == transfer.file.available.count() == 1
+    assert (transfer.wanted_pieces(), ticket.wait(0)) == ([5], True)
     transfer.withdraw(ticket)
 
 

@@ -33,5 +33,9 @@ class Throttle:
         return want
 
     def stop(self) -> None:
-        """End all waits."""
+        """End all waits, now and until `resume`; those of other throttles with the same rate continue."""
         self._stopped.set()
+
+    def resume(self) -> None:
+        """Apply the limit again after `stop`."""
+        self._stopped.clear()

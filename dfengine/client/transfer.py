@@ -131,8 +131,11 @@ class Transfer(TransferState):
             raise LocalError("a thread of this download does not end")
         self._fetchers.clear()
         self.connections.close()
-        if self.error is None:
-            self.stopping = False
+        with self._changed:  # `fail` in another thread comes before this, or stops again after it
+            if self.error is None:
+                self.stopping = False
+                if self.throttle is not None:
+                    self.throttle.resume()
 
     def close(self, patience: float = 5.0) -> bool:
         """Stop all threads and wait `patience` seconds. Return whether all have ended. The file stays open."""
@@ -354,9 +357,11 @@ class Transfer(TransferState):
                 self._stop_callbacks.discard(callback)
 
     def _stop_fetching(self) -> None:
-        """Make the fetch threads end soon; those that receive are cut off."""
+        """Make the fetch threads end soon; those that receive are cut off, those that the rate limit delays no longer wait."""
         with self._changed:
             self.stopping = True
+            if self.throttle is not None:
+                self.throttle.stop()
             self._job_connections.stop()
             self._changed.notify_all()
             callbacks = [*self._stop_callbacks]
@@ -366,8 +371,6 @@ class Transfer(TransferState):
     def stop(self) -> None:
         """Make every thread end soon."""
         self._stop_fetching()
-        if self.throttle is not None:
-            self.throttle.stop()
         if self.digester is not None:
             self.digester.stop()
         self.wake()

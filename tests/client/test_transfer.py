@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +19,7 @@ from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.job import Job
 from dfengine.client.messages import Source
 from dfengine.client.plan import Plan
+from dfengine.client.throttle import Throttle
 from dfengine.client.transfer import Transfer, join
 from dfengine.net.http_client import Connection
 from dfengine.storage.piece_file import PieceFile
@@ -231,6 +233,32 @@ def test_a_signal_during_the_start_of_a_thread_does_not_break_close(
             transfer.start(lambda: ended.set() if transfer.next_job(None) is None else None, "fetch-1")
         assert transfer.close()
     assert ended.is_set() is runs
+
+
+def test_a_thread_that_waits_for_the_rate_limit_ends_and_the_limit_applies_to_the_next_threads(
+    transfer: Transfer, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a download with a low limit cannot go to the origin. The clock stands still, so that a wait ends only by the stop."""
+    batch = Throttle(1000)
+    throttle, other = Throttle(1000, batch), Throttle(1000, batch)
+    transfer.throttle = throttle
+    burst = throttle.acquire(1 << 20)
+    granted: list[int] = []
+    transfer.start(lambda: granted.append(throttle.acquire(77)), "fetch-1")
+    transfer.stop_fetchers()
+    assert granted == [77]
+    assert not transfer.stopping
+    waits: list[Throttle] = []
+
+    def wait(of: Throttle, seconds: float) -> bool:
+        waits.append(of)
+        clock[0] += seconds
+        return False
+
+    for each in (throttle, other):
+        monkeypatch.setattr(each._stopped, "wait", partial(wait, each))
+        assert each.acquire(1 << 20) < burst
+    assert {*waits} == {throttle, other}, "the limit no longer applies"
 
 
 def test_time_in_which_this_process_was_suspended_does_not_count_against_a_join(clock: list[float]) -> None:

@@ -5,7 +5,8 @@ Laws:
 * Work for which the loop has no time waits for the client's next turn (`fair_queue`). The next request of a pipeline always does.
 * The bytes buffered for a client are counted; a connection that makes them exceed the client's share is closed.
 * A connection is always in one of three phases, each with a deadline: a head is received (head_seconds from its first byte), an answer is
-  sent (stall_seconds since the last byte moved, or since a limit last throttled the connection), idle (idle_seconds).
+  sent (stall_seconds since the last byte moved, or since a limit last throttled the connection), idle (idle_seconds). A client that reads
+  slowly leaves the socket full for longer than that: MIN_ACKNOWLEDGED bytes that it acknowledges meanwhile begin the time again.
 * A limit refuses before bytes move, never after: the bucket determines how much the next sendfile may send.
 * `close` releases everything at once, in any phase: descriptors, the answer's files, its place in a queue.
 
@@ -16,17 +17,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import math
 import socket
-import sys
-import termios
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from dfengine.net._sendfile import FileSlice, Upload
+from dfengine.net.acknowledged import MIN_ACKNOWLEDGED, unacknowledged_bytes
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, RequestReader, Response, head, text
 from dfengine.net.listener import NOTSENT_LOWAT
 from dfengine.net.rate_queue import RateQueue
@@ -56,6 +55,8 @@ class PieceConnection:
         "_held",
         "_joined",
         "_more",
+        "_queued",
+        "_queued_until",
         "_reader",
         "_reading",
         "_server",
@@ -86,7 +87,9 @@ class PieceConnection:
         self._more: Iterator[tuple[bytes | FileSlice, ...]] | None = None
         """The parts of the answer after `_upload`."""
         self._reading = self._writing = self._close = self._joined = self._started = self._stalled = False
-        self._held = self._unsent = self._bytes_sent = 0
+        self._held = self._unsent = self._bytes_sent = self._queued = 0
+        self._queued_until = 0.0
+        """The deadline for which `_queued` was read."""
         self.deadline = time.monotonic() + server.head_seconds
         self._read(True)
 
@@ -263,8 +266,20 @@ class PieceConnection:
         """Bytes that the client has acknowledged on this connection; -1 while this side holds back the rest of an answer."""
         if self._sock.fileno() < 0:
             return 0
-        queued = int.from_bytes(fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        queued = unacknowledged_bytes(self._sock.fileno())
         return -1 if self._upload is not None and not queued else self._bytes_sent - queued
+
+    def is_expired(self, now: float) -> bool:
+        """Whether the deadline is over, and the client has acknowledged less than MIN_ACKNOWLEDGED bytes since the first call for it."""
+        if now <= self.deadline:
+            if self._upload is not None and self._queued_until != self.deadline:
+                self._queued, self._queued_until = unacknowledged_bytes(self._sock.fileno()), self.deadline
+            return False
+        if self._upload is None or self._queued_until != self.deadline:
+            return True
+        before, self._queued = self._queued, unacknowledged_bytes(self._sock.fileno())
+        self.deadline = self._queued_until = now + self._server.stall_seconds
+        return before - self._queued < MIN_ACKNOWLEDGED
 
     def _load(self, cold: FileSlice) -> None:
         """Read the slice in a thread, then continue."""

@@ -60,7 +60,7 @@ class PieceServer:
     route: Request -> Response | Parts; may raise BadRequest. limit: for the whole server, in addition to an answer's own limit.
     max_connections: further connections wait in the kernel's queue. share: percent of them for one client, whose further connections are
     closed. tls: for every connection; bytes are then sent by TLS writes. head_seconds: to send a head. idle_seconds: between requests.
-    stall_seconds: without reading a byte. Slower clients are disconnected.
+    stall_seconds: without reading bytes (acknowledged.MIN_ACKNOWLEDGED). Slower clients are disconnected.
 
     Counters: requests, bytes_sent (heads included), sends, sendfiles (system calls), loads (slices that a thread read first), failures (of
     routes).
@@ -127,8 +127,11 @@ class PieceServer:
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for connection in [connection for connection in self.connections if connection.deadline < now]:
-            connection.close()
+        # Not those that have moved bytes since the last sweep, which are most of those that send.
+        stalled = now + max(0.0, self.stall_seconds - SWEEP_SECONDS)
+        for connection in [each for each in self.connections if each.deadline < (stalled if each.sending else now)]:
+            if connection.is_expired(now):
+                connection.close()
         for bucket in [bucket for bucket, rate_queue in self._queues.items() if not rate_queue]:
             del self._queues[bucket]
         self._listener.resume()

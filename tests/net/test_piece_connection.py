@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 
 import pytest
 
-from dfengine.net import piece_server
+from dfengine.net import piece_connection, piece_server
 from dfengine.net._sendfile import FileSlice
+from dfengine.net.acknowledged import MIN_ACKNOWLEDGED
 from dfengine.net.http import Parts, Request
 from dfengine.net.listener import listen_on
-from dfengine.net.piece_server import PieceServer
+from dfengine.net.piece_server import STALL_SECONDS, PieceServer
 
 SIZE = 64 << 20
 REQUEST = b"GET /piece HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -181,5 +183,41 @@ def test_bytes_taken_by_a_client_are_reported_until_it_leaves(fd: int) -> None:
             while server.connections:
                 await asyncio.sleep(0.01)
             assert of_client() == 0
+
+    asyncio.run(asyncio.wait_for(ask(), 20))
+
+
+def test_a_client_that_reads_slowly_is_not_disconnected_while_its_socket_is_full(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a rate limit, or a slow disk. A client that acknowledges less than MIN_ACKNOWLEDGED bytes is disconnected."""
+    clock, queued = [100.0], [1 << 20]
+    for module in (piece_connection, piece_server):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(piece_connection, "unacknowledged_bytes", lambda fd: queued[0])
+
+    async def ask() -> None:
+        with serving(lambda request: Parts(206, (FileSlice(fd, 0, SIZE),))) as (server, address), socket.socket() as client:
+
+            def sweep(seconds: float, acknowledged: int = 0) -> None:
+                clock[0] += seconds
+                queued[0] -= acknowledged
+                assert server._sweeper is not None
+                server._sweeper.cancel()
+                server._sweep()
+
+            client.connect(address)
+            client.sendall(REQUEST)
+            sent = -1
+            while not server.bytes_sent or sent != (sent := server.bytes_sent):
+                await asyncio.sleep(0.05)
+            (connection,) = server.connections
+            sweep(2.0)
+            for _ in range(3):
+                sweep(STALL_SECONDS + 1.0, acknowledged=MIN_ACKNOWLEDGED)
+                assert connection in server.connections
+            sweep(STALL_SECONDS / 2, acknowledged=MIN_ACKNOWLEDGED - 1)
+            assert connection in server.connections
+            sweep(STALL_SECONDS / 2 + 1.0)
+            assert not server.connections
+            assert server.bytes_sent == sent, "the socket accepted bytes, which extend the deadline in any case"
 
     asyncio.run(asyncio.wait_for(ask(), 20))

@@ -216,10 +216,12 @@ class Fetcher:
         while got < length:
             part = min(HASH_STEP, length - got, written + WRITE - got if place is not None else length)
             if throttle is not None:
+                asked = time.monotonic()
                 part = throttle.acquire(part)
+                began += time.monotonic() - asked  # the source does not cause this wait
             at = got - written
             after = length - got - part + FRAME_TAIL
-            body.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got, after=after)
+            began += body.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got, after=after)
             check.update(buffer[at : at + part])
             got += part
             if place is not None and (got == length or got - written == WRITE):

@@ -46,6 +46,7 @@ cdef enum:
     LOW = 64 << 10  # for receive windows of 1 MB and more; at 200 Mbit/s one wake-up per 3 ms instead of 0.06 ms
 
 cdef double TICK = 0.5
+cdef double SUSPENDED = 1.0  # seconds of one call, which waits for TICK at most, beyond which this process did not run
 
 cdef enum Outcome:
     DONE, CLOSED, SILENT, SLOW, STOPPED, INTERRUPTED, BROKEN
@@ -189,13 +190,16 @@ cdef class Receiver:
         silence: seconds without a byte after which Silent is raised. floor: minimum bytes per second, checked once `grace` seconds
         are over: before + received >= floor * (now - started - grace), else TooSlow. `started` (monotonic seconds, 0 = now) and `before`
         (bytes) combine several calls to one transfer for this check. after: bytes that the source sends next, and that the caller
-        receives next.
+        receives next. Returns the seconds for which this process did not run (SIGSTOP): they do not count, and are to be added to
+        `started` for the next call.
         """
         cdef Py_buffer view
         cdef Py_ssize_t got = 0, first
         cdef int outcome, error
+        cdef double began
         if started <= 0:
             started = now()
+        began = started
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         try:
             if offset < 0 or length < 0 or offset > view.len - length:
@@ -209,7 +213,7 @@ cdef class Receiver:
                     self.start = self.end = 0
             while True:
                 with nogil:
-                    outcome = fill(self, <char*>view.buf + offset, length, &got, silence, floor, grace, started, before, after)
+                    outcome = fill(self, <char*>view.buf + offset, length, &got, silence, floor, grace, &started, before, after)
                     error = errno
                 if outcome != INTERRUPTED:
                     break
@@ -217,7 +221,7 @@ cdef class Receiver:
         finally:
             PyBuffer_Release(&view)
         if outcome == DONE:
-            return
+            return started - began
         short = f"after {got} of {length} bytes"
         if outcome == SLOW:
             raise TooSlow(f"slower than {int(floor)} bytes per second {short}")
@@ -236,11 +240,14 @@ cdef void wake_at(Receiver receiver, int low) noexcept nogil:
 
 
 cdef int fill(Receiver receiver, char* at, Py_ssize_t length, Py_ssize_t* got, double silence, double floor, double grace,
-              double started, Py_ssize_t before, Py_ssize_t after) noexcept nogil:
-    """Receive until got == length; return an Outcome. Updates the receiver's total after each call, for progress displays."""
+              double* started, Py_ssize_t before, Py_ssize_t after) noexcept nogil:
+    """Receive until got == length; return an Outcome. Updates the receiver's total after each call, for progress displays.
+
+    The seconds for which this process did not run are added to `started`.
+    """
     cdef ssize_t count
     cdef Py_ssize_t most, ahead
-    cdef double last_received = now(), at_now
+    cdef double last_received = now(), at_now = last_received, called_at
     while got[0] < length:
         if receiver.stopped:
             return STOPPED
@@ -250,8 +257,12 @@ cdef int fill(Receiver receiver, char* at, Py_ssize_t length, Py_ssize_t* got, d
             wake_at(receiver, LOW)
         else:
             wake_at(receiver, 1)
+        called_at = at_now
         count = recv(receiver.fd, at + got[0], most, MSG_WAITALL)
         at_now = now()
+        if at_now - called_at > SUSPENDED:
+            started[0] += at_now - called_at - TICK
+            last_received += at_now - called_at - TICK
         if count > 0:
             got[0] += count
             receiver.total += count
@@ -264,6 +275,6 @@ cdef int fill(Receiver receiver, char* at, Py_ssize_t length, Py_ssize_t* got, d
             return BROKEN
         elif at_now - last_received > silence:
             return SILENT
-        if <double>(before + got[0]) < floor * (at_now - started - grace) and got[0] < length:
+        if <double>(before + got[0]) < floor * (at_now - started[0] - grace) and got[0] < length:
             return SLOW
     return DONE

@@ -68,15 +68,17 @@ class Chunks:
     def into(
         self, buffer: memoryview, offset: int, length: int, *, silence: float, floor: float, grace: float, started: float = 0.0,
         before: int = 0, after: int = 0,
-    ) -> None:
-        got, started = 0, started or time.monotonic()  # the rate is judged over all chunks
+    ) -> float:
+        got, began = 0, started or time.monotonic()  # the rate is judged over all chunks
+        started = began
         while got < length:
             count = self._reserve(length - got, time.monotonic() + silence)
-            self._receiver.into(
+            started += self._receiver.into(
                 buffer, offset + got, count, silence=silence, floor=floor, grace=grace, started=started, before=before + got,
                 after=length - got - count + after,
             )
             got += count
+        return started - began
 
     def end(self, deadline: float) -> None:
         """Check that the body has ended. Raises ProtocolViolation."""

@@ -30,6 +30,9 @@ _SHORT = {CLOSED: "closed", STOPPED: "stopped"}
 TICK = 0.5
 """Seconds between a receive's checks for being stopped, silent or too slow."""
 
+SUSPENDED = 1.0
+"""Seconds of one receive beyond which this process did not run, so that the time does not count."""
+
 
 class TlsReceiver:
     """The TLS counterpart of `_receive.Receiver`, with the same methods, limits and errors; `sock` has finished its handshake."""
@@ -132,13 +135,14 @@ class TlsReceiver:
     def into(
         self, buffer: Buffer, offset: int, length: int, *, silence: float = 10.0, floor: float = 0.0, grace: float = 10.0,
         started: float = 0.0, before: int = 0, after: int = 0,
-    ) -> None:
+    ) -> float:
         with memoryview(buffer) as whole:
             if offset < 0 or length < 0 or offset > whole.nbytes - length:
                 raise ValueError("the content does not fit the buffer")
             view = whole.cast("B")[offset : offset + length]
-            started = started if started > 0 else time.monotonic()
-            got, last_received = min(length, self._end - self._start), time.monotonic()
+            now = last_received = time.monotonic()
+            began = started = started if started > 0 else now
+            got = min(length, self._end - self._start)
             view[:got] = self._consume(got)
             while got < length:
                 try:
@@ -146,7 +150,10 @@ class TlsReceiver:
                 except SourceGone as error:
                     short = _SHORT.get(str(error), str(error))
                     raise SourceGone(f"{short} after {got} of {length} bytes") from None
-                now = time.monotonic()
+                called_at, now = now, time.monotonic()
+                if now - called_at > SUSPENDED:
+                    started += now - called_at - TICK
+                    last_received += now - called_at - TICK
                 got += count
                 if count:
                     last_received = now
@@ -154,6 +161,7 @@ class TlsReceiver:
                     raise Silent(f"silent for {silence:g} s after {got} of {length} bytes")
                 if before + got < floor * (now - started - grace) and got < length:
                     raise TooSlow(f"slower than {int(floor)} bytes per second after {got} of {length} bytes")
+            return started - began
 
 
 def reason(error: BaseException) -> str:

@@ -33,6 +33,9 @@ SILENCE = 30.0
 STEP = 1 << 20
 """Bytes over which the minimum rate is measured."""
 
+SUSPENDED = 1.0
+"""Seconds of one step, which waits for TICK at most, beyond which this process did not run."""
+
 RECEIVE = 512 << 10
 """Bytes that libcurl receives at once: the fastest of 16 KiB to 4 MiB, at 0.4 CPU s/GB with libcurl's one copy."""
 
@@ -255,7 +258,11 @@ class Body:
         return got
 
     def _wait(self, seconds: float) -> None:
-        """Count only the time for which this side waits: a reader that pauses does not make the origin slow."""
+        """Count only the time of one step in which this side waits: neither a reader that pauses nor a suspended process makes the origin
+        slow.
+        """
+        if seconds > SUSPENDED:
+            seconds = TICK
         self._slow += seconds
         self._quiet = 0.0 if self._at else self._quiet + seconds
         if self._quiet > SILENCE:

@@ -63,6 +63,11 @@ class Claim:
         if self._wait_began is not None:
             self._waited, self._wait_began = self._waited + now - self._wait_began, None
 
+    def pause(self, seconds: float, now: float) -> None:
+        """Shift the wait in progress: this process did not run for `seconds`."""
+        if self._wait_began is not None:
+            self._wait_began = min(now, self._wait_began + seconds)
+
     def waited(self, now: float) -> float:
         """Seconds that its thread has waited for the origin."""
         asked = self._wait_began

@@ -10,7 +10,8 @@ Laws:
 3. Without a reference a connection is preempted if no byte arrived for QUIET seconds after earlier ones. Where a reader waits for its
    pieces, and no others are requested meanwhile, it is preempted once if no other one has received bytes of this file, and its rest would
    take longer than ALONE.
-4. Each preempted connection doubles PATIENCE and QUIET for MEMORY seconds. So few requests are added, whatever an origin does.
+4. Time in which this process did not run (no check for SUSPENDED seconds while a thread waits) does not count as waiting.
+5. Each preempted connection doubles PATIENCE and QUIET for MEMORY seconds. So few requests are added, whatever an origin does.
 
 An origin that is slow on each of its connections has no reference.
 """
@@ -43,6 +44,9 @@ ALONE = 20.0
 MEMORY = 60.0
 """Seconds for which a preempted connection doubles the patiences."""
 
+SUSPENDED = 1.0
+"""Seconds between two checks beyond which this process did not run: a thread that waits for the origin checks each `assignment.TICK`."""
+
 LATELY = 2.0
 """Seconds after the end of its claim for which a reference counts as one that receives bytes now."""
 
@@ -63,6 +67,7 @@ class SlowConnections:
         self._ended: deque[tuple[int, float, float]] = deque(maxlen=MAX_ENDED)
         """Connection, bytes per second, and end time of ended claims."""
         self._times: deque[float] = deque()
+        self._checked_at = float("inf")
         self._tries = awaited
         """A connection without others may still be preempted."""
 
@@ -78,7 +83,10 @@ class SlowConnections:
         while self._times and now - self._times[0] >= MEMORY:
             self._times.popleft()
         longer = 1 << len(self._times)
+        past, self._checked_at = now - self._checked_at, now
         for claim in claims:
+            if past > SUSPENDED:
+                claim.pause(past, now)
             claim.sample(now)
         for claim in claims:
             if claim.body is None or claim.preempted:

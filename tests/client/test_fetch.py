@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from dfengine.client import fetch
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.messages import Source
 from dfengine.client.plan import Plan
+from dfengine.client.throttle import Throttle
 from dfengine.client.transfer import Transfer
 from dfengine.errors import DigestMismatch
 from dfengine.net.dialer import Dialer
@@ -44,8 +46,9 @@ class Line:
         taken, self._answer = self._answer[:length], self._answer[length:]
         return taken
 
-    def into(self, buffer: memoryview, at: int, length: int, **_: float) -> None:
+    def into(self, buffer: memoryview, at: int, length: int, **_: float) -> float:
         buffer[at : at + length] = self.read(length, 0.0)
+        return 0.0
 
     def close(self) -> None:
         """No descriptor is open."""
@@ -71,6 +74,36 @@ class TestFrames:
         assert (tmp_path / "data").read_bytes() == content
         transfer.close()
         file.close()
+
+
+def test_time_that_is_not_the_sources_does_not_count_against_its_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits for this host's rate limit, and time in which this process was suspended while it received."""
+    now, content = [100.0], bytes(600 << 10)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    allowed: list[float] = []
+
+    class Suspended(Line):
+        def into(self, buffer: memoryview, at: int, length: int, **rules: float) -> float:
+            allowed.append(now[0] - rules["started"])
+            now[0] += 60.0
+            return super().into(buffer, at, length) + 59.0
+
+    class Limit(Throttle):
+        def acquire(self, want: int) -> int:
+            now[0] += 20.0
+            return want
+
+    source = Source("a", "127.0.0.1", 15001, "/peer/file/f")
+    file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(len(content), MIB))
+    transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts(), throttle=Limit(1000))
+    transfer.plan.offer(0, f"xxh3:{xxhash.xxh3_128_hexdigest(content)}", [source], now[0])
+    transfer.connections.release(Suspended(source, frame_head(len(content), MIB) + content + bytes((TAIL,))))  # type: ignore[arg-type]
+    fetch.Fetcher(transfer, Dialer(), 0.0).run()
+    assert transfer.error is None
+    assert transfer.finished
+    assert allowed == [0.0, 1.0, 2.0]
+    transfer.close()
+    file.close()
 
 
 class TestVerification:

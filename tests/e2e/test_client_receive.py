@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import signal
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +19,7 @@ import pytest
 from dfengine.errors import ProtocolViolation, SourceGone, TooSlow
 from dfengine.net import tls
 from dfengine.net._receive import HEAD_LIMIT, Receiver
+from dfengine.net.acknowledged import unacknowledged_bytes
 from dfengine.net.http_client import Connection, local_address
 from dfengine.net.tls import TlsReceiver
 from tests.e2e.certificates import Authority
@@ -169,6 +173,44 @@ def test_bytes_received_before_count_towards_the_rate(pair: tuple[Receiver, sock
     there.sendall(b"x" * 50)
     with pytest.raises(TooSlow):
         receiver.into(bytearray(100), 0, 100, floor=1000.0, grace=0.0, started=time.monotonic() - 50.0, before=10)
+
+
+SUSPENDED = """
+import sys, time
+from dfengine.net._receive import Receiver
+
+receiver = Receiver(int(sys.argv[1]))
+print("begins", flush=True)
+first = began = time.monotonic()
+for before in (0, 100):
+    began += receiver.into(bytearray(100), 0, 100, floor=100_000.0, grace=2.0, started=began, before=before)
+print(began > first)
+"""
+
+
+def test_time_in_which_this_process_is_suspended_does_not_count_against_the_source() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = subprocess.Popen(
+            [sys.executable, "-c", SUSPENDED, str(theirs.fileno())], stdout=subprocess.PIPE, text=True, pass_fds=[theirs.fileno()]
+        )
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "begins\n"
+            ours.sendall(b"x" * 50)
+            until(lambda: not unacknowledged_bytes(ours.fileno()), "the receipt")
+            child.send_signal(signal.SIGSTOP)
+            time.sleep(4.0)
+            ours.sendall(b"x")
+            child.send_signal(signal.SIGCONT)
+            until(lambda: not unacknowledged_bytes(ours.fileno()), "the receipt")
+            ours.sendall(b"x" * 50)
+            until(lambda: not unacknowledged_bytes(ours.fileno()), "the receipt")
+            ours.sendall(b"x" * 99)
+            assert child.stdout.read() == "True\n"
+        finally:
+            child.kill()
+            child.communicate()
 
 
 def test_a_close_in_the_middle_of_content_reports_the_bytes_received(pair: tuple[Receiver, socket.socket]) -> None:

@@ -31,8 +31,28 @@ class Bytes:
         taken, self._left = self._left[:length], self._left[length:]
         return taken
 
-    def into(self, buffer: memoryview, offset: int, length: int, **rules: float) -> None:
+    def into(self, buffer: memoryview, offset: int, length: int, **rules: float) -> float:
         buffer[offset : offset + length] = self.read(length, 0.0)
+        return 0.0
+
+
+class Suspended(Bytes):
+    """A receiver of a process that is suspended for 50 s during each receive."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.started: list[float] = []
+
+    def into(self, buffer: memoryview, offset: int, length: int, **rules: float) -> float:
+        self.started.append(rules["started"])
+        return super().into(buffer, offset, length) + 50.0
+
+
+def test_time_in_which_this_process_is_suspended_is_passed_on_from_chunk_to_chunk() -> None:
+    receiver = Suspended(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+    rules = RULES | {"started": 7.0}
+    assert Chunks(receiver).into(memoryview(bytearray(5)), 0, 5, **rules) == 100.0  # type: ignore[arg-type]
+    assert receiver.started == [7.0, 57.0]
 
 
 def chunked(parts: list[bytes], end: bytes = b"0\r\n\r\n") -> Chunks:

@@ -67,8 +67,9 @@ class Answer:
         taken, self._left = self._left[:length], self._left[length:]
         return taken
 
-    def into(self, buffer: Any, offset: int, length: int, **_: float) -> None:
+    def into(self, buffer: Any, offset: int, length: int, **_: float) -> float:
         buffer[offset : offset + length] = self.read(length, 0.0)
+        return 0.0
 
 
 @pytest.mark.parametrize("at", [0, 3, -1], ids=["piece size", "length", "tail"])

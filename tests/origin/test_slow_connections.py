@@ -183,3 +183,19 @@ def test_preemptions_are_few_whatever_the_origin_does(begun: list[list[float]], 
 def test_of_steady_connections_only_much_slower_ones_are_preempted(rates: list[float], spread: float) -> None:
     least = min(rates)
     assert run([Line(n, min(rate, least * spread)) for n, rate in enumerate(rates)], 60.0) == []
+
+
+def test_no_connection_is_preempted_because_this_process_was_suspended() -> None:
+    body: Any = object()
+    law, claim, now = SlowConnections(), Claim(0, 1, body, False, 0.0, connection=1), 0.0
+    claim.begin_wait(0.0)
+    claim.received(MIB, 0.5)
+    claim.begin_wait(0.5)
+    while now < 2.0:
+        assert law.to_preempt([claim], lambda _: SIZE, now) is None
+        now += STEP
+    now += 600.0
+    resumed = now
+    while law.to_preempt([claim], lambda _: SIZE, now) is None:
+        now += STEP
+    assert now >= resumed + QUIET - 1.5 - 2 * STEP

@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 from dfengine.errors import DfengineError, OriginForbidden
 from dfengine.proxy.fields import CHUNKED, Fields, end_to_end, get
 from dfengine.proxy.upstream.connection import BadAnswer, UpstreamConnection
+from dfengine.proxy.upstream.timeouts import is_failure
 from dfengine.proxy.upstream.upstreams import Upstreams
 from dfengine.proxy.upstream.withheld_tail import is_whole, wrong
 
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
         def on_end(self) -> None: ...
         def on_failure(self) -> bool: ...
 
-
-DOWN = frozenset((500, 502, 503, 504))
-"""Statuses that count as no response from a registry."""
 
 REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS"))
 """Methods of requests that are sent again if a reused connection turns out to be closed."""
@@ -157,7 +155,7 @@ class PassThrough:
 
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
         self._again = False
-        if status in DOWN and self._watcher is not None and self._watcher.on_failure():
+        if is_failure(status) and self._watcher is not None and self._watcher.on_failure():
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.cut()

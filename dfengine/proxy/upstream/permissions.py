@@ -120,8 +120,7 @@ class Permissions:
             if isinstance(error, TimeoutError):
                 raise Unanswered.of(registry.authority) from None
             raise
-        if permit.status >= 500 or permit.status == 429:
-            # It says nothing about access.
+        if timeouts.is_failure(permit.status):
             if self.was_allowed(registry, target, fields):
                 return self._known[key]
             raise OriginError(f"{registry.authority} answered {permit.status}", permit.status)

@@ -1,4 +1,4 @@
-"""Timeouts of responses, and servers that were silent recently.
+"""Timeouts of responses, responses that count as none, and servers that were silent recently.
 
     OPTIONAL_SECONDS     for a registry's response that is optional, since this host has an earlier one
     OWN_REQUEST_SECONDS  for a response to the proxy's own request, as a HEAD before a file: without it the client's request is passed on
@@ -53,6 +53,11 @@ SILENT_SECONDS = 10.0
 
 MAX_SILENT = 1024
 """Maximum number of silent servers that are tracked."""
+
+
+def is_failure(status: int) -> bool:
+    """Whether a server that responds with this status says nothing about content or access: it fails, or limits its clients' requests."""
+    return status >= 500 or status == 429
 
 
 def remaining_seconds(elapsed: float, answered: bool) -> float:

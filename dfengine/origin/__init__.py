@@ -21,7 +21,8 @@
     signed_origin   a file whose own URL is not public, read by a signed URL
     object_origin, hub_origin, local_file    an object, a file of the Hub, a file of the disk, as origins
     listing     `files`: the files below a URL; listing_names and listing_index (pure) check the origin's responses
-    image       the blobs of an image, read from its registry; image_name and image_manifest (pure): their URLs, and which blobs there are
+    image       the blobs of an image, read from its registry; image_name and image_manifest (pure): their URLs, and which blobs there are;
+                challenge (pure): the authentication that a registry requires
     tree_listing, refused_files, manifest_origin, tree_origin
                                                  a directory: its manifest, made of a listing; manifest and data as files that are read
 

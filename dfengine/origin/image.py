@@ -18,10 +18,11 @@ from urllib.parse import urlencode, urlsplit
 
 from dfengine.errors import BadListing, BadValue, OriginChanged, OriginError, OriginForbidden, OriginUnreachable, OriginUntrusted
 from dfengine.net.origin_access import OriginAccess
+from dfengine.origin import challenge
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.head import Head
 from dfengine.origin.http import HttpOrigin
-from dfengine.origin.image_manifest import INDEXES, MANIFESTS, Blob, Challenge, challenge, chosen, parse
+from dfengine.origin.image_manifest import INDEXES, MANIFESTS, Blob, chosen, parse
 from dfengine.origin.image_name import Image
 from dfengine.origin.request import basic
 
@@ -77,7 +78,7 @@ class ImageReader:
             self._basic = self._given if self._given[:6].lower() == "basic " and _is_basic(self._given) else ""
         self._authorization = ""
         """The Authorization that the registry accepted, "" while none is needed."""
-        self._asks = Challenge("")
+        self._asks = challenge.Challenge()
         self._until = 0.0
         """When the token is to be renewed."""
 
@@ -122,7 +123,7 @@ class ImageReader:
             status, head, content = self._asked(url, self._given)
             self._authorization = self._given if status == 200 else ""
         if status == 401:
-            self._asks = challenge(head.get("www-authenticate"))
+            self._asks = challenge.parse(head.get("www-authenticate"))
             self._authorization = self._opened(url)
             status, head, content = self._asked(url, self._authorization)
         if status != 200:

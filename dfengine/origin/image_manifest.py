@@ -1,7 +1,6 @@
-"""Parsing of image manifests and indexes, selection of an index's manifests by platform, and a registry's authentication challenge. Pure.
+"""Parsing of image manifests and indexes, and selection of an index's manifests by platform. Pure.
 
-Sources: the OCI image specification 1.1 (image manifest, image index), Docker's image manifest version 2 schema 2; RFC 9110 section 11.6.1
-and the distribution project's token specification (WWW-Authenticate).
+Sources: the OCI image specification 1.1 (image manifest, image index), Docker's image manifest version 2 schema 2.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ ALL = "all"
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PLATFORM = re.compile(r"[a-z0-9_.-]{1,32}/[a-z0-9_.-]{1,32}(?:/[a-z0-9_.-]{1,32})?")
-_PARAMETER = re.compile(r'([a-z0-9_-]{1,40})\s*=\s*(?:"((?:[^"\\]|\\.){0,2000})"|([^\s",]{1,2000}))', re.IGNORECASE)
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6", "i686": "386"}
 _USUAL = {"arm64": "v8", "arm": "v7"}
 """Default variants, for platforms that name none."""
@@ -52,15 +50,6 @@ class Manifest(Value):
 
     children: tuple[Child, ...] = ()
     blobs: tuple[Blob, ...] = ()
-
-
-class Challenge(Value):
-    """A registry's challenge. scheme: in lower case. realm, service, scope: of a token server."""
-
-    scheme: str
-    realm: str = ""
-    service: str = ""
-    scope: str = ""
 
 
 def parse(content: bytes, url: str) -> Manifest:
@@ -148,14 +137,3 @@ def _fits(platform: str, wanted: str) -> bool:
     if (os, arch) != (os_wanted, arch_wanted):
         return False
     return not variant_wanted or (variant or _USUAL.get(arch, "")) == variant_wanted
-
-
-def challenge(header: str) -> Challenge:
-    """Parse a registry's WWW-Authenticate; a token is preferred to a password. The scheme is "" for any other value."""
-    for scheme in ("bearer", "basic"):
-        match = re.search(rf"(?:^|[\s,]){scheme}(?:\s+|$)", header[:8000], re.IGNORECASE)
-        if match is not None:
-            found = _PARAMETER.findall(header[match.end() : 8000])
-            named = {name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain for name, quoted, plain in found}
-            return Challenge(scheme, *(named.get(each, "") for each in ("realm", "service", "scope")))
-    return Challenge("")

@@ -75,6 +75,15 @@ def test_the_proxy_obtains_tokens_for_clients_without_credentials(stage: Scene, 
         assert not each.is_file() or each.stat().st_size > len(DATA) - 1 or b"s3cret" not in each.read_bytes(), each
 
 
+def test_a_token_is_obtained_from_the_bearer_challenge_of_several(stage: Scene, closed: TokenRegistry) -> None:
+    path = closed.keep("a", DATA)
+    bearer = f'Bearer realm="{closed.auth.url}/token",service="r", Digest realm="x"'
+    closed.scripts["/v2/"] = ok(b"{}", 'WWW-Authenticate: Basic realm="r"', f"WWW-Authenticate: {bearer}", status="401 Unauthorized")
+    url = stage.proxy("--registry", closed.url, "--registry-auth", str(login(stage, place(closed))))[1]
+    assert get(url, path)[1] == DATA
+    assert closed.given == ["repository:a:pull"]
+
+
 def test_own_credentials_are_sent_to_their_registry_only(stage: Scene, closed: TokenRegistry) -> None:
     """Not to another registry or a redirect's target; and blobs fetched with them are not served for requests to another registry."""
     path = closed.keep("a", DATA)

@@ -1,4 +1,4 @@
-"""Manifests and indexes of images, platforms, and challenges of registries."""
+"""Manifests and indexes of images, and platforms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadListing, BadValue
-from dfengine.origin.image_manifest import Blob, Challenge, Child, challenge, check_platform, chosen, parse, platform_of
+from dfengine.origin.image_manifest import Blob, Child, check_platform, chosen, parse, platform_of
 
 URL = "https://r.example/v2/a/manifests/1"
 CONFIG = {"digest": "sha256:" + "c" * 64, "size": 7, "mediaType": "application/vnd.oci.image.config.v1+json"}
@@ -87,20 +87,3 @@ def test_platforms_are_normalized_or_refused() -> None:
     for wrong in ("", "linux", "linux/", "a/b/c/d", "linux/am d64", "linux/" + "a" * 40):
         with pytest.raises(BadValue):
             check_platform(wrong)
-
-
-@pytest.mark.parametrize(("said", "asked"), [
-    ('Bearer realm="https://t.example/token?a=b,c",service="r.example",scope="repository:a:pull"',
-     Challenge("bearer", "https://t.example/token?a=b,c", "r.example", "repository:a:pull")),
-    ('Basic realm="x", Bearer realm="https://t"', Challenge("bearer", "https://t")),
-    ("bearer realm=https://t", Challenge("bearer", "https://t")),
-    ('Basic realm="say \\"hello\\""', Challenge("basic", 'say "hello"')),
-    ("Negotiate", Challenge("")), ("", Challenge("")), ("Bearer", Challenge("bearer")),
-])  # fmt: skip
-def test_challenges_are_parsed(said: str, asked: Challenge) -> None:
-    assert challenge(said) == asked
-
-
-@given(st.text(max_size=200))
-def test_any_challenge_is_parsed(text: str) -> None:
-    assert challenge(text).scheme in ("", "basic", "bearer")

@@ -1,7 +1,6 @@
-"""The proxy's own credentials for registries: a file written by `docker login`, and a registry's challenges. Pure.
+"""The proxy's own credentials for registries: a file written by `docker login`, and requests to token servers. Pure.
 
-Sources: Docker's config.json and containers-auth.json(5) (`auths`); the registry's token specification (`WWW-Authenticate: Bearer
-realm,service,scope`); RFC 9110 section 11.
+Sources: Docker's config.json and containers-auth.json(5) (`auths`); the distribution project's token specification.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from dfengine.errors import BadValue
+from dfengine.origin.challenge import Challenge
 from dfengine.origin.image_name import HUB, HUB_NAMES
 from dfengine.proxy.reference import host
 from dfengine.proxy.registries import PORTS, Registry
-from dfengine.value import Value
 
 MAX_BYTES = 1 << 20
 """Maximum number of bytes of such a file."""
@@ -25,38 +24,23 @@ MAX_BYTES = 1 << 20
 SECONDS = 60.0
 """Lifetime of a token without a stated one."""
 
-_PARAMETER = re.compile(r'([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))')
 
-
-class Challenge(Value):
-    """A registry's challenge. realm: URL of the token server, "": it requires user and password themselves."""
-
-    realm: str = ""
-    service: str = ""
-
-    @classmethod
-    def parse(cls, value: str) -> Challenge:
-        """Parse a WWW-Authenticate field. Any scheme other than Bearer requires user and password."""
-        scheme, _, rest = value.strip().partition(" ")
-        if scheme.lower() != "bearer":
-            return cls()
-        given = {name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain for name, quoted, plain in _PARAMETER.findall(rest)}
-        return cls(given.get("realm", ""), given.get("service", ""))
-
-    def asked(self, registry: Registry, scope: str) -> tuple[Registry, str]:
-        """The token server, and the target of the request to it. Raises BadValue for a realm that must not receive a password."""
-        try:
-            parts = urlsplit(self.realm)
-            place, port = host(parts.netloc), parts.port
-        except ValueError:
-            place = ""
-        # The password of an https registry is not sent unencrypted.
-        if not place or parts.scheme not in ("https", registry.scheme) or not re.fullmatch("/?[!-~]*", parts.path) or "#" in self.realm:
-            raise BadValue(f"{registry.authority} names no valid token server: {self.realm[:80]!r}")
-        name = place[: -len(str(port)) - 1] if port is not None else place
-        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in (("service", self.service), ("scope", scope)) if value)
-        whom = Registry(parts.scheme, name, port or PORTS[parts.scheme], known=registry.known)
-        return whom, f"{parts.path or '/'}?{'&'.join(filter(None, (parts.query, query)))}"
+def token_server(challenge: Challenge, registry: Registry, scope: str) -> tuple[Registry, str]:
+    """The token server that a bearer challenge names, and the target of the request to it. Raises BadValue for a realm that must not
+    receive a password.
+    """
+    try:
+        parts = urlsplit(challenge.realm)
+        place, port = host(parts.netloc), parts.port
+    except ValueError:
+        place = ""
+    # The password of an https registry is not sent unencrypted.
+    if not place or parts.scheme not in ("https", registry.scheme) or not re.fullmatch("/?[!-~]*", parts.path) or "#" in challenge.realm:
+        raise BadValue(f"{registry.authority} names no valid token server: {challenge.realm[:80]!r}")
+    name = place[: -len(str(port)) - 1] if port is not None else place
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in (("service", challenge.service), ("scope", scope)) if value)
+    whom = Registry(parts.scheme, name, port or PORTS[parts.scheme], known=registry.known)
+    return whom, f"{parts.path or '/'}?{'&'.join(filter(None, (parts.query, query)))}"
 
 
 def scope_of(target: str) -> str:

@@ -17,10 +17,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginError
-from dfengine.proxy.fields import Fields, text
-from dfengine.proxy.registry.logins import Challenge, scope_of, token_of
+from dfengine.origin import challenge
+from dfengine.proxy.fields import Fields, joined
+from dfengine.proxy.registry.logins import scope_of, token_of, token_server
 from dfengine.proxy.upstream.own_request import ask
-from dfengine.proxy.upstream.timeouts import OPTIONAL_SECONDS
+from dfengine.proxy.upstream.timeouts import OPTIONAL_SECONDS, is_failure
 
 if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
@@ -49,7 +50,7 @@ class Tokens:
         self._loop = loop
         self._upstreams = upstreams
         self._permissions = permissions
-        self._challenges: dict[str, tuple[Challenge, float]] = {}
+        self._challenges: dict[str, tuple[challenge.Challenge, float]] = {}
         """Registry -> its challenge, and until when that is valid."""
         self._known: OrderedDict[Key, tuple[Fields, float]] = OrderedDict()
         """(registry, scope) -> fields, and until when they are valid."""
@@ -108,17 +109,17 @@ class Tokens:
     async def _ask(self, registry: Registry, scope: str) -> tuple[Fields, float]:
         """(fields, seconds for which they are used). Raises DfengineError."""
         ask_of = partial(ask, self._loop, self._upstreams)
-        challenge, until = self._challenges.get(registry.url, (Challenge(), 0.0))
+        asked, until = self._challenges.get(registry.url, (challenge.Challenge(), 0.0))
         if until < self._loop.time():
             answer = await ask_of(registry, "GET", "/v2/", [(b"Host", registry.authority.encode())])
-            if answer.status >= 500 or answer.status == 429:
+            if is_failure(answer.status):
                 raise OriginError(f"{registry.authority} answered {answer.status}", answer.status)
-            challenge = Challenge.parse(text(answer.fields, b"www-authenticate"))
-            self._challenges[registry.url] = challenge, self._loop.time() + CHALLENGE_SECONDS
+            asked = challenge.parse(joined(answer.fields, b"www-authenticate"))
+            self._challenges[registry.url] = asked, self._loop.time() + CHALLENGE_SECONDS
         basic = b"Authorization", b"Basic " + b64encode(registry.user.encode())
-        if not challenge.realm:
+        if asked.scheme != "bearer" or not asked.realm:
             return [basic], CHALLENGE_SECONDS
-        whom, target = challenge.asked(registry, scope)
+        whom, target = token_server(asked, registry, scope)
         answer = await ask_of(whom, "GET", target, [(b"Host", whom.authority.encode()), basic])
         if answer.status != 200:
             raise OriginError(f"{whom.authority}, the token server, answered {answer.status}", answer.status)

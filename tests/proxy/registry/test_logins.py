@@ -1,4 +1,4 @@
-"""The proxy's own logins to registries: the file with them, challenges and tokens."""
+"""The proxy's own logins to registries: the file with them, token servers and tokens."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
+from dfengine.origin.challenge import parse
 from dfengine.proxy.registries import Registry
-from dfengine.proxy.registry.logins import Challenge, read, scope_of, token_of
 from dfengine.proxy.registry.logins import given as with_users
+from dfengine.proxy.registry.logins import read, scope_of, token_of, token_server
 
 AUTH = b64encode(b"me:s3cret").decode()
 
@@ -42,26 +43,24 @@ def test_an_invalid_login_file_is_rejected_without_quoting_its_content(text: byt
 
 def test_challenges_are_parsed_into_token_requests() -> None:
     text = 'Bearer realm="https://auth.docker.io/token?a=b",service="registry.docker.io",scope="repository:x:pull,push"'
-    whom, target = Challenge.parse(text).asked(Registry.parse("docker.io"), "repository:library/alpine:pull")
+    whom, target = token_server(parse(text), Registry.parse("docker.io"), "repository:library/alpine:pull")
     assert (whom.url, whom.user) == ("https://auth.docker.io", "")
     assert target == "/token?a=b&service=registry.docker.io&scope=repository%3Alibrary%2Falpine%3Apull"
-    whom, target = Challenge.parse("bearer Realm=http://127.0.0.1:5001/t").asked(Registry.parse("http://127.0.0.1:5000"), "")
+    whom, target = token_server(parse("bearer Realm=http://127.0.0.1:5001/t"), Registry.parse("http://127.0.0.1:5000"), "")
     assert (whom.url, target) == ("http://127.0.0.1:5001", "/t?")
-    assert Challenge.parse('Basic realm="https://x/"').realm == Challenge.parse("").realm == ""
 
 
 @pytest.mark.parametrize("realm", ["http://auth.io/t", "ftp://a/t", "https://", "https://me@a.io/t", "https://a.io/t#x", "/t", "https://a.io:99999/t",
                                    "https://[::1/t", "https://a.io/t x"])  # fmt: skip
 def test_realms_that_must_not_receive_a_password_are_rejected(realm: str) -> None:
     with pytest.raises(BadValue):
-        Challenge.parse(f'Bearer realm="{realm}"').asked(Registry.parse("r.io"), "")
+        token_server(parse(f'Bearer realm="{realm}"'), Registry.parse("r.io"), "")
 
 
 @given(st.text())
 def test_any_challenge_yields_a_valid_https_request_or_is_rejected(text: str) -> None:
-    challenge = Challenge.parse(f"Bearer {text}")
     try:
-        whom, target = challenge.asked(Registry.parse("r.io"), "repository:a:pull")
+        whom, target = token_server(parse(f"Bearer realm={text}"), Registry.parse("r.io"), "repository:a:pull")
     except BadValue:
         return
     assert whom.scheme == "https"

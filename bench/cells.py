@@ -40,7 +40,7 @@ class LeadersCell(Fluid):
     """The leader's swarm: `followers` are the last of its hosts. at_once: pieces that a follower reads at the same time."""
 
     def __init__(self, hosts: list[Host], pieces: int, *, at_once: int, seed: int, room: int, up: float, step: float) -> None:
-        limits = Limits(up=room, supernode=room, few=room)
+        limits = Limits(up=room, supernode=room, slow_slots=room)
         super().__init__(hosts, pieces, seed=seed, room=max(room, at_once), up=up, step=step, limits=limits)
         self.came = {host.number: [float("nan")] * pieces for host in hosts if host.follows}
         self.from_leader = self.from_hosts = 0

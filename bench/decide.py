@@ -134,7 +134,7 @@ def waking(parked: int, pieces: int, seed: int) -> float:
 
 def memory(pieces: int, seed: int) -> float:
     """Bytes for a CID with four pieces in flight, besides one bit per piece."""
-    swarm = Swarm(Limits(few=4), seed)
+    swarm = Swarm(Limits(slow_slots=4), seed)
     swarm.add_task(TASK, pieces, 0.0)
     for n in range(pieces):
         swarm.cached(TASK, n, 0.0)

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from dfengine.supernode.swarm.assignment import Supernode
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.scheduler import Pull
+from dfengine.supernode.swarm.pull_result import SupernodeSource
+from dfengine.supernode.swarm.scheduler import PullResult
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import Peer
 from dfengine.wire import Source
@@ -78,7 +78,7 @@ class Fluid:
     def __init__(self, hosts: list[Host], pieces: int, *, seed: int = 0, limits: Limits | None = None, room: int = 5,
                  up: float = 1 / PIECE_SECONDS, step: float = PIECE_SECONDS / 4, cached: Sequence[float] | None = None) -> None:
         self.hosts, self.pieces, self.room, self.step = hosts, pieces, room, step
-        self.swarm = Swarm(limits or Limits(up=room, supernode=room, few=room), seed)
+        self.swarm = Swarm(limits or Limits(up=room, supernode=room, slow_slots=room), seed)
         self.chance = np.random.default_rng(seed)
         self.now = 0.0
         number = len(hosts)
@@ -88,7 +88,7 @@ class Fluid:
         self.source = np.full((number, room), IDLE, dtype=np.int32)
         self.left = np.ones((number, room))
         self.piece: list[list[int]] = [[IDLE] * room for _ in hosts]
-        self.named: list[list[tuple[Source | Supernode, ...]]] = [[()] * room for _ in hosts]
+        self.named: list[list[tuple[Source | SupernodeSource, ...]]] = [[()] * room for _ in hosts]
         self.cell_source = memoryview(self.source.reshape(-1).data).cast("B").cast("i")  # numpy is slow for single cells
         self.cell_left = memoryview(self.left.reshape(-1).data).cast("B").cast("d")
         self.index = {}
@@ -124,7 +124,7 @@ class Fluid:
         """Register and pull."""
         peer = Peer(host.cid.partition("-")[0], 20000, "/peer/file/x")
         self.swarm.join(TASK, host.cid, peer, self.now, wnd=host.wnd, serves=not host.follows, in_order=host.follows,
-                        feeds=host.follows)
+                        is_follower=host.follows)
         self.pull(host, 0.0)
 
     def die(self, host: Host) -> None:
@@ -185,7 +185,7 @@ class Fluid:
             self.take(host, self.swarm.pull(TASK, host.cid, room, self.now), credit)
         self.wake()
 
-    def take(self, host: Host, pull: Pull, credit: float) -> None:
+    def take(self, host: Host, pull: PullResult, credit: float) -> None:
         """Start the offered transfers; park if there are none."""
         mine = self.piece[host.number]
         if pull.kind == "finished":

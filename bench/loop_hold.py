@@ -91,7 +91,7 @@ class Scene:
 
     def task(self, name: str, count: int, cached: int = -1) -> None:
         """Add a task of which the supernode has the first `cached` pieces (-1: all)."""
-        self.node.cdn.fetches[name] = Copy(name, count)  # type: ignore[assignment]
+        self.node.fetch_pool.fetches[name] = Copy(name, count)  # type: ignore[assignment]
         self.swarm.add_task(name, count, self.node.now())
         bits = Bitset(max(count, 1))
         bits.set_range(0, max(count, 0) if cached < 0 else cached)
@@ -202,7 +202,7 @@ def found(scene: Scene) -> Event:
         scene.pull(name, want=4, wait=30)
     bits = Bitset(scene.pieces)
     bits.set_range(0, scene.pieces)
-    return lambda: scene.node.fetches.fetch_pieces(scene.node.cdn.fetches[TASK], bits)
+    return lambda: scene.node.fetches.fetch_pieces(scene.node.fetch_pool.fetches[TASK], bits)
 
 
 @kind("a piece comes that all downloads are parked for, and all serve")
@@ -213,7 +213,7 @@ def wakes(scene: Scene) -> Event:
         scene.pull(name, done=[[0, ""]], want=4, wait=30)
     for name in names[: len(names) // 2]:
         scene.pull(name, held=[[1, 2]])
-    return lambda: scene.node.fetches.fetch_piece(scene.node.cdn.fetches[TASK], 1)
+    return lambda: scene.node.fetches.fetch_piece(scene.node.fetch_pool.fetches[TASK], 1)
 
 
 @kind("the origin's end makes all parked downloads finished")
@@ -223,8 +223,8 @@ def ends(scene: Scene) -> Event:
         scene.swarm.cached(TASK, n, scene.node.now())
     for name in scene.crowd():
         scene.pull(name, done=[[0, ""], [1, ""], [2, ""]], want=4, wait=30)
-    scene.node.cdn.fetches[TASK].count = 3  # type: ignore[attr-defined]
-    return lambda: scene.node.fetches.fetch_ended(scene.node.cdn.fetches[TASK])
+    scene.node.fetch_pool.fetches[TASK].count = 3  # type: ignore[attr-defined]
+    return lambda: scene.node.fetches.fetch_ended(scene.node.fetch_pool.fetches[TASK])
 
 
 @kind("the origin's file changes under all parked downloads")
@@ -232,7 +232,7 @@ def renewed(scene: Scene) -> Event:
     scene.task(TASK, 64, 0)
     for name in scene.crowd():
         scene.pull(name, want=4, wait=30)
-    return lambda: scene.node.fetches.fetch_renewed(scene.node.cdn.fetches[TASK])
+    return lambda: scene.node.fetches.fetch_renewed(scene.node.fetch_pool.fetches[TASK])
 
 
 @kind("a sweep of idle tasks beside downloads of another")
@@ -289,7 +289,7 @@ def used(scene: Scene) -> Event:
 
 @kind("the leases of all downloads expire")
 def leases(scene: Scene) -> Event:
-    scene.begin(Limits(supernode=1 << 20, few=1 << 20))
+    scene.begin(Limits(supernode=1 << 20, slow_slots=1 << 20))
     scene.task(TASK, 4 * scene.downloads)  # each piece is sent to one download only; the others would wait for it
     with long_ago(scene):
         for name in scene.crowd():

@@ -94,7 +94,7 @@ def crowded(
     # Pieces count as quick even if the load generator has to wait for a core.
     limits = Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit, slow=60.0)
     node = SupernodeState(settings, home, loop, events=events, limits=limits)
-    node.cdn.fetches[TASK] = Copy(pieces)  # type: ignore[assignment]
+    node.fetch_pool.fetches[TASK] = Copy(pieces)  # type: ignore[assignment]
     node.swarm.add_task(TASK, pieces, node.now())
     for n in range(pieces):
         node.swarm.cached(TASK, n, node.now())
@@ -112,7 +112,7 @@ def tell(node: SupernodeState, n: int) -> None:
         node.events.info("registered", task=TASK, cid=cid, client=client, host=f"host{each}", system="", url="http://origin/file?signature",
                          length=1 << 32, native=True, serves=True)
         told = {"taskid": TASK, "cid": cid, "duration": 4.2, "filelength": 1 << 32, "success": True, "frompeers": 1 << 32}
-        log_download(node.events, told, client, node.names, node.cdn.fetches)
+        log_download(node.events, told, client, node.names, node.fetch_pool.fetches)
     node.loop.call_later(0.01, tell, node, n + DOWNLOADS // 100)
 
 

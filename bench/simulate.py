@@ -35,7 +35,7 @@ from tests.swarm.virtual import Delays, Simulation
 
 def row(hosts: int, pieces: int, seed: int, up: int, supernode: int, room: int, delays: Delays, mixed: bool) -> list[str]:
     """One swarm whose hosts all start together; a host that is not finished after 20 bounds counts as never finished."""
-    limits = Limits(up=up, supernode=supernode, native_down=max(room, 8), few=max(up, supernode, room))
+    limits = Limits(up=up, supernode=supernode, native_down=max(room, 8), slow_slots=max(up, supernode, room))
     swarm = (FairSimulation if mixed else Simulation)(pieces, seed=seed, limits=limits, delays=delays)
     for host in range(hosts):
         if mixed and host % 2:

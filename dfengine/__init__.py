@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from dfengine.app.keywords import Keywords, Path
     from dfengine.client import Result as Result
     from dfengine.client.sharing import Sharing as Sharing
-    from dfengine.client.tree import TreeResult as TreeResult
+    from dfengine.client.tree_fetch import TreeResult as TreeResult
     from dfengine.errors import BadValue as BadValue
     from dfengine.errors import CallerError as CallerError
     from dfengine.errors import Cancelled as Cancelled
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from dfengine.files import File as File
     from dfengine.programs.client import Client as Client
     from dfengine.programs.client import Patterns
-    from dfengine.programs.download import Download as Download
+    from dfengine.programs.download_handle import Download as Download
     from dfengine.programs.preheat import Preheat as Preheat
     from dfengine.programs.preheat import Preheated as Preheated
     from dfengine.programs.progress import Progress as Progress
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 _LATE = {
     "Client": "programs.client",
     "File": "files",
-    "Download": "programs.download",
+    "Download": "programs.download_handle",
     "Preheat": "programs.preheat",
     "Preheated": "programs.preheat",
     "Progress": "programs.progress",
@@ -81,7 +81,7 @@ _LATE = {
     "Result": "client",
     "Sharing": "client.sharing",
     "TreeDownload": "programs.tree_download",
-    "TreeResult": "client.tree",
+    "TreeResult": "client.tree_fetch",
     "Digest": "task",
     "aio": "",
     "errors": "",

@@ -10,7 +10,7 @@
     output         results and failures as lines and as JSON objects
     url_batch      runs `get` for several files; session: one display, one JSON object, one exit code for all of them
     file_list      the files to download, and their outputs; url_list: aria2's lists of URLs
-    tree           a directory: `--recursive`
+    recursive_get  a directory: `--recursive`
     share_command  runs `share`; cache_command: `cache`; preheat_command: `preheat`
     reports        runs `status`, `tasks`, `hosts`; live_view: `top`; api_client: a supernode's `/api/v2`
     completion     completion of command lines in shells

@@ -23,7 +23,7 @@ from dfengine.task import redacted, redacted_url
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from dfengine.proxy.forward.configured import Forwarding
+    from dfengine.proxy.forward.forward_settings import Forwarding
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
 """Errors of writes to stdout that are reported instead of raised."""

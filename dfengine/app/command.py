@@ -16,7 +16,7 @@ from dfengine.app.output import as_error, as_object, failed, print_flushed
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.location import is_content
 from dfengine.settings import HOME, GetSettings, origin_headers
-from dfengine.storage.output import descriptor, opened, prepare, resolve_output, takes_stream, url_name
+from dfengine.storage.output_path import descriptor, opened, prepare, resolve_output, takes_stream, url_name
 from dfengine.storage.path_protection import resolved
 from dfengine.task import PEER_PORTS, check_task_url, is_url, redacted, redacted_url, shown, typed_url, without_raw_bytes
 

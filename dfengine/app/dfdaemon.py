@@ -15,7 +15,7 @@ from dfengine.app.option_kinds import KINDS
 from dfengine.app.options import PROXY
 from dfengine.errors import BadValue
 from dfengine.proxy.forward import rules
-from dfengine.proxy.forward.configured import HTTPS, Forwarding, Intercepted
+from dfengine.proxy.forward.forward_settings import HTTPS, Forwarding, Intercepted
 from dfengine.proxy.forward.rules import Rule, Rules
 from dfengine.proxy.registries import Registry
 from dfengine.settings import SupernodeAddress, parse_rate

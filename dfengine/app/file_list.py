@@ -12,7 +12,7 @@ import sys
 from dfengine.app import url_list
 from dfengine.client.batch import BatchFile
 from dfengine.errors import BadValue, DfengineError, StorageError
-from dfengine.storage.output import prepare, url_name
+from dfengine.storage.output_path import prepare, url_name
 from dfengine.task import redacted_url
 from dfengine.value import Value
 

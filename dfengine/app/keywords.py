@@ -9,7 +9,7 @@ from dfengine.app.option_kinds import FLAG, KINDS, added
 from dfengine.app.options import GET, Option
 from dfengine.errors import BadValue
 from dfengine.settings import HOME, GetSettings, ShareSettings, SupernodeAddress, origin_headers
-from dfengine.storage.output import resolve_output, url_name
+from dfengine.storage.output_path import resolve_output, url_name
 from dfengine.task import PEER_PORTS, check_task_url, typed_url, without_raw_bytes
 
 TYPE_CHECKING = False

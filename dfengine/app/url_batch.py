@@ -28,8 +28,8 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
     if settings.md5 or settings.digest is not None:
         raise BadValue("--md5 and --digest are for one file: give one URL, or checksum= in a list")
     if given["recursive"]:
-        from dfengine.app import tree
-        from dfengine.client.tree import TreeSettings
+        from dfengine.app import recursive_get
+        from dfengine.client.tree_fetch import TreeSettings
 
         if len(urls) != 1 or given["input_file"] or len((*folders, *filter(None, (given["dir"],)))) != 1:
             raise BadValue("--recursive takes one URL and one directory: dfengine get --recursive URL DIR")
@@ -37,7 +37,7 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
             raise BadValue("--recursive takes no --skip-existing: it does not download files again that are up to date")
         if given["jobs"]:
             settings = settings.replace(connections=min(jobs, 16))
-        request = tree.TreeRequest(
+        request = recursive_get.TreeRequest(
             TreeSettings(
                 settings.replace(url=urls[0], output=(folders or (given["dir"],))[0]), given["include"] or (), given["exclude"] or (),
                 delete=bool(given["delete"]),
@@ -46,9 +46,9 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
         )  # fmt: skip
         request.tree.check()
         if given["dry_run"]:
-            tree.dry_run(request)
+            recursive_get.dry_run(request)
         else:
-            tree.get(request)
+            recursive_get.get(request)
         return
     if given["include"] or given["exclude"] or given["delete"]:
         raise BadValue("--include, --exclude and --delete are for directories: use --recursive")

@@ -10,20 +10,20 @@
     pull_timing, progress_timeout       when to send the next request, when to give up
     unoffered_pieces                    wanted pieces that a supernode does not offer (pure)
     monitor                             checks of the main thread between two waits
-    plan, job, health, piece_timing     which piece is fetched next, and from which source (pure)
+    plan, job, source_health, piece_timing  which piece is fetched next, and from which source (pure)
     plan_of_file                        the same where other downloads of the host wait for certain pieces
     plan_on_demand, priority, on_demand the same where readers ask for pieces;
                                         `download_thread`: the download's thread while a program reads from it
     transfer, job_connections, fetch    the fetch threads, and their shared state
     connection_pool, throttle           idle connections for reuse, and the limit on bytes received
     assembly, digest, finished          assembly of the file, its whole digest, reuse of finished outputs
-    tree, tree_tasks, tree_files, tree_place, tree_result
+    tree_fetch, tree_tasks, tree_files, tree_place, tree_result
                                         a whole directory: its manifest, then the data of all its files, which it scatters into them
     from_origin, origin_lease           fetching from the origin, and permission for that; swarm_recovery: back to the swarm
     joining, heartbeat, leader_place, copying  downloads of one host: election and liveness of a leader, its pieces, copying of a piece
     present_version                     asks a supernode whether such a leader's version is still the present one
     kept_copy, passed_memory            ended downloads whose data the host keeps in memory, as memory passed to its peer server
-    joined_file, page_waiter            a download into a file that copies all pieces of a leader; threads that wait in the leader's page
+    file_from_leader, page_waiter       a download into a file that copies all pieces of a leader; threads that wait in the leader's page
     cleanup                             releases a download's resources, also where a signal interrupts it
     local_peer, eviction_reports        this host's peer server, which is not a child process (`_detached`); notifying supernodes of the end
     sharing                             shares a file of this host with the swarm

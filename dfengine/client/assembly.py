@@ -9,12 +9,12 @@ from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import FileDigester, compare
 from dfengine.client.finished import confirm, has_digests, hash_file, read_description, write_description
-from dfengine.client.place import Place
+from dfengine.client.piece_storage import PieceStorage
 from dfengine.client.plan_of_file import PlanOfFile
 from dfengine.errors import BadValue, DigestMismatch, StorageError
 from dfengine.location import is_content
 from dfengine.storage.hashing import hasher
-from dfengine.storage.target import Target
+from dfengine.storage.part_file import PartFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ SPARE = 16 << 20
 """Bytes of piece buffers that the digest thread may hold, beyond those of the fetch threads."""
 
 
-class Assembly(Place):
+class Assembly(PieceStorage):
     """The file of one output path.
 
     It is `doubtful` when resumed pieces may be of another generation. Then the whole file is compared with the digest from the supernode.
@@ -40,7 +40,7 @@ class Assembly(Place):
     def __init__(self, settings: GetSettings, task: str, check: Callable[[], None] | None = None) -> None:
         """check: called between pieces that are hashed again; it may raise. Raises BadValue when the output path cannot be replaced."""
         super().__init__(settings)
-        self._target = Target(settings.output, task, check)
+        self._target = PartFile(settings.output, task, check)
         self._check = check or (lambda: None)
         self._shared: tuple[Home, str] | None = None
         self._task = task
@@ -57,7 +57,7 @@ class Assembly(Place):
         return self._target.path
 
     def is_output_current(self, length: int, generation: str) -> bool:
-        """See Place. If true, the output is left unchanged."""
+        """See PieceStorage. If true, the output is left unchanged."""
         found = self.finished
         same = found is not None and (found.length, found.generation) == (length, generation)
         if found is not None and same and not self.expected:

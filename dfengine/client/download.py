@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dfengine.client.from_origin import Origins
     from dfengine.client.joining import Joining
     from dfengine.client.monitor import Observer
-    from dfengine.client.place import Place
+    from dfengine.client.piece_storage import PieceStorage
     from dfengine.client.shared_resources import SharedResources
     from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
@@ -65,7 +65,7 @@ def run(download: FileDownload) -> Result:
 
 
 class BaseDownload:
-    """Base of downloads into files and of streams: `fill` fetches every piece into `place`."""
+    """Base of downloads into files and of streams: `fill` fetches every piece into `piece_storage`."""
 
     kind = ""
     """Downloads of this host of one kind join each other (`copy_from_host`, peer.joins); "": this download neither joins nor leads."""
@@ -77,7 +77,7 @@ class BaseDownload:
     """Whether a supernode that cannot fetch the file ends the swarm phase, so that the manifest is fetched again. For a tree's data."""
 
     def __init__(
-        self, settings: GetSettings, place: Place, monitor: Monitor, identity: Identity | None = None,
+        self, settings: GetSettings, place: PieceStorage, monitor: Monitor, identity: Identity | None = None,
         resources: SharedResources | None = None,
     ) -> None:
         self.dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca), resources)
@@ -103,7 +103,7 @@ class BaseDownload:
         """Called when the registration is composed, before it is sent."""
 
     def on_opened(self, member: Membership) -> None:
-        """Called when a supernode has sent the file's geometry and `place` is open."""
+        """Called when a supernode has sent the file's geometry and `piece_storage` is open."""
 
     @property
     def supernode_md5(self) -> str:
@@ -350,9 +350,9 @@ class FileDownload(BaseDownload):
 
     def copy_from_host(self, joining: Joining) -> bool:
         """See BaseDownload. If the leader writes the same output, or an earlier download completed the output, the output is current."""
-        from dfengine.client.joined_file import COPIED, NAMED, JoinedFile
+        from dfengine.client.file_from_leader import COPIED, NAMED, FileFromLeader
 
-        found = JoinedFile(joining, self._assembly, self.monitor).run()
+        found = FileFromLeader(joining, self._assembly, self.monitor).run()
         self._assembly.output_is_current = found not in ("", COPIED)
         self._by_host = found == NAMED
         return bool(found)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.client.monitor import Monitor
-    from dfengine.client.place import Place
+    from dfengine.client.piece_storage import PieceStorage
     from dfengine.client.transfer import Transfer
     from dfengine.origin.origin_interface import Answer, Origin
     from dfengine.settings import GetSettings
@@ -67,7 +67,7 @@ class FromOrigin:
     """The origin phase of one download."""
 
     def __init__(
-        self, settings: GetSettings, assembly: Place, monitor: Monitor, renew: Callable[[bool], None] | None = None,
+        self, settings: GetSettings, assembly: PieceStorage, monitor: Monitor, renew: Callable[[bool], None] | None = None,
         origin: Origins | None = None,
     ) -> None:  # fmt: skip
         """renew: called by the main thread at intervals, with whether the download is parked. Raises BadValue."""

@@ -76,7 +76,7 @@ def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
     apart = "".join(f"\n{name}:{value}" for name, value in sorted((name.lower(), value) for name, value in settings.headers
                     if name.lower() in SELECTING_HEADERS))
     if settings.insecure or settings.cacerts:
-        from dfengine.origin.verification import verification
+        from dfengine.origin.tls_verification import verification
 
         apart += f"\n{verification(settings.insecure, map(read_certificates, settings.cacerts))}"
     if apart:

@@ -93,11 +93,11 @@ def copy_into(kept: KeptCopy, transfer: Transfer, monitor: Monitor) -> bool:
 
     Raises StorageError, and the errors of `monitor`.
     """
-    from dfengine.client.joined_file import Copier
+    from dfengine.client.file_from_leader import FileCopier
     from dfengine.client.monitor import TICK
 
     place = kept.place()
-    copier = Copier(place, transfer, transfer.wake)
+    copier = FileCopier(place, transfer, transfer.wake)
     copier.finishing = True
     transfer.start(copier.run, "kept", fetches=False)
     while not copier.over.wait(TICK):

@@ -6,7 +6,7 @@ import contextlib
 import socket
 
 from dfengine.client.cleanup import release
-from dfengine.client.place import Place
+from dfengine.client.piece_storage import PieceStorage
 from dfengine.net import fd_passing, fork_safety
 
 TYPE_CHECKING = False
@@ -20,8 +20,8 @@ _stuck: list[socket.socket] = []
 """Connections of places to which a stuck thread may still write: they stay open until this process ends."""
 
 
-class PassedMemory(Place):
-    """See Place."""
+class PassedMemory(PieceStorage):
+    """See PieceStorage."""
 
     def __init__(self, settings: GetSettings) -> None:
         super().__init__(settings)
@@ -68,7 +68,7 @@ class PassedMemory(Place):
                 fd_passing.send_message(self._sock, message)
 
     def close(self) -> None:
-        """See Place. The peer server has its own descriptors and gives them to other downloads, unless a thread here may still write."""
+        """See PieceStorage. The peer server has its own descriptors and passes them on, unless a thread here may still write."""
         release(super().close, self._close_sock)
 
     def _close_sock(self) -> None:

@@ -22,7 +22,7 @@ Invariant: a piece is in exactly one state.
     mark_slow    RUNNING             as mark_silent: its source sends, but another source would have sent the whole piece by now
 
 The window determines which pieces may be requested; a piece that left it is no longer started.
-An offer of only sources that are avoided (`health`) is refused: reported as failed, so that others are offered.
+An offer of only sources that are avoided (`source_health`) is refused: reported as failed, so that others are offered.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ import math
 import sys
 
 from dfengine.client.byte_counts import CDN
-from dfengine.client.health import Health
 from dfengine.client.job import HEDGES, Job, Piece
 from dfengine.client.piece_timing import PieceTiming
+from dfengine.client.source_health import Health
 from dfengine.errors import IllegalEvent
 from dfengine.task import is_valid_source
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.messages import Registration
     from dfengine.client.monitor import Monitor
-    from dfengine.client.place import Place
+    from dfengine.client.piece_storage import PieceStorage
     from dfengine.net.dialer import Dialer
     from dfengine.settings import GetSettings, SupernodeAddress
 
@@ -39,7 +39,7 @@ class PresentVersion:
 
     def __init__(
         self, settings: GetSettings, dialer: Dialer, nodes: Callable[[], list[SupernodeAddress]], prepare: Callable[[], Registration],
-        place: Place, monitor: Monitor,
+        place: PieceStorage, monitor: Monitor,
     ) -> None:  # fmt: skip
         self._dialer, self._nodes, self._prepare, self._monitor = dialer, nodes, prepare, monitor
         self._patience, self._required_generation, self._has_digest = place.patience, place.required_generation, bool(settings.expected)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.client.messages import Registration
-    from dfengine.client.place import Place
+    from dfengine.client.piece_storage import PieceStorage
     from dfengine.client.supernode_session import SupernodeSession
     from dfengine.client.transfer import Transfer
     from dfengine.net.dialer import Dialer
@@ -72,7 +72,7 @@ class SwarmSession:
         dialer: Dialer,
         nodes: Callable[[], list[SupernodeAddress]],
         registration: Registration,
-        assembly: Place,
+        assembly: PieceStorage,
         monitor: Monitor,
         opened: Callable[[Membership], None],
         log_verbose: Callable[[str], None],

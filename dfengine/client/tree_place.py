@@ -9,7 +9,7 @@ from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.byte_counts import CDN
 from dfengine.client.fetch import verify
-from dfengine.client.place import Place
+from dfengine.client.piece_storage import PieceStorage
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
 from dfengine.errors import DigestMismatch, ProtocolViolation, StorageError
@@ -78,7 +78,7 @@ class TreeTransfer(Transfer):
         super()._add_stored(n, length, host)
 
 
-class TreePlace(Place):
+class TreePlace(PieceStorage):
     """The place of one directory."""
 
     _kind = TreeTransfer
@@ -131,7 +131,7 @@ class TreePlace(Place):
                 self._shared[0].keep_record(self._shared[1], self.transfer.file)
 
     def forget(self) -> None:
-        """See Place."""
+        """See PieceStorage."""
         if self._shared is not None:
             self._shared[0].withdraw(self._shared[1])
         self._target.discard(done=False)

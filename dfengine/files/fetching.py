@@ -11,7 +11,7 @@ from dfengine.client.download import BaseDownload
 from dfengine.client.identity import identify
 from dfengine.client.monitor import Monitor
 from dfengine.errors import DigestMismatch, LocalError
-from dfengine.files.place import DISK, FilePlace
+from dfengine.files.open_file_storage import DISK, OpenFileStorage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class OpenFileDownload(BaseDownload):
     def __init__(self, settings: GetSettings, store: str, required_generation: bytes = b"") -> None:
         """required_generation: see Place. Raises BadValue."""
         identity = identify(settings)
-        self.place = FilePlace(settings, identity.storage_id, store)
+        self.place = OpenFileStorage(settings, identity.storage_id, store)
         super().__init__(settings, self.place, Monitor(0.0, None, "", settings.quiet), identity)
         self.kind = "kept" if store == DISK else "opened"
         self.place.required_generation = required_generation
@@ -55,11 +55,11 @@ class OpenFileDownload(BaseDownload):
 
     def copy_from_host(self, joining: Joining) -> bool:
         """See BaseDownload: readers read from the leader's place; or this download leads, and copies from a download into a file."""
-        from dfengine.files.copied import CopiedFile
-        from dfengine.files.joined import JoinedPlace
+        from dfengine.files.open_file_from_download import OpenFileFromDownload
+        from dfengine.files.open_file_from_leader import OpenFileFromLeader
 
         while joining.joined:
-            if (CopiedFile if joining.leads else JoinedPlace)(joining, self.place, self.monitor).run():
+            if (OpenFileFromDownload if joining.leads else OpenFileFromLeader)(joining, self.place, self.monitor).run():
                 return True
         return False
 

@@ -15,8 +15,8 @@ from dfengine.client.cleanup import release
 from dfengine.client.swarm_recovery import is_transient
 from dfengine.errors import BadValue, RemoteError
 from dfengine.files import cancel
+from dfengine.files.open_file_storage import DISK, MEMORY
 from dfengine.files.opened import Opened
-from dfengine.files.place import DISK, MEMORY
 from dfengine.task import redacted_url
 
 TYPE_CHECKING = False
@@ -60,7 +60,7 @@ class File(io.RawIOBase):
     """
 
     def __init__(self, settings: GetSettings, store: str = "", position: int = 0, version: tuple[int, bytes] | None = None) -> None:
-        """store: see place.FilePlace. version: see Opened. Raises BadValue. The file is opened by `opened` or the first use."""
+        """store: see OpenFileStorage. version: see Opened. Raises BadValue. The file is opened by `opened` or the first use."""
         super().__init__()
         self._settings, self._store, self._version = settings, store, version
         self._position = position
@@ -344,7 +344,7 @@ os.register_at_fork(after_in_child=_forked)
 def open(settings: GetSettings, *, store: str = "", buffering: int = 0) -> File | io.BufferedReader:
     """Open the file of `settings.url` for random access. Raises subclasses of DfengineError.
 
-    store: "memory" or "disk" for the pieces; "": depends on the file's size and the available memory (see place.FilePlace).
+    store: "memory" or "disk" for the pieces; "": depends on the file's size and the available memory (see OpenFileStorage).
     buffering: bytes of an `io.BufferedReader` around the file, -1 = BUFFER, 0 = no buffer: reads then use the file directly.
     """
     if type(buffering) is not int or not -1 <= buffering <= MAX_BUFFER:

@@ -1,7 +1,7 @@
 """dfengine as an fsspec file system: programs that use fsspec read from the swarm (`df::https://host/file`). Needs the extra `fsspec`.
 
     file_system  the file system, registered as `df` under the entry point `fsspec.specs`
-    origins      protocols that may follow `df::`, and how their files are named and listed
+    protocols    protocols that may follow `df::`, and how their files are named and listed
     listings     directories, made from an origin's list of files
     open_files   the open files of a file system, each opened once
     threads      threads for blocking calls

@@ -21,7 +21,7 @@ from dfengine.errors import BadValue, OriginError
 from dfengine.filesystem import threads
 from dfengine.filesystem.listings import Description, directories
 from dfengine.filesystem.open_files import OpenFiles
-from dfengine.filesystem.origins import ORIGINS, Origins
+from dfengine.filesystem.protocols import ORIGINS, Origins
 from dfengine.filesystem.read_only import ReadOnly, refuse
 from dfengine.filesystem.reader import BUFFER, MAX_BUFFER, Position, Reader
 

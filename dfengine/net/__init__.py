@@ -4,13 +4,13 @@
     http, _request                      heads of requests and responses
     control_server, control_connection  the control plane's server on the event loop; `fair_queue` schedules requests fairly between clients
     piece_server, piece_connection      serves pieces by sendfile (`_sendfile`); `rate_queue` and `token_bucket` share a rate
-    acknowledged                        whether a slow client reads
+    send_queue                          whether a slow client reads
     http_client, chunks, _receive       the blocking client, and receiving a piece into its place
     secret, authentication, tls         authentication of requests, and encryption
     node_names, srv                     resolve names of supernodes to addresses
     node_control, node_preheats         requests to a supernode from administrators, and from clients that may preheat
     content_announcement, work_messages  announces shared content to a supernode; fetches the blobs that supernodes assign to proxies
-    origin_access, metadata             which addresses a supernode may connect to for clients
+    origin_access, metadata_addresses   which addresses a supernode may connect to for clients
     event_log, event_ring, access_log   a server's events for its operators on stderr, and the latest of them in memory
     event_stream                        a response without an end (server-sent events)
     response_writing                    writes to a transport so that its unread bytes can be counted, also with TLS

@@ -78,7 +78,7 @@ class ControlProtocol(asyncio.Protocol):
     @property
     def is_of_download(self) -> bool:
         """Whether the connection belongs to a download, which loses its leases when the connection is closed."""
-        return self._connection is not None and self._connection.party is not None
+        return self._connection is not None and self._connection.member is not None
 
     # asyncio's callbacks
 
@@ -108,7 +108,7 @@ class ControlProtocol(asyncio.Protocol):
         self._backlog = b""
         self._server.memory.release(self.client, self._held)
         self._held = 0
-        if connection is not None and connection.party is not None:
+        if connection is not None and connection.member is not None:
             self._server.on_closed(connection)
 
     def data_received(self, data: bytes) -> None:

@@ -42,7 +42,7 @@ Handler = Callable[[Request], Answer]
 class ControlServer:
     """HTTP server that calls `handler`, which may raise BadRequest. Counters: requests, failures (of handlers).
 
-    on_closed: called with the state of a closed connection whose `party` a handler has set.
+    on_closed: called with the state of a closed connection whose `member` a handler has set.
     fast_path: called with the received bytes, the connection's state and the client's address; returns the answer (bytes with their head,
     or a future), or None, and then the handler is called.
     report: called while a handler's failure is the current exception, with the request (None: the request was parked, or on the fast path).

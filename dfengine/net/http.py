@@ -53,12 +53,12 @@ class BadRequest(Exception):
 
 
 class ConnectionState:
-    """A connection as handlers see it. party: the download that it belongs to, set by a handler; reported when the connection closes."""
+    """A connection as handlers see it. member: the download that it belongs to, set by a handler; reported when the connection closes."""
 
-    __slots__ = ("party",)
+    __slots__ = ("member",)
 
     def __init__(self) -> None:
-        self.party: Any = None
+        self.member: Any = None
 
 
 class CloseConnection(Exception):
@@ -88,7 +88,7 @@ class Request:
         self.client = client
         self.keep_alive = keep_alive
         self.connection: ConnectionState | None = None
-        """The connection of the request, so that a handler can set its `party`; None where handlers may not."""
+        """The connection of the request, so that a handler can set its `member`; None where handlers may not."""
 
     @property
     def query(self) -> dict[str, str]:

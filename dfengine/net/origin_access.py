@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from dfengine.errors import BadValue, OriginForbidden, OriginUnreachable
-from dfengine.net import metadata
+from dfengine.net import metadata_addresses
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-DENIED = metadata.NETWORKS
+DENIED = metadata_addresses.NETWORKS
 """Denied, except for addresses in an allowed network that lies within one of these."""
 
 _THIS_MACHINE: dict[Address, Address] = {ip_address("0.0.0.0"): ip_address("127.0.0.1"), ip_address("::"): ip_address("::1")}

@@ -25,10 +25,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from dfengine.net._sendfile import FileSlice, Upload
-from dfengine.net.acknowledged import MIN_ACKNOWLEDGED, unacknowledged_bytes
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, RequestReader, Response, head, text
 from dfengine.net.listener import NOTSENT_LOWAT
 from dfengine.net.rate_queue import RateQueue
+from dfengine.net.send_queue import MIN_ACKNOWLEDGED, unacknowledged_bytes
 from dfengine.net.token_bucket import TokenBucket
 
 if TYPE_CHECKING:

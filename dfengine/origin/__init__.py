@@ -10,7 +10,7 @@
     slow_connections  which connection is so slow that others continue with its pieces (pure)
     reader      the threads that fetch a file over several connections; `assignment`: the pieces that each fetches next; `reader_on_demand`:
                 a reader of the requested pieces only
-    request, proxy, credentials    the headers of a request, its proxy, its credentials
+    request, environment_proxy, credentials  the headers of a request, its proxy, its credentials
     origin_settings  settings for origins of every kind: credentials, permitted addresses, permitted files
     object_address, object_store, signature    objects of s3, gs and az: their URLs, and the signatures of these
     hub         the Hugging Face Hub: URLs and tokens

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dfengine.errors import OriginError
     from dfengine.origin.connections import ConnectionLimits
     from dfengine.origin.origin_interface import Answer
+    from dfengine.origin.piece_sink import Sink
     from dfengine.origin.round_robin import OriginRoundRobin
-    from dfengine.origin.sink import Sink
 
 TICK = 0.05
 """Seconds between two checks of a thread that waits for work, and between two searches for slow connections."""

@@ -21,8 +21,8 @@ from dfengine.origin import tls_options
 from dfengine.origin.body import SILENCE, STEP, Body, naming
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.curl_transfers import CurlTransfers
+from dfengine.origin.environment_proxy import Proxy, proxy_for
 from dfengine.origin.head import Head
-from dfengine.origin.proxy import Proxy, proxy_for
 from dfengine.origin.request import NOT_FORWARDED, Hop, as_sent, asked_range, check_header, is_private, wire_headers
 from dfengine.origin.version import Version
 

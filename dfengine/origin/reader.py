@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from dfengine.origin.connections import ConnectionLimits
     from dfengine.origin.origin_interface import Answer, Origin
+    from dfengine.origin.piece_sink import Piece, Sink
     from dfengine.origin.retry import Retry
     from dfengine.origin.round_robin import OriginRoundRobin
-    from dfengine.origin.sink import Piece, Sink
 
 CHANGED = 3
 """Responses of another version in a row after which the file is read again: of two servers behind one name the first may respond again."""

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dfengine.origin.sink import Piece
+    from dfengine.origin.piece_sink import Piece
 
 
 class ResponseComparison:

@@ -9,7 +9,7 @@ from typing import Any
 import pycurl
 
 from dfengine.errors import BadValue
-from dfengine.origin.proxy import Proxy
+from dfengine.origin.environment_proxy import Proxy
 
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",

@@ -29,7 +29,7 @@ from dfengine.storage.home import Entry, Home, valid_name
 from dfengine.storage.memory_file import adopt
 from dfengine.storage.served_file import ServedFile
 from dfengine.storage.shared_content import listed
-from dfengine.storage.slots import MEMORIES
+from dfengine.storage.stream_memory import MEMORIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import time
 from typing import Generic, TypeVar
 
 from dfengine.client import Result
-from dfengine.client.tree import TreeResult
+from dfengine.client.tree_fetch import TreeResult
 from dfengine.programs.handle import CLOSING, Handle, waiting_time
 from dfengine.programs.preheat import Preheated
 from dfengine.programs.progress import check

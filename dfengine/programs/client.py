@@ -9,7 +9,7 @@ from weakref import ref
 
 from dfengine.app import keywords
 from dfengine.errors import BadValue, Cancelled, IllegalEvent
-from dfengine.programs.download import Download
+from dfengine.programs.download_handle import Download
 from dfengine.programs.handle import CLOSING, Handle
 from dfengine.programs.preheat import Preheat
 from dfengine.settings import ShareSettings
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dfengine.app.keywords import Keywords, Path
     from dfengine.client import Result
     from dfengine.client.sharing import Sharing
-    from dfengine.client.tree import TreeResult
+    from dfengine.client.tree_fetch import TreeResult
     from dfengine.files import File
     from dfengine.programs.progress import ProgressCallback
     from dfengine.programs.share import Share
@@ -215,7 +215,7 @@ class Client:
     def _tree(
         self, url: str, directory: Path, include: Patterns, exclude: Patterns, progress: ProgressCallback | None, settings: Keywords
     ) -> TreeDownload:
-        from dfengine.client.tree import TreeSettings
+        from dfengine.client.tree_fetch import TreeSettings
         from dfengine.programs.tree_download import TreeDownload
 
         self._check()

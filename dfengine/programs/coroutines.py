@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dfengine.app.keywords import Keywords, Path
     from dfengine.client import Result
     from dfengine.client.sharing import Sharing
-    from dfengine.client.tree import TreeResult
+    from dfengine.client.tree_fetch import TreeResult
     from dfengine.programs.client import Patterns
     from dfengine.programs.progress import ProgressCallback
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfengine.client.tree import Tree, TreeResult
+from dfengine.client.tree_fetch import Tree, TreeResult
 from dfengine.errors import Incomplete
 from dfengine.programs.handle import Handle
 from dfengine.programs.progress import ProgressReporter
@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.client.tree import TreeSettings
+    from dfengine.client.tree_fetch import TreeSettings
     from dfengine.programs.progress import Progress, ProgressCallback
 
 

@@ -11,7 +11,7 @@
     reference    the registry and content that a request names (pure)
     registries   the registries and other servers that may be asked, and how (pure)
     targets      the server that a forward request names (pure)
-    fields       header fields: which are passed on, how a body is framed (pure)
+    header_fields  header fields: which are passed on, how a body is framed (pure)
     ranges       ranges and conditions of a request (pure)
     metrics      metrics for Prometheus
     proxy_settings  settings, and the contents of their files; reconfiguring: settings that SIGHUP changes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from dfengine.proxy.forward.configured import Forwarding, forwarding
+from dfengine.proxy.forward.forward_settings import Forwarding, forwarding
 from dfengine.proxy.front.access_control import Guard, Listen
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.registry import logins

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dfengine.net.event_log import EventLog
     from dfengine.net.systemd import ServiceManager
-    from dfengine.proxy.forward.configured import Forwarding
+    from dfengine.proxy.forward.forward_settings import Forwarding
     from dfengine.proxy.proxy_settings import LoadedSettings
     from dfengine.proxy.server import Server
     from dfengine.settings import ProxySettings

@@ -20,13 +20,13 @@ from dfengine.net.listener import BACKLOG
 from dfengine.net.origin_access import OriginAccess, address_of
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import ServiceManager
-from dfengine.proxy import fields, metrics, proxy_settings, targets
+from dfengine.proxy import header_fields, metrics, proxy_settings, targets
 from dfengine.proxy.blobs.blobs import Blobs
 from dfengine.proxy.blobs.preheat_worker import PreheatWorker
 from dfengine.proxy.forward.certificate_authority import CertificateAuthority
 from dfengine.proxy.forward.connect_handler import connect_handler
 from dfengine.proxy.forward.forward_answer import Forward, client_token
-from dfengine.proxy.front import methods
+from dfengine.proxy.front import max_forwards
 from dfengine.proxy.front.access_control import is_own
 from dfengine.proxy.front.client_connection import ClientConnection
 from dfengine.proxy.front.health import probed
@@ -47,7 +47,7 @@ from dfengine.proxy.upstream.upstreams import Upstreams
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.proxy.forward.configured import Forwarding
+    from dfengine.proxy.forward.forward_settings import Forwarding
     from dfengine.proxy.forward.relay import Tunnel
     from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
@@ -243,8 +243,8 @@ class Server:
             raise BadRequest(401, "this proxy requires its token in the field X-Dfengine-Token")
         if b"via" in first and any(self._mark in value for name, value in head.fields if name.lower() == b"via"):
             raise BadRequest(508, "the request returned to this proxy: a configured registry leads here")
-        if status := methods.ends(head, client.intercepted is not None):
-            allow = b"Allow", methods.ALLOWED
+        if status := max_forwards.local_status(head, client.intercepted is not None):
+            allow = b"Allow", max_forwards.ALLOWED
             if status == 200:
                 client.send_response(200, b"", [allow])
             else:
@@ -286,7 +286,7 @@ class Server:
     def _route_intercepted(self, client: ClientConnection, head: Head, server: Registry) -> Exchange:
         """Handle a request in an intercepted connection to `server`. Raises BadRequest."""
         named = targets.parse_server(head.first.get(b"host", b"").decode("latin-1").strip() or server.authority, server.scheme)
-        everything = head.target == methods.EVERYTHING
+        everything = head.target == max_forwards.EVERYTHING
         if (named.host.rstrip("."), named.port) != (server.host.rstrip("."), server.port) or not (everything or head.target[:1] == b"/"):
             raise BadRequest(421, f"this connection is to {server.authority}")
         return self._forward.forward(client, head, server, "*" if everything else targets.path(head.target))
@@ -296,4 +296,4 @@ class Server:
         asked = hub_reference.parse(head.target)
         if asked is None:
             raise BadRequest(404, "the path after /hub is not a path of a hub")
-        return self._hub.route(client, head, asked, fields.credentials(head.fields), [self._via])
+        return self._hub.route(client, head, asked, header_fields.credentials(head.fields), [self._via])

@@ -5,12 +5,12 @@
     tree_file   the same for a tree: many files below the directory of `tree_target`
     _scatter    writes and reads those, by `_layout` and `_folders`
     tree_shared the same for the peer server: pieces gathered from files that other programs may change
-    slots       the same for a stream: memory instead of a file; `memory_file`, `available_memory` for a file that is open
+    stream_memory  the same for a stream: memory instead of a file; `memory_file`, `available_memory` for a file that is open
     signal_page shared memory between the leader of a host's downloads and those that joined it; `_futex` wakes waiting threads
     _mapping    a file's pages as memory that takes no descriptor
-    target      the part file that becomes the output
+    part_file   the part file that becomes the output
     folder_lock  lock of a directory: one download of a tree at a time writes to it
-    output      the output's path; `abandoned_parts` removes old part files, `extraneous_files` files that are not in a tree
+    output_path  the output's path; `abandoned_parts` removes old part files, `extraneous_files` files that are not in a tree
     home        the directory that downloads and the peer server of a host share
     content     reads a file once for all its digests, `content_tree` a directory; `shared_content`: shared files of this host's disk
     lock        lock of a home: one server at a time uses it

@@ -24,11 +24,11 @@ import stat
 
 from dfengine.errors import BadValue, StorageError
 from dfengine.storage.os_errors import storage_error
+from dfengine.storage.part_file import PartFile
 from dfengine.storage.path_protection import is_own_folder, resolved
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 from dfengine.storage.served_file import ServedFile
-from dfengine.storage.target import Target
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -144,7 +144,7 @@ class Home:
             raise BadValue(f"{name!r} is no task file name")
         return os.path.join(self.path, part, name)
 
-    def share(self, name: str, file: PieceFile, target: Target, *, task: str, cid: str, node: str, expire: float) -> None:
+    def share(self, name: str, file: PieceFile, target: PartFile, *, task: str, cid: str, node: str, expire: float) -> None:
         """Let the peer server serve `file` from now on, piece by piece as its bits are set. Raises StorageError."""
         data = os.fstat(file.fd)
         self._write_entry(Entry(name, task, cid, node, [target.part, target.path], target.record, data.st_dev, data.st_ino, expire))

@@ -1,7 +1,7 @@
 """A task's data in one memfd, in its own order: `locate(piece)` as in a file, and a buffer that can be mapped as a whole.
 
 Data and record are memfds: they need no mount of a certain size, take memory only where pieces are, and are freed when the last process
-that has them open ends, for whatever reason. Pieces are not evicted. `slots.SlotFile` is for streams, whose pieces are.
+that has them open ends, for whatever reason. Pieces are not evicted. `stream_memory.StreamMemory` is for streams, whose pieces are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dfengine._piece import Geometry
 from dfengine.errors import StorageError
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
-from dfengine.storage.slots import SlotFile
+from dfengine.storage.stream_memory import StreamMemory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,4 +92,4 @@ def adopt(descriptors: Sequence[int]) -> PieceFile:
 
     Raises StorageError.
     """
-    return SlotFile.adopt(descriptors) if len(descriptors) != 2 else MemoryFile.adopt(descriptors)
+    return StreamMemory.adopt(descriptors) if len(descriptors) != 2 else MemoryFile.adopt(descriptors)

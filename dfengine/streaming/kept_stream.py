@@ -7,7 +7,7 @@ import threading
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import Unusable
 from dfengine.client.monitor import TICK
-from dfengine.streaming.joined import PIECES_AHEAD
+from dfengine.streaming.stream_from_leader import PIECES_AHEAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

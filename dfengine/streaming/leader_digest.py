@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dfengine.client.monitor import Monitor
     from dfengine.storage.hashing import Hasher
     from dfengine.storage.record import Record
-    from dfengine.streaming.download import StreamDownload
+    from dfengine.streaming.stream_download import StreamDownload
 
 CHEAP = "xxh3"
 """Each stream computes this digest itself: it takes 0.05 CPU seconds per GB, a copy 0.6."""

@@ -16,7 +16,7 @@ import threading
 
 from dfengine.client.transfer import join
 from dfengine.errors import StorageError
-from dfengine.streaming.download import StreamDownload
+from dfengine.streaming.stream_download import StreamDownload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dfengine.client.cleanup import release
 from dfengine.client.download_thread import DownloadThread
 from dfengine.errors import Cancelled, DfengineError, LocalError, Unverified
 from dfengine.settings import GetSettings
-from dfengine.streaming.download import StreamDownload
+from dfengine.streaming.stream_download import StreamDownload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@
     preheat_notices, remote_preheats  preheats of the cluster's other supernodes; preheat_takeover: the state needed to resume one elsewhere
     shared_pauses, shared_pins,       further notices of the cluster: paused origins, pinned copies, blocked sources;
     shared_blocks, shared_leases      shared_leases: requests to the cluster for leases of an origin
-    api_reading, redirected_hosts     how a leader reads the origin, for its followers; hosts that were redirected to another supernode
+    api_origin_progress, redirected_hosts  how a leader reads the origin, for its followers; hosts that were redirected to another supernode
     state                             puts the parts below together
     registry, parked_pulls            registered downloads and their end; native pulls that wait for pieces
     origin_fetches                    starts fetches; registrations wait there for the head of the origin's response
@@ -20,7 +20,7 @@
     cluster_names                     the name of a task among the supernodes of a cluster
     content_sources                   the URLs of content named by its sha256, and the URLs that sent other bytes
     swarm_driver, pull_answers        runs the swarm on the event loop; turns its decisions into responses
-    registration, credentials, registration_quota  how a download joins, the id of its task, and the share of one client;
+    registration, task_ids, registration_quota     how a download joins, the id of its task, and the share of one client;
                                       registration_check: validates the fields of a registration
     verifier, reachability            checks complaints at the accused source; checks that a peer server runs at its stated address
     copy_lookups                      finds and describes a copy on the disk for a request

@@ -1,7 +1,7 @@
 """Proofs of access for clients that open a file with their own credentials and share its task: each proves its access first.
 
 These are clients that sign requests for an object themselves, clients that request content from a registry by its digest
-(`credentials.Credentials.tasks`), and clients that share a private file with others (`credentials.Credentials.shared_task`).
+(`task_ids.TaskIds.tasks`), and clients that share a private file with others (`task_ids.TaskIds.shared_task`).
 """
 
 from __future__ import annotations

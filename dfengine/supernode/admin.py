@@ -61,7 +61,7 @@ def last(request: Request) -> str:
 
 def task(state: SupernodeState, request: Request) -> Response:
     name = last(request)
-    fetch = state.cdn.fetches.get(state.names.find(name))
+    fetch = state.fetch_pool.fetches.get(state.names.find(name))
     if fetch is None:
         return refusal(f"task {name[:64]}: not found", 404, 404)
     geometry = fetch.file.geometry if fetch.file is not None else Geometry(-1)
@@ -76,10 +76,10 @@ def drop_task(state: SupernodeState, request: Request) -> Response:
     """DELETE /api/v1/tasks/{id}: remove the task and its copy; its downloads register again."""
     name = last(request)
     task = state.names.find(name)
-    if task not in state.cdn.fetches:
+    if task not in state.fetch_pool.fetches:
         return refusal(f"task {name[:64]}: not found", 404, 404)
     state.events.info("task_removed", task=task, client=request.client)
-    state.cdn.fetches[task].stop()
+    state.fetch_pool.fetches[task].stop()
     state.fetches.forget(task)
     if TASK_ID.fullmatch(task):
         state.fetches.remove(task)

@@ -96,7 +96,7 @@ async def evict(state: SupernodeState, task: str) -> bool:
     task = await named(state, task)
     if await find(state, task) is None:
         return False
-    if task in state.cdn.fetches:
+    if task in state.fetch_pool.fetches:
         state.fetches.forget(task)
     state.fetches.remove(task)
     state.wake()
@@ -116,7 +116,7 @@ async def named(state: SupernodeState, name: str) -> str:
     if not TASK_ID.fullmatch(name):
         raise BadRequest(400, "a task is 64 hex digits")
     task = state.names.find(name)
-    if task != name or name in state.cdn.fetches:
+    if task != name or name in state.fetch_pool.fetches:
         return task
     return await state.copy_lookups.task_of(name)
 
@@ -136,7 +136,7 @@ def _object(state: SupernodeState, used: float, task: str, taken: int, described
     if described is None:
         return None
     url, length, pieces, here, tree, base, opened = described
-    fetch, keep = state.cdn.fetches.get(task), state.fetches.kept.get(task)
+    fetch, keep = state.fetch_pool.fetches.get(task), state.fetches.kept.get(task)
     return {
         "task": state.names.public_name_of(task, opened), "url": redacted_url(url), "length": length, "pieces": pieces, "here": here,
         "taken": taken, "used": used,

@@ -33,7 +33,7 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
             raise BadValue("this download registered as 1.x")
         connection = request.connection
         if connection is not None and member.connection is not connection:
-            member.connection, connection.party = connection, member
+            member.connection, connection.member = connection, member
         state.swarm.seen(task, cid, state.now())  # also by a pull without reports that requests no pieces
         state.parked.release((task, cid))
         _report(state, message)
@@ -49,9 +49,9 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
             state.wake()
             return _answer(answer)
         if message.pieces is not None:
-            state.cdn.fetches[task].wants_pieces(message.pieces)
+            state.fetch_pool.fetches[task].wants_pieces(message.pieces)
         elif message.end != -1:
-            state.cdn.fetches[task].wants(message.una, message.end)
+            state.fetch_pool.fetches[task].wants(message.una, message.end)
         parked = state.parked.park((task, cid), want, min(message.wait, MAX_WAIT))
         state.wake()
         return parked
@@ -97,7 +97,7 @@ def _report(state: SupernodeState, message: wire.Pull) -> None:
         own = source.startswith(OWN)
         swarm.failed(task, cid, n, None if own else source, why, now)
         if own and why != "slow":
-            state.scrubber.scrub(state.cdn.fetches.get(task), n, state.members[task, cid].address)
+            state.scrubber.scrub(state.fetch_pool.fetches.get(task), n, state.members[task, cid].address)
     if message.pace > 0:
         swarm.paced(task, cid, message.pace, now)
     for n in message.ending:

@@ -35,7 +35,7 @@ def fetched_bytes(state: SupernodeState, part: Part) -> int:
         return part.fetched
     if part.ended:
         return max(0, part.length) if not part.error else 0
-    fetch = state.cdn.fetches.get(part.task)
+    fetch = state.fetch_pool.fetches.get(part.task)
     return fetch.file.geometry.length - fetch.missing_bytes if fetch is not None and fetch.file is not None else 0
 
 

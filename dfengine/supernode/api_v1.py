@@ -36,7 +36,7 @@ from dfengine.supernode.negative_cache import FOR_OTHERS, reason_alone, without_
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.registration_check import INVALID, OVERHEAD, checked, wanted
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.scheduler import Pull, Supernode
+from dfengine.supernode.swarm.scheduler import PullResult, SupernodeSource
 from dfengine.task import OWN, cdn_cid, cdn_path
 
 FULL_RETRY = 5
@@ -188,7 +188,7 @@ def _number(query: dict[str, str], name: str) -> int:
 
 def piece_of(state: SupernodeState, task: str, given: str) -> int:
     """Return the piece with the given range. Raises BadRange with 1.x's message."""
-    fetch = state.cdn.fetches.get(task)
+    fetch = state.fetch_pool.fetches.get(task)
     try:
         if fetch is None:
             raise BadRange("no such task")
@@ -214,7 +214,7 @@ def _report(state: SupernodeState, task: str, cid: str, query: dict[str, str]) -
 def _failed(state: SupernodeState, task: str, cid: str, n: int, source: str | None, why: str) -> None:
     state.swarm.failed(task, cid, n, source, why, state.now())
     if source is None:
-        state.scrubber.scrub(state.cdn.fetches.get(task), n, state.members[task, cid].address)
+        state.scrubber.scrub(state.fetch_pool.fetches.get(task), n, state.members[task, cid].address)
 
 
 def _download(query: dict[str, str], parameter: str = fields.CID) -> tuple[str, str]:
@@ -228,8 +228,8 @@ def _source(query: dict[str, str]) -> str | None:
     return None if not cid or cid.startswith(OWN) else cid
 
 
-def _pulled(state: SupernodeState, task: str, cid: str, super_node_ip: str, pull: Pull, status: int) -> Response:
-    fetch = state.cdn.fetches[task]
+def _pulled(state: SupernodeState, task: str, cid: str, super_node_ip: str, pull: PullResult, status: int) -> Response:
+    fetch = state.fetch_pool.fetches[task]
     geometry, file = fetch.geometry, fetch.file
     assert file is not None
     if pull.kind == "finished":
@@ -248,7 +248,7 @@ def _pulled(state: SupernodeState, task: str, cid: str, super_node_ip: str, pull
     for n, sources in pull.pieces:
         source = sources[0]
         md5 = file.md5s[n]  # a 1.x download is offered only pieces whose md5 is known
-        if isinstance(source, Supernode):
+        if isinstance(source, SupernodeSource):
             who, ip, port, path = cdn_cid(super_node_ip, task), super_node_ip, state.settings.download_port, cdn_path(task)
         else:
             who, ip, port, path = source.cid, source.ip, source.port, source.path
@@ -326,7 +326,7 @@ def report(state: SupernodeState, request: Request) -> Response:
         state.shares.report_wrong_digest(report_fields.get("taskid"), report_fields.get("cid"), request.client)
     if report_fields.get("backsourcereason") not in (None, "", "0", 0):
         state.counts["back_to_source"] += 1
-    log_download(state.events, report_fields, request.client, state.names, state.cdn.fetches)
+    log_download(state.events, report_fields, request.client, state.names, state.fetch_pool.fetches)
     return answer(wire.Answer(1, msg="success"))
 
 

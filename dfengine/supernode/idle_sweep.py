@@ -15,7 +15,7 @@ PERIOD = 10.0
 
 def is_idle(state: SupernodeState, task: str, now: float) -> bool:
     """Whether a task has no downloads and was not requested within the expire time. now: monotonic seconds."""
-    fetch, swarm_task = state.cdn.fetches.get(task), state.swarm.tasks.get(task)
+    fetch, swarm_task = state.fetch_pool.fetches.get(task), state.swarm.tasks.get(task)
     if fetch is None or fetch.state in (NEW, RUNNING) or (swarm_task is not None and swarm_task.downloads):
         return False
     return now - state.registry.used.get(task, 0.0) > state.settings.task_expire_time
@@ -28,13 +28,13 @@ def _forget_idle(state: SupernodeState, task: str) -> None:
 
 
 def _forget_use(state: SupernodeState, task: str) -> None:
-    if task not in state.cdn.fetches:
+    if task not in state.fetch_pool.fetches:
         state.registry.used.pop(task, None)
 
 
 async def sweep(state: SupernodeState) -> None:
     """Sweep memory and disk once."""
-    await spread(partial(_forget_idle, state), list(state.cdn.fetches))
+    await spread(partial(_forget_idle, state), list(state.fetch_pool.fetches))
     await spread(partial(_forget_use, state), list(state.registry.used))
     state.origins.leases.expire(state.now())
     state.shares.copies.expire()
@@ -49,7 +49,7 @@ async def note_use(state: SupernodeState) -> None:
 
     def note(use: tuple[str, float]) -> None:
         task, at = use
-        if now - at < 2 * PERIOD and task in state.cdn.fetches:
+        if now - at < 2 * PERIOD and task in state.fetch_pool.fetches:
             state.cache.touch(task, unix - (now - at))
 
     await spread(note, list(state.registry.used.items()))

@@ -65,8 +65,8 @@ class _Walk:
         """By callsystem and status."""
         self.peers: Counter[str] = Counter()
         self._state = state
-        cdn = state.cdn
-        self.origin_requests, self.origin_bytes = cdn.past_requests, cdn.past_bytes
+        pool = state.fetch_pool
+        self.origin_requests, self.origin_bytes = pool.past_requests, pool.past_bytes
 
     def _fetch(self, fetch: Any) -> None:
         self.states[fetch.state] += 1
@@ -95,7 +95,7 @@ class _Walk:
         state, spent = self._state, 0.0
         # Make all lists at one moment: the sums above already include the fetches that have left memory by then.
         walks: list[tuple[list[Any], Callable[[Any], None]]] = [
-            (list(state.cdn.fetches.values()), self._fetch), (list(state.members.values()), self._member),
+            (list(state.fetch_pool.fetches.values()), self._fetch), (list(state.members.values()), self._member),
             (list(state.swarm.peers.states), self._peer),
         ]
         for items, add in walks:
@@ -180,7 +180,7 @@ class _Collector:
             ("origin_leases", "Downloads with a lease of an origin", len(state.origins.leases)),
             ("origin_leases_pending", "Downloads that wait for a lease of an origin", len(state.origins)),
             ("origins_paused", "Paused origins: they asked for a pause, or refuse connections",
-             len(state.cdn.pauses.current(state.now()))),
+             len(state.fetch_pool.pauses.current(state.now()))),
             ("isolated_peers", "Peers that are not used as sources", len(state.swarm.peers.isolations)),
             ("unproved_peers", "Peers whose address is not verified yet", len(state.reachability)),
             ("disk_free_bytes", "Free space on the file system of the copies", state.cache.free_bytes()),

@@ -21,13 +21,13 @@ from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.cluster_names import ClusterNames
 from dfengine.supernode.content_sources import ContentSources
 from dfengine.supernode.copies.cache import Cache
-from dfengine.supernode.copies.cdn import Cdn
+from dfengine.supernode.copies.copy_store import CopyStore
 from dfengine.supernode.copies.eviction import DiskSpace
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
+from dfengine.supernode.copies.fetch_pool import FetchPool
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.repair import missing_runs
 from dfengine.supernode.copies.retention import Retention
-from dfengine.supernode.copies.store import Store
 from dfengine.supernode.copies.write_behind import WriteBehind
 from dfengine.supernode.negative_cache import NegativeCache
 from dfengine.supernode.origin_counts import OriginCounts
@@ -81,11 +81,12 @@ class OriginFetches:
         self.revalidate_interval = settings.revalidate_interval
         self.kept = Retention(home)
         self.room = DiskSpace(cache, self, loop, settings.disk_low, settings.disk_high, events)
-        self.store = Store.from_settings(settings, events) if settings.store else None
+        self.store = CopyStore.from_settings(settings, events) if settings.store else None
         self.written = WriteBehind(self.store, events) if self.store is not None else None
-        self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=OriginAccess(settings.origin_allow, settings.origin_deny),
-                       share=settings.client_share, connections=settings.origin_connections,
-                       own=SharedResources.parse(settings.origin_root, settings.origin_sign), store=self.store)
+        self.fetch_pool = FetchPool(
+            cache, loop.call_soon_threadsafe, self, self.room, access=OriginAccess(settings.origin_allow, settings.origin_deny),
+            share=settings.client_share, connections=settings.origin_connections,
+            own=SharedResources.parse(settings.origin_root, settings.origin_sign), store=self.store)
         self.cluster: Cluster | None = None
         self.cluster_names: ClusterNames | None = None
         """Names of tasks in the cluster."""
@@ -103,7 +104,7 @@ class OriginFetches:
     async def ensure(self, task: str, wanted: FetchRequest, address: str = "") -> Fetch:
         """Return the fetch of a task once its head is known, starting it for the client at `address`. Raises DfengineError."""
         now = self._loop.time()
-        fetch = self.cdn.fetches.get(task)
+        fetch = self.fetch_pool.fetches.get(task)
         if fetch is not None and fetch.state == FAILED:
             self.fetch_failed(fetch)  # its thread is about to report the failure
         if fetch is not None:
@@ -132,7 +133,7 @@ class OriginFetches:
             if span is not tracing.NONE:
                 self._spans[task], wanted = span, replace(wanted, traceparent=span.traceparent)
             try:
-                fetch = self.cdn.start(task, wanted, address)
+                fetch = self.fetch_pool.start(task, wanted, address)
             except BaseException:  # no thread can be started: the fetch would stay NEW for ever, with its charge
                 self.forget(task)
                 raise
@@ -143,7 +144,7 @@ class OriginFetches:
         elif fetch.state == SUCCESS and not fetch.request.content and not fetch.revalidating and self._is_old(fetch, now):
             self.validated[task] = now
             self._heads[task] = self._loop.create_future()
-            self.cdn.revalidate(fetch, self._validated, address)
+            self.fetch_pool.revalidate(fetch, self._validated, address)
         if (head := self._heads.get(task)) is not None:
             try:
                 await asyncio.wait_for(asyncio.shield(head), HEAD_SECONDS)
@@ -152,7 +153,7 @@ class OriginFetches:
                     return fetch  # a long comparison with the origin's version: the task's downloads continue during it
                 raise OriginBusy(fetch.retry_reason or "the origin has not answered yet") from None
         given_up = RemoteError("the task was dropped in the meantime: register again")
-        if fetch.stopped and self.cdn.fetches.get(task) is not fetch:
+        if fetch.stopped and self.fetch_pool.fetches.get(task) is not fetch:
             raise given_up
         if fetch.state == FAILED:
             assert fetch.error is not None
@@ -181,13 +182,13 @@ class OriginFetches:
     def mend(self, fetch: Fetch) -> None:
         """Fetch the pieces that an otherwise finished copy lacks."""
         if not (fetch.claim or fetch.revalidating) and fetch.state == SUCCESS and fetch.file is not None and missing_runs(fetch.file):
-            self.cdn.refetch_lost(fetch)
+            self.fetch_pool.refetch_lost(fetch)
 
     def forget(self, task: str) -> None:
         """Remove the task from memory; its copy stays on disk."""
         self._end(task, "the task was removed: register again")
         self._head_received(task)
-        fetch = self.cdn.fetches.get(task)
+        fetch = self.fetch_pool.fetches.get(task)
         self._drop(task)
         if fetch is not None and fetch.claim is not None and task not in self.kept:
             self._cache.remove(task)
@@ -195,8 +196,8 @@ class OriginFetches:
         self.refusals.forget(task)
 
     def _drop(self, task: str) -> None:
-        fetch = self.cdn.fetches.get(task)
-        self.cdn.forget(task)
+        fetch = self.fetch_pool.fetches.get(task)
+        self.fetch_pool.forget(task)
         if self.cluster is not None and fetch is not None and fetch.request.cluster_name:
             self.cluster.release(fetch.request.cluster_name)
         self._names.remove(task)
@@ -215,11 +216,11 @@ class OriginFetches:
 
     def join(self, cluster: Cluster) -> None:
         """Follow the cluster's leaders of tasks, and share pauses and pins with the cluster."""
-        self.cluster, self.cluster_names = cluster, ClusterNames(cluster.key, self.cdn.own.may_sign)
-        self.cdn.cluster = cluster
-        shared_pauses.share(self.cdn.pauses, cluster)
+        self.cluster, self.cluster_names = cluster, ClusterNames(cluster.key, self.fetch_pool.own.may_sign)
+        self.fetch_pool.cluster = cluster
+        shared_pauses.share(self.fetch_pool.pauses, cluster)
         shared_pins.share(self.kept, cluster, self._loop.call_soon_threadsafe)
-        cluster.on_lead_taken(lambda *lead: self._loop.call_soon_threadsafe(self.cdn.lead_lost, *lead))
+        cluster.on_lead_taken(lambda *lead: self._loop.call_soon_threadsafe(self.fetch_pool.lead_lost, *lead))
         cluster.start()
 
     def close(self) -> None:
@@ -229,7 +230,7 @@ class OriginFetches:
         self.room.close()
         if self.written is not None:
             self.written.close()
-        self.cdn.close()
+        self.fetch_pool.close()
 
     # `copies.fetch.Events`, which describes each method
 
@@ -344,7 +345,7 @@ class OriginFetches:
 
     def _outdate(self, wanted: FetchRequest, error: OriginError) -> None:
         """Have the next request for a tree's manifest make a new one: the data is not as the manifest states."""
-        for each in self.cdn.fetches.values():
+        for each in self.fetch_pool.fetches.values():
             tree = each.request.tree
             if tree is not None and tree.part == MANIFEST and each.request.url == wanted.url:
                 self.validated[each.task] = -math.inf
@@ -373,7 +374,7 @@ class OriginFetches:
 
     def eviction_rank(self, task: str) -> int:
         """0: no download uses the copy. 1: all its downloads have the whole file, or it is kept for a time. 2: it must stay."""
-        fetch = self.cdn.fetches.get(task)
+        fetch = self.fetch_pool.fetches.get(task)
         if (fetch is not None and fetch.state in (NEW, RUNNING)) or self.kept.is_pinned(task):
             return 2
         state = self._swarm.tasks.get(task)
@@ -383,13 +384,13 @@ class OriginFetches:
         return 2 if state.unfinished else 1
 
     def running(self, task: str) -> bool:
-        return (fetch := self.cdn.fetches.get(task)) is not None and fetch.state == RUNNING
+        return (fetch := self.fetch_pool.fetches.get(task)) is not None and fetch.state == RUNNING
 
     def drop(self, task: str) -> bool:
         """Usage: remove the task from memory and disk, unless it must stay by now."""
         if self.eviction_rank(task) == 2:
             return False
-        if task in self.cdn.fetches:
+        if task in self.fetch_pool.fetches:
             self.forget(task)
         self.remove(task)
         return True

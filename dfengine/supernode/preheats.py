@@ -186,7 +186,7 @@ class Preheats:
         left = {part.task for part in job.parts if part.started and not part.ended}
         others = {part.task for other in self if other is not job and not other.ended for part in other.parts}
         for task in left - others:
-            swarm, fetch = self.state.swarm.tasks.get(task), self.state.cdn.fetches.get(task)
+            swarm, fetch = self.state.swarm.tasks.get(task), self.state.fetch_pool.fetches.get(task)
             if fetch is not None and fetch.state in (copies.NEW, copies.RUNNING) and (swarm is None or not swarm.downloads):
                 self.state.fetches.forget(task)
         for part in job.parts:
@@ -287,7 +287,7 @@ class Preheats:
         try:
             part.task = self._task_id(wanted, url, sign)
             part.name = self._public_name(part.task, wanted)
-            part.started = part.task not in self.state.cdn.fetches
+            part.started = part.task not in self.state.fetch_pool.fetches
             fetch = await self._head(job, wanted, url, sign)
             part.task, part.name = fetch.task, self._public_name(fetch.task, wanted)
             unpinned = pinned and not self.state.fetches.kept.is_pinned(fetch.task)

@@ -8,7 +8,7 @@ from typing import cast
 from dfengine import wire
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.swarm.registered_downloads import RegisteredDownloads
-from dfengine.supernode.swarm.scheduler import CDN, Pull
+from dfengine.supernode.swarm.scheduler import CDN, PullResult
 from dfengine.task import cdn_cid, cdn_path
 
 
@@ -20,7 +20,7 @@ class PullAnswers:
         self._members = members
         self._ip, self._port = ip, port
 
-    def answer(self, task: str, cid: str, pull: Pull) -> wire.Pulled:
+    def answer(self, task: str, cid: str, pull: PullResult) -> wire.Pulled:
         """Return the response that carries the decision `pull` to a registered download."""
         geometry = (fetch := self._fetches[task]).geometry
         if pull.kind == "finished":

@@ -58,7 +58,7 @@ def join_swarm(state: SupernodeState, registration: wire.Registration, fetch: Fe
     wnd = registration.window_size if registration.stream_mode else -1
     state.swarm.join(fetch.task, registration.cid, peer, state.now(), wnd=wnd, legacy=not member.native, address=address,
                     in_order=registration.in_order, proved=not port or state.reachability.is_proved(ip, port, address or ip),
-                    feeds=registration.follows and state.is_supernode(address))
+                    is_follower=registration.follows and state.is_supernode(address))
     state.reachability.check(key_of(peer, registration.cid, address or ip))
     state.members.add(key, member)
     state.counts["registered"] += 1
@@ -68,7 +68,7 @@ def join_swarm(state: SupernodeState, registration: wire.Registration, fetch: Fe
         url=fetch.request.url, length=fetch.geometry.length, native=bool(native), serves=bool(port),
     )
     if not member.native:
-        state.cdn.compute_md5s(fetch, address)
+        state.fetch_pool.compute_md5s(fetch, address)
     state.wake()
     return member
 
@@ -110,7 +110,7 @@ def _fetch_from_hosts(state: SupernodeState, wanted: FetchRequest, task_url: str
     if not wanted.content or wanted.verified or any(name.lower() == "range" or is_private(name) for name, _ in wanted.headers):
         return None
     [(placed, _)] = state.credentials.tasks(wanted, task_url)
-    known = state.cdn.fetches.get(placed)
+    known = state.fetch_pool.fetches.get(placed)
     if (known is not None and known.state != FAILED) or state.cache.has(placed):
         return None
     return state.shares.available(task_id(task_url), task_url)
@@ -133,17 +133,17 @@ async def ensure_fetch(
         tasks = [(task, replace(request, cluster_name=name)) for (task, request), name in zip(tasks, names, strict=True)]
     if wanted.content and any(is_private(name) for name, _ in wanted.headers):
         await state.access_proofs.prove(wanted, address)
-        known = state.cdn.fetches.get(tasks[0][0])
+        known = state.fetch_pool.fetches.get(tasks[0][0])
         if known is not None:
             known.request = replace(known.request, url=wanted.url, headers=wanted.headers)
     if wanted.signed:
         await state.access_proofs.prove(wanted, address)
         for task, _ in tasks:
-            known = state.cdn.fetches.get(task)
+            known = state.fetch_pool.fetches.get(task)
             if known is not None:
                 # The latest signature is valid longest.
                 known.request = replace(known.request, signed=wanted.signed)
-    if tasks[-1][0] in state.cdn.fetches:
+    if tasks[-1][0] in state.fetch_pool.fetches:
         del tasks[:-1]  # an earlier download has found that a redirect leads to an origin that needs the last task
     while True:
         task, request = tasks.pop(0)
@@ -171,7 +171,7 @@ async def _shared_fetch(
             if not task:
                 return None
             check_room(task)
-            known = state.cdn.fetches.get(task)
+            known = state.fetch_pool.fetches.get(task)
             if known is not None:
                 # These credentials were proved last.
                 known.request = replace(known.request, url=wanted.url, headers=wanted.headers)

@@ -55,8 +55,8 @@ class Registry:
 
         The download need not have ended. It may still report the pieces that it receives, and pull again on another connection.
         """
-        member: RegisteredDownload = connection.party
-        connection.party = None
+        member: RegisteredDownload = connection.member
+        connection.member = None
         if member.connection is connection:
             member.connection = None
             self._parked.release(member.key)  # otherwise it would be assigned the pieces again

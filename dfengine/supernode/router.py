@@ -13,7 +13,7 @@ from dfengine.errors import ProtocolViolation
 from dfengine.net.http import BadRequest, Request, Response, text
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
-from dfengine.supernode import admin, api_native, api_origin, api_peers, api_reading, api_share, api_v1, api_work
+from dfengine.supernode import admin, api_native, api_origin, api_origin_progress, api_peers, api_share, api_v1, api_work
 from dfengine.supernode.api_cache import CacheRoutes
 from dfengine.supernode.api_jobs import JobRoutes
 from dfengine.supernode.api_preheat import PreheatRoutes
@@ -38,7 +38,7 @@ _VERSIONED = re.compile(r"/v[0-9][0-9.]*(?=/)")
 ROUTES: dict[str, dict[str, Route]] = {
     "/swarm/pull": {"POST": api_native.pull},
     "/swarm/origin": {"POST": api_origin.origin},
-    "/swarm/reading": {"POST": api_reading.reading},
+    "/swarm/reading": {"POST": api_origin_progress.reading},
     "/swarm/share": {"POST": api_share.share},
     "/swarm/work": {"POST": api_work.request_work},
     "/peer/registry": {"POST": api_v1.register},

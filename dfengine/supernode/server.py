@@ -134,7 +134,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     state = SupernodeState(settings, home, loop, dialer, events=events)
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
     admission, turns = Admission(raise_descriptor_limit(), share), Turns(loop.call_soon, time.monotonic)
-    routes = authentication.protect(DownloadRoutes(state.cdn.fetches.get, state.scrubber.scrub_unreadable, state.requested))
+    routes = authentication.protect(DownloadRoutes(state.fetch_pool.fetches.get, state.scrubber.scrub_unreadable, state.requested))
     routes = logged(events, routes) if settings.access_log else routes
     pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls, events=events)
     watch = LoopWatch(loop)

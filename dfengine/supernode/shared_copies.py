@@ -53,7 +53,7 @@ class SharedCopies:
         self._loop = loop
         self._swarm = swarm
         self._fetches = fetches
-        self._cdn = fetches.cdn
+        self._fetch_pool = fetches.fetch_pool
         self._access = access
         self._dialer = dialer
         self._wake = wake
@@ -64,13 +64,13 @@ class SharedCopies:
 
     def is_kept(self, task: str) -> bool:
         """Whether there is a whole, verified copy."""
-        fetch = self._cdn.fetches.get(task)
+        fetch = self._fetch_pool.fetches.get(task)
         proved = fetch is not None and fetch.claim is not None and fetch.claim.proved
         return proved and fetch is not None and fetch.file is not None and not missing_runs(fetch.file)
 
     def keep_refusal(self, task: str) -> str:
         """Return the reason why the supernode cannot make a copy, or ""."""
-        fetch = self._cdn.fetches.get(task)
+        fetch = self._fetch_pool.fetches.get(task)
         return fetch.claim.failure if fetch is not None and fetch.claim is not None else ""
 
     def keep(self, fetch: Fetch, claim: Claim, seconds: float) -> None:
@@ -98,7 +98,7 @@ class SharedCopies:
             lambda source, n: self._post(self._report_source, fetch, source.cid, n),
             lambda: self._post(self._report_all_sources, fetch), self._connections,
         )  # fmt: skip
-        self._cdn.submit(fetch, lambda fetch: replicate(fetch, holders), self._reading_ended, address)
+        self._fetch_pool.submit(fetch, lambda fetch: replicate(fetch, holders), self._reading_ended, address)
 
     def read_again(self, fetch: Fetch, claim: Claim, now: float) -> None:
         """Read content again that is to be stored and is incomplete. now: loop time."""
@@ -109,12 +109,12 @@ class SharedCopies:
         """Verify a copy that was found on disk: each piece is offered once it has been compared with its digest."""
         claim.reading = True
         self._reading.append(fetch)
-        self._cdn.submit(fetch, _verify, self._reading_ended)
+        self._fetch_pool.submit(fetch, _verify, self._reading_ended)
 
     @property
     def _readings(self) -> int:
         # A fetch that has left memory never reports its end.
-        known = self._cdn.fetches
+        known = self._fetch_pool.fetches
         self._reading = [each for each in self._reading if known.get(each.task) is each and each.claim is not None and each.claim.reading]
         return len(self._reading)
 
@@ -149,7 +149,7 @@ class SharedCopies:
     def _report_source(self, fetch: Fetch, cid: str, n: int) -> None:
         """Report a source that sent the supernode wrong bytes, or announced wrong digests."""
         state = self._swarm.tasks.get(fetch.task)
-        download = state.downloads.get(cid) if state is not None and self._cdn.fetches.get(fetch.task) is fetch else None
+        download = state.downloads.get(cid) if state is not None and self._fetch_pool.fetches.get(fetch.task) is fetch else None
         if download is not None:
             self._swarm.apply_verdict(Complaint(fetch.task, n, download.source, download.peer.key), "digest", self._loop.time())
             self._wake()
@@ -177,7 +177,7 @@ class SharedCopies:
         """Remove copies whose time is over, unless a download needs them."""
         for task in self._fetches.kept.expired(time.time()):
             if self._fetches.eviction_rank(task) < 2:
-                fetch = self._cdn.fetches.get(task)
+                fetch = self._fetch_pool.fetches.get(task)
                 if fetch is not None and fetch.claim is not None and fetch.claim.sharers:
                     fetch.claim.keep_until = 0.0
                     self._discard(fetch, fetch.claim)

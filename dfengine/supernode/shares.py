@@ -63,7 +63,7 @@ class Shares:
         self._swarm = swarm
         self._registry = registry
         self._fetches = fetches
-        self._cdn = fetches.cdn
+        self._fetch_pool = fetches.fetch_pool
         self._cache = cache
         self._wake = wake
         self.copies = SharedCopies(loop, swarm, fetches, access, dialer, wake, self._wake_registrations)
@@ -77,7 +77,7 @@ class Shares:
 
     def renew(self, task: str, cid: str, keep: float) -> bool:
         """Renew an announcement. Return False if the claim is unknown: the host must then send its digests."""
-        fetch = self._cdn.fetches.get(task)
+        fetch = self._fetch_pool.fetches.get(task)
         claim = fetch.claim if fetch is not None else None
         if fetch is None or claim is None or cid not in claim.sharers or fetch.state == FAILED:
             return False
@@ -104,7 +104,7 @@ class Shares:
         if fetch is None or claim is None:
             wanted = FetchRequest(announcement.name)
             self._fetches.quota.admit(task, wanted, address, len(announcement.digests))
-            fetch = self._cdn.share(task, wanted, Claim(geometry, announcement.digests))
+            fetch = self._fetch_pool.share(task, wanted, Claim(geometry, announcement.digests))
             self._begin(fetch)
         elif not claim.has_pieces(announcement.length, announcement.digests):
             if claim.proved:
@@ -125,12 +125,12 @@ class Shares:
 
     def is_shared(self, task: str, cid: str) -> bool:
         """Whether this download has announced the content lately."""
-        fetch = self._cdn.fetches.get(task)
+        fetch = self._fetch_pool.fetches.get(task)
         return fetch is not None and fetch.claim is not None and cid in fetch.claim.sharers
 
     def remove_sharer(self, task: str, cid: str) -> None:
         """Remove a sharer."""
-        fetch = self._cdn.fetches.get(task)
+        fetch = self._fetch_pool.fetches.get(task)
         if fetch is not None and fetch.claim is not None:
             fetch.claim.sharers.pop(cid, None)
 
@@ -139,7 +139,7 @@ class Shares:
         member = self._registry.members.get((task, cid)) if isinstance(task, str) and isinstance(cid, str) else None
         if member is None or not member.is_of(address) or not isinstance(task, str):
             return
-        fetch = self._cdn.fetches.get(task)
+        fetch = self._fetch_pool.fetches.get(task)
         claim = fetch.claim if fetch is not None else None
         if fetch is not None and claim is not None and fetch.state != FAILED and not claim.proved:
             self._fetches.sources.distrust_sharers(task, self._loop.time())
@@ -185,7 +185,7 @@ class Shares:
 
     def _find(self, task: str, name: str) -> Fetch | None:
         """Return the fetch in memory, or one for a whole copy on disk."""
-        fetch = self._cdn.fetches.get(task)
+        fetch = self._fetch_pool.fetches.get(task)
         if fetch is not None or task not in self._fetches.kept:
             return fetch
         found = self._cache.load(task)
@@ -195,7 +195,7 @@ class Shares:
         claim = Claim(file.geometry, bytes(file.record.digests), proved=True)
         wanted = FetchRequest(name)
         self._fetches.quota.admit(task, wanted, "", len(claim.digests))
-        fetch = self._cdn.share(task, wanted, claim)
+        fetch = self._fetch_pool.share(task, wanted, claim)
         fetch.file, fetch.description, fetch.from_cache = file, description, True
         self._begin(fetch)
         self.copies.verify(fetch, claim)
@@ -243,13 +243,13 @@ class Shares:
         self._timer = None
         now = self._loop.time()
         for task in list(self._tasks):
-            fetch = self._cdn.fetches.get(task)
+            fetch = self._fetch_pool.fetches.get(task)
             if fetch is None or fetch.claim is None:
                 self._tasks.discard(task)
             else:
                 self._check_fetch(fetch, fetch.claim, now)
         for task in list(self._waiting):
-            found = self._cdn.fetches.get(task)
+            found = self._fetch_pool.fetches.get(task)
             if found is not None and not self._is_incomplete(found):
                 self._wake_registrations(task)
         self._wake()

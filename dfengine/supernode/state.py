@@ -23,7 +23,6 @@ from dfengine.supernode.copies.fetch import FAILED
 from dfengine.supernode.copies.origin_queue import OriginQueue
 from dfengine.supernode.copies.scrubber import Scrubber
 from dfengine.supernode.copy_lookups import CopyLookups
-from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.legacy_metrics import LegacyCounts
 from dfengine.supernode.origin_fetches import OriginFetches
 from dfengine.supernode.parked_pulls import ParkedPulls
@@ -38,6 +37,7 @@ from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.swarm_driver import SwarmDriver
+from dfengine.supernode.task_ids import TaskIds
 from dfengine.supernode.task_names import TaskNames
 from dfengine.supernode.timings import Timings
 from dfengine.supernode.verifier import Verifier
@@ -76,7 +76,7 @@ class SupernodeState:
                                             client_share=settings.client_share,
                                             peer_gc=settings.peer_gc_delay), seed=int(time.time()))
         self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3", settings.max_length)
-        self.credentials = Credentials(home)
+        self.credentials = TaskIds(home)
         self.names = TaskNames(self.credentials)
         self.copy_lookups = CopyLookups(self.cache, self.names)
         events.mask = self.names.mask
@@ -84,12 +84,12 @@ class SupernodeState:
         self.registry = Registry(loop, self.swarm, self.parked, settings.client_share)
         self.fetches = OriginFetches(settings, home, self.cache, loop, self.swarm, self.registry, self.wake, self.counts,
                                      self.timings, self.names, events)
-        self.members, self.cdn, self.quota = self.registry.members, self.fetches.cdn, self.fetches.quota
-        self.answers = PullAnswers(self.cdn.fetches, self.members, self.advertise_ip, settings.download_port)
+        self.members, self.fetch_pool, self.quota = self.registry.members, self.fetches.fetch_pool, self.fetches.quota
+        self.answers = PullAnswers(self.fetch_pool.fetches, self.members, self.advertise_ip, settings.download_port)
         # Peers are no origins: --origin-allow does not apply to them, --origin-deny does.
         peers = OriginAccess((), settings.origin_deny)
         self.reachability = Reachability(loop, self.swarm, self.wake, peers, settings.client_share, lambda: self.dialer)
-        self._verifier = Verifier(loop, self.swarm, self.cdn.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake)
+        self._verifier = Verifier(loop, self.swarm, self.fetch_pool.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake)
         self.driver = SwarmDriver(loop, self.swarm, self.registry, self.parked, self.answers, self._verifier, events)
         self.workers = Workers(loop, settings.client_share, bool(settings.secret_file or settings.tls_ca))
         self.shares = Shares(loop, self.swarm, self.registry, self.fetches, self.cache, peers, lambda: self.dialer, self.wake)
@@ -134,7 +134,7 @@ class SupernodeState:
         """
         member = self.members.get((task, cid))
         if member is None or task not in self.swarm.tasks or not member.is_of(address):
-            fetch = self.cdn.fetches.get(task)
+            fetch = self.fetch_pool.fetches.get(task)
             if fetch is not None and fetch.state == FAILED and fetch.error is not None:
                 raise RemoteError(str(fetch.error)) from None
             missing = f"{cid}@{task}"

@@ -20,7 +20,7 @@ from dfengine.errors import LocalError
 if TYPE_CHECKING:
     from dfengine.events import Value
     from dfengine.supernode.copies.fetch_request import FetchRequest
-    from dfengine.supernode.credentials import Credentials
+    from dfengine.supernode.task_ids import TaskIds
 
 MAX_ALIASES = 1 << 16
 """Private tasks whose aliases stay in memory after the task has left it."""
@@ -34,7 +34,7 @@ _ID = re.compile("(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 class TaskNames:
     """The names at one supernode. Changed on the loop's thread; `mask` is called in any thread."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: TaskIds) -> None:
         self._credentials = credentials
         self._key = b""
         self._aliases: dict[str, str] = {}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dfengine.app import dfdaemon
 from dfengine.errors import BadValue
-from dfengine.proxy.forward.configured import forwarding
+from dfengine.proxy.forward.forward_settings import forwarding
 from dfengine.proxy.registries import Registry
 from dfengine.settings import ProxySettings, SupernodeAddress
 

@@ -22,7 +22,7 @@ from dfengine.origin.retry import Retry
 from dfengine.origin.version import Version
 from dfengine.settings import GetSettings
 from dfengine.storage.piece_file import PieceFile
-from dfengine.streaming.memory import Memory
+from dfengine.streaming.stream_buffer import StreamBuffer
 from dfengine.task import generation
 
 
@@ -72,7 +72,7 @@ class Origin:
 def test_a_length_known_only_to_the_record_is_adopted_by_the_transfer() -> None:
     """The record may be written by another process, which learns the length first."""
     settings = GetSettings(url="http://o/f", output="-")
-    place = Memory(settings)
+    place = StreamBuffer(settings)
     try:
         transfer = place.open(Geometry(-1, 1 << 20), b"one")
         transfer.file.write(0, bytes(transfer.file.geometry.content(0)[1]), bytes(16))
@@ -88,7 +88,7 @@ def test_a_length_known_only_to_the_record_is_adopted_by_the_transfer() -> None:
 def test_an_open_file_is_retried_for_longer() -> None:
     """A failure loses a response that has begun; before that, other sources can be tried."""
     settings = GetSettings(url="http://o/f", output="-", retry=1, retry_max_time=5.0, open_retry_time=120.0)
-    place = Memory(settings)
+    place = StreamBuffer(settings)
 
     def tries(origin: FromOrigin) -> int:
         now = 0.0

@@ -13,7 +13,7 @@ import xxhash
 from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.joined_file import Copier
+from dfengine.client.file_from_leader import FileCopier
 from dfengine.client.leader_place import LeaderPlace
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
@@ -101,7 +101,7 @@ class Joined:
         self.place = LeaderPlace.adopt(TOLD, handed(leader), page)
         self.file = PieceFile.create(str(path / "own"), str(path / "own-record"), GEOMETRY, b"g1")
         self.transfer = Transfer(self.file, Plan(Window(-1, GEOMETRY.count), 1), ByteCounts())
-        self.copier = Copier(self.place, self.transfer, lambda: None)
+        self.copier = FileCopier(self.place, self.transfer, lambda: None)
 
     def run(self) -> list[int]:
         """Pieces that were copied when none is waited for any more."""

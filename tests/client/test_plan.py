@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dfengine._window import Window
-from dfengine.client.health import AVOID, FAULTS, Health
 from dfengine.client.job import Job
 from dfengine.client.messages import Source
 from dfengine.client.piece_timing import MIN_ENDGAME
 from dfengine.client.plan import Plan
+from dfengine.client.source_health import AVOID, FAULTS, Health
 from dfengine.errors import IllegalEvent
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from dfengine._window import Window
-from dfengine.client.health import AVOID
 from dfengine.client.job import Job
 from dfengine.client.messages import Source
 from dfengine.client.piece_timing import MAX_SILENCE, MIN_SILENCE, PieceTiming
 from dfengine.client.plan import Plan
+from dfengine.client.source_health import AVOID
 
 
 def where(cid: str, port: int) -> Source:

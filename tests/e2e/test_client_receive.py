@@ -19,8 +19,8 @@ import pytest
 from dfengine.errors import ProtocolViolation, SourceGone, TooSlow
 from dfengine.net import tls
 from dfengine.net._receive import HEAD_LIMIT, Receiver
-from dfengine.net.acknowledged import unacknowledged_bytes
 from dfengine.net.http_client import Connection, local_address
+from dfengine.net.send_queue import unacknowledged_bytes
 from dfengine.net.tls import TlsReceiver
 from tests.e2e.certificates import Authority
 from tests.e2e.scene import until

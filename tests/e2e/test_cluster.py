@@ -470,7 +470,7 @@ def test_a_full_supernode_names_alternatives_to_native_clients_only(
         node.fetches.cluster = SimpleNamespace(others=others, close=lambda: None, release=lambda task: None)  # type: ignore[assignment]
         body = json.dumps({**registration("http://127.0.0.1:9/f", 1), "native": native}).encode()
         answer = await api_v1.register(node, Request("POST", b"/peer/registry", {}, body, "127.0.0.1"))
-        await asyncio.to_thread(node.cdn.close)
+        await asyncio.to_thread(node.fetch_pool.close)
         node.close()
         return answer
 
@@ -499,7 +499,7 @@ def test_a_host_that_was_sent_on_once_is_served_when_it_returns(tmp_path: Path) 
         for host in (1, 2):
             await register(host)
         await register(3, native=0)
-        [fetch] = node.cdn.fetches.values()
+        [fetch] = node.fetch_pool.fetches.values()
         others = [ClusterMember("0" * 32, "10.0.0.1:8002")]
         node.fetches.cluster = SimpleNamespace(others=others, close=lambda: None, release=lambda task: None)  # type: ignore[assignment]
         fetch.registered_again = False
@@ -514,7 +514,7 @@ def test_a_host_that_was_sent_on_once_is_served_when_it_returns(tmp_path: Path) 
         assert fetch.registered_again, "the host found no other supernode"
         await register(4, native=0)
         await register(5, follows=True)
-        await asyncio.to_thread(node.cdn.close)
+        await asyncio.to_thread(node.fetch_pool.close)
         node.close()
         return answers
 

@@ -15,7 +15,7 @@ import pytest
 from fsspec.tests.abstract import AbstractFixtures, AbstractGetTests
 
 from dfengine.filesystem import FileSystem
-from dfengine.filesystem.origins import ORIGINS, Http
+from dfengine.filesystem.protocols import ORIGINS, Http
 from tests.e2e.scene import Scene
 
 

@@ -43,7 +43,7 @@ def test_a_full_supernode_refuses_before_it_reads_the_origin(
             assert answer.status == 500
             assert said.encode() in answer.body
             preheats.close()
-        assert not node.cdn.fetches
+        assert not node.fetch_pool.fetches
         node.close()
 
     asyncio.run(play())
@@ -100,7 +100,7 @@ def test_a_forgotten_failed_fetch_is_freed_without_the_garbage_collector(tmp_pat
         with pytest.raises(RemoteError, match="reach") as caught:
             await node.fetches.ensure("ab" * 32, wanted)
         del caught
-        fetch = weakref.ref(node.cdn.fetches["ab" * 32])
+        fetch = weakref.ref(node.fetch_pool.fetches["ab" * 32])
         node.fetches.forget("ab" * 32)
         for _ in range(200):
             await asyncio.sleep(0.01 if fetch() is not None else 0)

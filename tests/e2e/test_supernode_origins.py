@@ -95,7 +95,7 @@ def test_a_waiting_registration_is_answered_with_the_clients_own_code(
         answers = [await api_v1.register(node, Request("POST", b"/peer/registry", {}, body, "127.0.0.1")) for _ in range(2)]
         assert {answer.status for answer in answers} == {200}
         assert answers[0].body == answers[1].body
-        await asyncio.to_thread(node.cdn.close)
+        await asyncio.to_thread(node.fetch_pool.close)
         node.close()
         return dict(json.loads(answers[0].body))
 
@@ -154,7 +154,7 @@ def test_the_most_patient_client_decides_how_often_an_origin_is_tried(tmp_path: 
         )
         fetches = [asyncio.ensure_future(node.fetches.ensure("ab" * 32, wanted)) for wanted in (hasty, patient)]
         assert {(await fetch).geometry.length for fetch in fetches} == {SMALL}
-        await asyncio.to_thread(node.cdn.close)
+        await asyncio.to_thread(node.fetch_pool.close)
         node.close()
 
     with Server(lambda x: serve(x) if x.n else refuse(x), (content(SMALL, 1),)) as server:

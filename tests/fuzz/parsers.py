@@ -28,7 +28,7 @@ from dfengine.storage.home import valid_name
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 from dfengine.storage.shared_content import SharedContent
-from dfengine.supernode.copies import reading_messages
+from dfengine.supernode.copies import origin_progress_messages
 from dfengine.supernode.fastpath._plain_pull import plain_pull
 from dfengine.supernode.registration_check import checked, wanted
 from dfengine.supernode.registration_quota import TaskQuota
@@ -251,8 +251,8 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "pulled1": partial(message, messages.decode_pulled1),
     "registered": partial(message, messages.decode_registered),
     "origin_ask": partial(message, wire.decode_origin_ask),
-    "reading_ask": partial(message, reading_messages.decode_request),
-    "reading": partial(message, reading_messages.decode_answer),
+    "reading_ask": partial(message, origin_progress_messages.decode_request),
+    "reading": partial(message, origin_progress_messages.decode_answer),
     "announcement": partial(message, wire.decode_announcement),
     "announced": partial(message, wire.decode_announced),
     "shared": partial(message, SharedContent.decode),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dfengine.errors import BadValue, OriginForbidden
-from dfengine.net.metadata import ADDRESSES
+from dfengine.net.metadata_addresses import ADDRESSES
 from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin

@@ -14,7 +14,7 @@ from dfengine.net.http import BadRequest, Parts, Request
 from dfengine.net.token_bucket import TokenBucket
 from dfengine.peer.routes import Routes
 from dfengine.storage.home import Home
-from dfengine.storage.target import Target
+from dfengine.storage.part_file import PartFile
 
 NAME = "file.bin-1-2.3"
 CONTENT = b"x" * 1000
@@ -24,7 +24,7 @@ CONTENT = b"x" * 1000
 def shared(tmp_path: Path) -> Any:
     """Return (home, routes, target) of one complete download."""
     home = Home(str(tmp_path / "home"))
-    target = Target(str(tmp_path / "out.bin"), "ab" * 32)
+    target = PartFile(str(tmp_path / "out.bin"), "ab" * 32)
     file = target.open(Geometry(len(CONTENT)), b"")
     file.write(0, CONTENT, b"d" * 16)
     home.share(NAME, file, target, task="ab" * 32, cid="c", node="", expire=60.0)

@@ -18,7 +18,7 @@ from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.memory_file import MemoryFile
 from dfengine.storage.served_file import ServedFile
-from dfengine.storage.slots import SlotFile
+from dfengine.storage.stream_memory import StreamMemory
 
 PIECE = 1 << 20
 GEOMETRY = Geometry(4 * PIECE, PIECE)
@@ -31,8 +31,8 @@ class Copies:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
 
-    def file(self, pieces: str = "abcd", generation: bytes = b"one", kind: type[MemoryFile] | type[SlotFile] = MemoryFile,
-             recorded: bool = True) -> MemoryFile | SlotFile:
+    def file(self, pieces: str = "abcd", generation: bytes = b"one", kind: type[MemoryFile] | type[StreamMemory] = MemoryFile,
+             recorded: bool = True) -> MemoryFile | StreamMemory:
         """pieces: a letter for the content of each piece, "." for a missing one."""
         file = kind.allocate(GEOMETRY, generation)
         for n, letter in enumerate(pieces):
@@ -45,7 +45,7 @@ class Copies:
         self._stack.callback(file.close)
         return file
 
-    def stream(self, file: MemoryFile | SlotFile, used: float = NOW, running: bool = False, task: str = "t") -> Stream:
+    def stream(self, file: MemoryFile | StreamMemory, used: float = NOW, running: bool = False, task: str = "t") -> Stream:
         line = self._stack.enter_context(socket.socket()) if running else None
         stream = Stream(line, used)
         stream.shared = ServedFile(Entry("n", task, "c", "", [], "", 0, 0, 60.0), file)
@@ -60,15 +60,15 @@ def copies() -> Iterator[Copies]:
         yield Copies(stack)
 
 
-@pytest.mark.parametrize("kind", [MemoryFile, SlotFile])
-def test_of_two_complete_copies_the_newer_is_kept(copies: Copies, kind: type[MemoryFile] | type[SlotFile]) -> None:
+@pytest.mark.parametrize("kind", [MemoryFile, StreamMemory])
+def test_of_two_complete_copies_the_newer_is_kept(copies: Copies, kind: type[MemoryFile] | type[StreamMemory]) -> None:
     old, new = copies.stream(copies.file(kind=kind), NOW), copies.stream(copies.file(kind=kind), NOW + 1)
     assert second_copies([old, new]) == [old]
     assert second_copies([new, old]) == [old]
 
 
 def test_of_two_complete_copies_the_one_that_an_open_file_can_resume_is_kept(copies: Copies) -> None:
-    file, stream = copies.stream(copies.file(), NOW), copies.stream(copies.file(kind=SlotFile), NOW + 1)
+    file, stream = copies.stream(copies.file(), NOW), copies.stream(copies.file(kind=StreamMemory), NOW + 1)
     assert second_copies([file, stream]) == [stream]
 
 
@@ -88,7 +88,7 @@ def test_a_running_file_replaces_a_copy_once_it_has_the_same_pieces(copies: Copi
 
 
 def test_a_running_stream_that_evicts_replaces_no_copy(copies: Copies) -> None:
-    old, new = copies.stream(copies.file()), copies.stream(copies.file(kind=SlotFile), running=True)
+    old, new = copies.stream(copies.file()), copies.stream(copies.file(kind=StreamMemory), running=True)
     assert second_copies([old, new]) == []
 
 
@@ -124,7 +124,7 @@ def test_memory_beyond_the_share_is_evicted_by_last_use(copies: Copies) -> None:
 
 def test_running_downloads_and_memory_shared_with_them_are_not_counted(copies: Copies) -> None:
     file = copies.file()
-    streams = [copies.stream(file, running=True), copies.stream(file), copies.stream(copies.file(kind=SlotFile), running=True)]
+    streams = [copies.stream(file, running=True), copies.stream(file), copies.stream(copies.file(kind=StreamMemory), running=True)]
     assert over_share(streams, 0) == []
 
 
@@ -151,7 +151,7 @@ def test_evicted_copies_are_reported_for_withdrawal_at_supernodes(tmp_path: Path
     hosted.close()
 
 
-def place(file: MemoryFile | SlotFile) -> tuple[int, int]:
+def place(file: MemoryFile | StreamMemory) -> tuple[int, int]:
     state = os.fstat(file.fd)
     return state.st_dev, state.st_ino
 
@@ -181,7 +181,7 @@ def test_memory_is_reused_by_one_writing_process_only(copies: Copies) -> None:
     ended.reused = True
     assert copy_for([ended], "t", b"one", PIECE, set()) is None, "it was handed to a download that may not have announced itself yet"
     assert copy_for([ended], "t", b"one", PIECE, None) is ended
-    assert copy_for([copies.stream(copies.file(kind=SlotFile))], "t", b"one", PIECE, set()) is None, "a stream evicts"
+    assert copy_for([copies.stream(copies.file(kind=StreamMemory))], "t", b"one", PIECE, set()) is None, "a stream evicts"
 
 
 def test_ended_copies_in_the_same_memory_are_found(copies: Copies) -> None:

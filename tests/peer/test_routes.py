@@ -26,8 +26,8 @@ from dfengine.peer.content_announcer import ContentAnnouncer
 from dfengine.peer.routes import Routes
 from dfengine.peer.withdrawals import Withdrawals
 from dfengine.storage.home import Home
+from dfengine.storage.part_file import PartFile
 from dfengine.storage.piece_file import PieceFile
-from dfengine.storage.target import Target
 from tests.own_descriptors import own_descriptors
 
 SAMPLES = Path(__file__).parent.parent / "wire"
@@ -45,11 +45,11 @@ class Host:
         self.limit = TokenBucket(0)
         self.now = 1_000_000.0
         self.routes = Routes(self.home, self.limit, lambda: self.now)
-        self.files: list[tuple[Target, PieceFile]] = []
+        self.files: list[tuple[PartFile, PieceFile]] = []
 
-    def share(self, name: str, length: int, *, seed: int = 0, expire: float = 180.0) -> tuple[PieceFile, Target, bytes]:
+    def share(self, name: str, length: int, *, seed: int = 0, expire: float = 180.0) -> tuple[PieceFile, PartFile, bytes]:
         """Share a download without pieces; return also its future content."""
-        target = Target(str(self.path / f"out-{name}"), hashlib.sha256(name.encode()).hexdigest())
+        target = PartFile(str(self.path / f"out-{name}"), hashlib.sha256(name.encode()).hexdigest())
         file = target.open(Geometry(length), b"")
         self.files.append((target, file))
         self.home.share(name, file, target, task="t" * 64, cid=f"cid-{name}", node="127.0.0.1:8002", expire=expire)
@@ -71,7 +71,7 @@ class Host:
         bounds = f"bytes={n * size}-{(n + 1) * size - 1}"
         return self.ask(f"/peer/file/{name}", {"Range": bounds, "pieceNum": str(n), "pieceSize": str(size), **headers})
 
-    def finish(self, file: PieceFile, target: Target, name: str) -> None:
+    def finish(self, file: PieceFile, target: PartFile, name: str) -> None:
         """End the download: it gets its final name, and its lock is released."""
         self.home.keep_record(name, file)
         target.finish(file)

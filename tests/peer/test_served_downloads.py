@@ -14,7 +14,7 @@ from dfengine._piece import Geometry
 from dfengine.net import fd_passing
 from dfengine.peer.served_downloads import SILENCE, ServedDownloads
 from dfengine.storage.home import Entry, Home
-from dfengine.storage.slots import SlotFile
+from dfengine.storage.stream_memory import StreamMemory
 
 
 def test_a_process_that_hands_over_nothing_is_disconnected(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_stream_that_has_ended_on_arrival_does_not_run(tmp_path: Path) -> None
     """A connection that is reset is readable once for uvloop: the stream and its end arrive together."""
     home = Home(str(tmp_path / "home"))
     hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: 100.0)
-    file = SlotFile.allocate(Geometry(100))
+    file = StreamMemory.allocate(Geometry(100))
     fd_passing.send_descriptors(home.sockets, Entry("f-1-2.000", "t" * 64, "c", "", [], "", 0, 0, 60.0).encode(), file.descriptors).close()
     hosted.accept()
     assert hosted.names() == ["f-1-2.000"]
@@ -51,7 +51,7 @@ def test_the_name_of_a_served_stream_cannot_be_taken(tmp_path: Path) -> None:
     hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: 100.0)
     lines, files = [], []
     for cid in ("first", "second"):
-        files.append(SlotFile.allocate(Geometry(100)))
+        files.append(StreamMemory.allocate(Geometry(100)))
         message = Entry("f-1-2.000", "t" * 64, cid, "", [], "", 0, 0, 60.0).encode()
         lines.append(fd_passing.send_descriptors(home.sockets, message, files[-1].descriptors))
         hosted.accept()

@@ -11,7 +11,7 @@ import pytest
 
 from dfengine._piece import Geometry
 from dfengine.storage import abandoned_parts
-from dfengine.storage.target import Target
+from dfengine.storage.part_file import PartFile
 
 TASK = "0123456789abcdef" * 4
 OLD = time.time() - 8 * 86400
@@ -35,7 +35,7 @@ def test_only_old_parts_in_the_outputs_folder_are_removed(tmp_path: Path) -> Non
     os.utime(tmp_path / ".folder.0123456789ab.part", (OLD, OLD))
     (tmp_path / ".link.0123456789ab.part").symlink_to(stay[0])
     os.utime(tmp_path / ".link.0123456789ab.part", (OLD, OLD), follow_symlinks=False)
-    Target(str(tmp_path / "out"), TASK).open(Geometry(1050, 105), b"g").close()
+    PartFile(str(tmp_path / "out"), TASK).open(Geometry(1050, 105), b"g").close()
     assert not [path for path in gone if path.exists()]
     assert all(path.exists() for path in stay)
     assert (tmp_path / ".folder.0123456789ab.part").is_dir()
@@ -62,11 +62,11 @@ def test_another_users_part_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_old_part_that_is_resumed_stays(tmp_path: Path) -> None:
-    target = Target(str(tmp_path / "out"), TASK)
+    target = PartFile(str(tmp_path / "out"), TASK)
     target.open(Geometry(1050, 105), b"g").close()
     for path in (target.part, target.record):
         os.utime(path, (OLD, OLD))
-    again = Target(str(tmp_path / "out"), TASK)
+    again = PartFile(str(tmp_path / "out"), TASK)
     file = again.open(Geometry(1050, 105), b"g")
     assert os.path.samestat(os.stat(again.part), os.fstat(file.fd))
     assert os.path.exists(again.record)

@@ -11,7 +11,7 @@ import xxhash
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
 from dfengine.storage.memory_file import MemoryFile, adopt
-from dfengine.storage.slots import SlotFile
+from dfengine.storage.stream_memory import StreamMemory
 
 SIZE = 1 << 20
 GEOMETRY = Geometry(3 * (SIZE - 5) + 7, SIZE)
@@ -63,9 +63,9 @@ def test_a_learnt_length_truncates_the_memory() -> None:
 
 
 def test_invalid_descriptors_are_refused() -> None:
-    file, stream = MemoryFile.allocate(GEOMETRY), SlotFile.allocate(GEOMETRY)
+    file, stream = MemoryFile.allocate(GEOMETRY), StreamMemory.allocate(GEOMETRY)
     adopted = adopt([os.dup(fd) for fd in stream.descriptors])
-    assert isinstance(adopted, SlotFile)
+    assert isinstance(adopted, StreamMemory)
     adopted.close()
     for descriptors in ([file.fd], [], [file.fd, file.fd], [file.record.fd] * 3):
         with pytest.raises(StorageError):

@@ -19,9 +19,9 @@ from dfengine.client import finished, local_peer
 from dfengine.errors import LocalError, StorageError
 from dfengine.net.dialer import Dialer
 from dfengine.storage.home import Home
-from dfengine.storage.output import opened, prepare
+from dfengine.storage.output_path import opened, prepare
+from dfengine.storage.part_file import PartFile
 from dfengine.storage.path_protection import removable, resolved
-from dfengine.storage.target import Target
 from dfengine.storage.tree_target import TreeTarget
 from dfengine.supernode import server
 
@@ -82,11 +82,11 @@ LAID = [file_of(OTHER), link, fifo, own_fifo, unix, folder_with_something, Path.
 @pytest.mark.parametrize("stems", [1, 2])
 def test_a_free_name_is_used_when_others_are_occupied(shared: Path, lay: Callable[[Path], None], which: str, stems: int) -> None:
     out = shared / "out"
-    foreseen = Target(str(out), TASK)._stems[:stems]
+    foreseen = PartFile(str(out), TASK)._stems[:stems]
     for stem in foreseen:
         lay(Path(stem + which.format(pid=os.getpid())))
     before = {path: os.lstat(path) for path in shared.iterdir()}
-    target = Target(str(out), TASK)
+    target = PartFile(str(out), TASK)
     file = target.open(GEOMETRY, b"g")
     for n in range(GEOMETRY.count):
         file.write(n, memoryview(bytes(GEOMETRY.content(n)[1])), bytes(16))
@@ -102,7 +102,7 @@ def test_a_free_name_is_used_when_others_are_occupied(shared: Path, lay: Callabl
 def test_a_hard_link_to_another_file_of_the_user_is_not_overwritten(shared: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_bytes(b"mine")
-    target = Target(str(shared / "out"), TASK)
+    target = PartFile(str(shared / "out"), TASK)
     os.link(precious, target._stems[0] + ".part")
     file = target.open(GEOMETRY, b"g")
     assert os.fstat(file.fd).st_nlink == 1
@@ -113,7 +113,7 @@ def test_a_hard_link_to_another_file_of_the_user_is_not_overwritten(shared: Path
 
 
 def test_a_record_name_occupied_after_the_check_costs_only_the_name(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dfengine.storage import target as module
+    from dfengine.storage import part_file as module
 
     looked = removable
 
@@ -124,7 +124,7 @@ def test_a_record_name_occupied_after_the_check_costs_only_the_name(shared: Path
         return free
 
     monkeypatch.setattr(module, "removable", raced)
-    target = Target(str(shared / "out"), TASK)
+    target = PartFile(str(shared / "out"), TASK)
     target.open(GEOMETRY, b"g").close()
     assert target.private
 
@@ -137,19 +137,19 @@ def test_another_users_link_in_a_shared_folder_is_not_followed(shared: Path, tmp
     laid.symlink_to(there / "file" if inner == "out" else there)
     os.lchown(laid, OTHER, OTHER)
     with pytest.raises(StorageError, match="another user's link"):
-        Target(str(shared / inner), TASK)
+        PartFile(str(shared / inner), TASK)
     (tmp_path / "mine").symlink_to(laid)
     with pytest.raises(StorageError, match="another user's link"):
-        Target(str(tmp_path / "mine") if inner == "out" else str(tmp_path / "mine" / "out"), TASK)
+        PartFile(str(tmp_path / "mine") if inner == "out" else str(tmp_path / "mine" / "out"), TASK)
     os.lchown(laid, os.geteuid(), -1)
-    assert Target(str(shared / inner), TASK).path == str(there / ("file" if inner == "out" else "out"))
+    assert PartFile(str(shared / inner), TASK).path == str(there / ("file" if inner == "out" else "out"))
     # The folder's owner can change everything in it, so the kernel allows these links.
     os.lchown(laid, OTHER, -1)
     os.chown(shared, OTHER, -1)
-    assert Target(str(shared / inner), TASK).path.startswith(str(there))
+    assert PartFile(str(shared / inner), TASK).path.startswith(str(there))
     os.chown(shared, os.geteuid(), -1)
     shared.chmod(0o755)
-    assert Target(str(shared / inner), TASK).path.startswith(str(there))
+    assert PartFile(str(shared / inner), TASK).path.startswith(str(there))
 
 
 @pytest.mark.parametrize("mode", [0o1777, 0o1770])
@@ -158,9 +158,9 @@ def test_another_users_file_in_a_shared_folder_is_not_replaced(shared: Path, mod
     out = shared / "out"
     file_of(OTHER)(out)
     with pytest.raises(StorageError, match="another user's"):
-        Target(str(out), TASK)
+        PartFile(str(out), TASK)
     shared.chmod(0o755)
-    assert Target(str(out), TASK).path == str(out)
+    assert PartFile(str(out), TASK).path == str(out)
 
 
 def test_another_users_pipe_in_a_shared_folder_is_not_written_to(shared: Path) -> None:

@@ -21,9 +21,9 @@ from dfengine._piece import Geometry
 from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
 from dfengine.storage import record as records
 from dfengine.storage.home import ABANDONED_AFTER, MANIFEST, PARTS, Home, valid_name
+from dfengine.storage.part_file import PartFile
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
-from dfengine.storage.target import Target
 from tests.own_descriptors import own_descriptors
 
 PIECE = 105  # 100 bytes of content: small pieces, so that there are many
@@ -260,7 +260,7 @@ class TestPieceFile:
 class TestTarget:
     def test_no_file_has_the_output_name_before_finish(self, tmp_path: Path, geometry: Geometry) -> None:
         out = tmp_path / "out"
-        target = Target(str(out), TASK)
+        target = PartFile(str(out), TASK)
         file = target.open(geometry, b"g")
         fill(file, range(geometry.count))
         assert not out.exists()
@@ -271,7 +271,7 @@ class TestTarget:
 
     def test_an_interrupt_while_present_pieces_are_hashed_closes_all_descriptors(self, tmp_path: Path, geometry: Geometry) -> None:
         out = str(tmp_path / "out")
-        file = Target(out, TASK).open(geometry, b"g")
+        file = PartFile(out, TASK).open(geometry, b"g")
         file.write(0, bytes(geometry.content(0)[1]), xxhash.xxh3_128_digest(bytes(geometry.content(0)[1])))
         file.close()
         before = sorted(own_descriptors())
@@ -279,12 +279,12 @@ class TestTarget:
         def look() -> None:
             raise KeyboardInterrupt
 
-        target = Target(out, TASK, look)
+        target = PartFile(out, TASK, look)
         with pytest.raises(KeyboardInterrupt) as raised:
             target.open(geometry, b"g")
         assert raised.value is not None
         assert sorted(os.listdir("/proc/self/fd")) == before
-        file = Target(out, TASK).open(geometry, b"g")
+        file = PartFile(out, TASK).open(geometry, b"g")
         assert list(file.available) == [0]
         file.close()
 
@@ -293,13 +293,13 @@ class TestTarget:
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch, pieces: int
     ) -> None:
         out = str(tmp_path / "out")
-        file = Target(out, TASK).open(geometry, b"g")
+        file = PartFile(out, TASK).open(geometry, b"g")
         fill(file, range(pieces))
         file.close()
         before = sorted(own_descriptors())
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=0, f_frsize=4096, f_blocks=0))
         with pytest.raises(TooLarge, match="no room"):
-            Target(out, TASK).open(geometry, b"g")
+            PartFile(out, TASK).open(geometry, b"g")
         gc.collect()
         assert sorted(os.listdir("/proc/self/fd")) == before
         assert len(os.listdir(tmp_path)) == (2 if pieces else 0)
@@ -311,23 +311,23 @@ class TestTarget:
         """before: an earlier version was begun; its pieces and its record remain."""
         out = str(tmp_path / "out")
         if before:
-            file = Target(out, TASK).open(geometry, b"earlier")
+            file = PartFile(out, TASK).open(geometry, b"earlier")
             fill(file, range(2))
             file.close()
         names = sorted(os.listdir(tmp_path))
         monkeypatch.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
         with pytest.raises(DiskFull):
-            Target(out, TASK).open(geometry, b"g")
+            PartFile(out, TASK).open(geometry, b"g")
         assert sorted(os.listdir(tmp_path)) == names
         assert bool(names) is before
 
     def test_a_download_resumes_with_the_valid_pieces_of_its_part(self, tmp_path: Path, geometry: Geometry) -> None:
         out = str(tmp_path / "out")
-        file = Target(out, TASK).open(geometry, b"g")
+        file = PartFile(out, TASK).open(geometry, b"g")
         fill(file, range(4))
         os.pwrite(file.fd, b"\xff", 230)
         file.close()  # as after a kill or a power failure
-        file = Target(out, TASK).open(geometry, b"g")
+        file = PartFile(out, TASK).open(geometry, b"g")
         assert list(file.available) == [0, 1, 3]
         file.close()
 
@@ -337,7 +337,7 @@ class TestTarget:
         """Later pieces restore the length of the file, with zeros where it was truncated."""
         out, geometry = tmp_path / "out", Geometry(1050, PIECE)
         for refill in (range(0), range(3, 4), range(geometry.count - 2, geometry.count)):
-            target = Target(str(out), TASK)
+            target = PartFile(str(out), TASK)
             file = target.open(geometry if known else Geometry(-1, PIECE), b"")
             fill(file, range(geometry.count))
             os.truncate(target.part, cut)
@@ -348,14 +348,14 @@ class TestTarget:
                 target.finish(file)
             assert not out.exists()
             file.close()
-            file = Target(str(out), TASK).open(geometry, b"")
+            file = PartFile(str(out), TASK).open(geometry, b"")
             assert not [n for n in file.available if n >= cut // 100]
             file.close()
 
     def test_a_part_renamed_to_the_output_before_it_was_locked_is_not_written(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        target, flock = Target(str(tmp_path / "out"), TASK), fcntl.flock
+        target, flock = PartFile(str(tmp_path / "out"), TASK), fcntl.flock
 
         def late(fd: int, how: int) -> None:
             if not (tmp_path / "out").exists():
@@ -370,7 +370,7 @@ class TestTarget:
 
     def test_a_resumed_part_is_not_complete(self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch) -> None:
         """Otherwise this host's other downloads would take its pieces for those of a verified file."""
-        target = Target(str(tmp_path / "out"), TASK)
+        target = PartFile(str(tmp_path / "out"), TASK)
         file = target.open(geometry, b"g")
         fill(file, range(geometry.count))
         with monkeypatch.context() as patch:
@@ -379,7 +379,7 @@ class TestTarget:
                 target.finish(file)
         os.pwrite(file.fd, b"\xff", 230)
         file.close()
-        file = Target(str(tmp_path / "out"), TASK).open(geometry, b"g")
+        file = PartFile(str(tmp_path / "out"), TASK).open(geometry, b"g")
         followed = Record.follow(target.record)
         assert file.record.complete_mtime == followed.complete_mtime == 0
         assert not followed.is_complete()
@@ -392,7 +392,7 @@ class TestTarget:
     ) -> None:
         """replaced: another download of the output begins after the user removed the hidden files."""
         out = tmp_path / "out"
-        first, second, other = Target(str(out), TASK), Target(str(out), TASK), None
+        first, second, other = PartFile(str(out), TASK), PartFile(str(out), TASK), None
         file = first.open(geometry, b"g")
         os.unlink(first.part)
         os.unlink(first.record)
@@ -415,7 +415,7 @@ class TestTarget:
 
     def test_a_download_that_begins_while_another_ends_keeps_its_record(self, tmp_path: Path, geometry: Geometry) -> None:
         out, home = str(tmp_path / "out"), Home(str(tmp_path / "home"))
-        first, second, begun = Target(out, TASK), Target(out, TASK), []
+        first, second, begun = PartFile(out, TASK), PartFile(out, TASK), []
         file = first.open(geometry, b"g")
         fill(file, range(geometry.count))
 
@@ -430,13 +430,13 @@ class TestTarget:
         kept = Record.follow(os.path.join(home.path, "records", "f"))
         assert kept.is_complete()
         kept.close()
-        file = Target(out, TASK).open(geometry, b"g")
+        file = PartFile(out, TASK).open(geometry, b"g")
         assert list(file.available) == [0, 1, 2]
         file.close()
 
     def test_a_closed_part_is_not_discarded(self, tmp_path: Path, geometry: Geometry) -> None:
         """Another process may have locked it since."""
-        first, second = Target(str(tmp_path / "out"), TASK), Target(str(tmp_path / "out"), TASK)
+        first, second = PartFile(str(tmp_path / "out"), TASK), PartFile(str(tmp_path / "out"), TASK)
         first.open(geometry, b"g").close()
         file = second.open(geometry, b"g")
         first.discard()
@@ -450,17 +450,17 @@ class TestTarget:
         self, tmp_path: Path, geometry: Geometry, other: Geometry, generation: bytes
     ) -> None:
         out = str(tmp_path / "out")
-        file = Target(out, TASK).open(geometry, b"g")
+        file = PartFile(out, TASK).open(geometry, b"g")
         fill(file, range(4))
         file.close()
-        file = Target(out, TASK).open(other, generation)
+        file = PartFile(out, TASK).open(other, generation)
         assert file.available.count() == 0
         assert file.geometry == other
         file.close()
 
     def test_two_downloads_of_one_output_use_separate_parts(self, tmp_path: Path, geometry: Geometry) -> None:
         out = tmp_path / "out"
-        first, second = Target(str(out), TASK), Target(str(out), TASK)
+        first, second = PartFile(str(out), TASK), PartFile(str(out), TASK)
         one, two = first.open(geometry, b"g"), second.open(geometry, b"g")
         assert not first.private
         assert second.private
@@ -476,7 +476,7 @@ class TestTarget:
     def test_an_existing_output_stays_complete_until_it_is_replaced(self, tmp_path: Path, geometry: Geometry) -> None:
         out = tmp_path / "out"
         out.write_bytes(b"old")
-        target = Target(str(out), TASK)
+        target = PartFile(str(out), TASK)
         file = target.open(geometry, b"g")
         assert out.read_bytes() == b"old"
         fill(file, range(geometry.count))
@@ -487,7 +487,7 @@ class TestTarget:
     def test_an_output_that_is_a_symbolic_link_stays_a_link(self, tmp_path: Path, geometry: Geometry) -> None:
         (tmp_path / "real").write_bytes(b"old")
         (tmp_path / "link").symlink_to(tmp_path / "real")
-        target = Target(str(tmp_path / "link"), TASK)
+        target = PartFile(str(tmp_path / "link"), TASK)
         file = target.open(geometry, b"g")
         fill(file, range(geometry.count))
         target.finish(file)
@@ -497,13 +497,13 @@ class TestTarget:
 
     def test_outputs_that_a_rename_must_not_replace_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(BadValue, match="directory"):
-            Target(str(tmp_path), TASK)
+            PartFile(str(tmp_path), TASK)
         with pytest.raises(BadValue, match="regular"):
-            Target("/dev/null", TASK)
+            PartFile("/dev/null", TASK)
         reader, writer = os.pipe()
         try:
             with pytest.raises(BadValue, match="use -o -"):
-                Target(f"/proc/self/fd/{writer}", TASK)
+                PartFile(f"/proc/self/fd/{writer}", TASK)
         finally:
             os.close(reader)
             os.close(writer)
@@ -513,15 +513,15 @@ class TestTarget:
     ) -> None:
         (tmp_path / "loop").symlink_to("loop")
         with pytest.raises(BadValue, match="loop of symbolic links"):
-            Target(str(tmp_path / "loop"), TASK)
+            PartFile(str(tmp_path / "loop"), TASK)
         with pytest.raises(StorageError, match="too long"):
-            Target(str(tmp_path / ("n" * 256)), TASK)
+            PartFile(str(tmp_path / ("n" * 256)), TASK)
         (tmp_path / "gone").mkdir()
         monkeypatch.chdir(tmp_path / "gone")
         (tmp_path / "gone").rmdir()
         with pytest.raises(StorageError, match="working directory is gone"):
-            Target("out", TASK)
-        assert Target(str(tmp_path / "out"), TASK).path == str(tmp_path / "out")
+            PartFile("out", TASK)
+        assert PartFile(str(tmp_path / "out"), TASK).path == str(tmp_path / "out")
 
     @pytest.mark.parametrize("letter", ["a", "\u00e9", "\u4e2d", "\U0001f600", "\udce9"])
     @pytest.mark.parametrize("shift", range(4))
@@ -530,8 +530,8 @@ class TestTarget:
         while len(os.fsencode(name + letter)) <= 255:
             name += letter
         out = str(tmp_path / name)
-        target = Target(out, TASK)
-        other = Target(out, TASK)
+        target = PartFile(out, TASK)
+        other = PartFile(out, TASK)
         one, two = target.open(geometry, b"g"), other.open(geometry, b"g")
         assert other.private
         assert os.path.basename(target.part).startswith(f".{name[:40]}")
@@ -547,7 +547,7 @@ class TestTarget:
         out.write_bytes(b"old")
         for mode in (0o600, 0o755, 0o444, 0o2751):
             out.chmod(mode)
-            target = Target(str(out), TASK)
+            target = PartFile(str(out), TASK)
             file = target.open(geometry, b"g")
             fill(file, range(geometry.count))
             target.finish(file)
@@ -573,7 +573,7 @@ class TestTarget:
 
         out.write_bytes(b"old")
         out.chmod(0o4751)
-        target = Target(str(out), TASK)
+        target = PartFile(str(out), TASK)
         file = target.open(geometry, b"g")
         fill(file, range(geometry.count))
         monkeypatch.setattr(os, "stat", of_another)
@@ -585,49 +585,49 @@ class TestTarget:
 
     def test_a_missing_output_directory_is_reported(self, tmp_path: Path, geometry: Geometry) -> None:
         with pytest.raises(StorageError, match="No such file"):
-            Target(str(tmp_path / "no" / "out"), TASK).open(geometry, b"")
+            PartFile(str(tmp_path / "no" / "out"), TASK).open(geometry, b"")
 
     def test_another_users_part_is_neither_resumed_nor_written(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         out, me = tmp_path / "out", os.geteuid()
-        laid = Target(str(out), TASK).open(geometry, b"g")
+        laid = PartFile(str(out), TASK).open(geometry, b"g")
         fill(laid, range(geometry.count))
         before = Path(laid.path).read_bytes()
         laid.close()
         monkeypatch.setattr(os, "geteuid", lambda: me + 1)
-        target = Target(str(out), TASK)
+        target = PartFile(str(out), TASK)
         file = target.open(geometry, b"g")
         assert target.private
         assert not file.available.count()
         assert target.part != laid.path
         assert Path(laid.path).read_bytes() == before
         file.close()
-        third = Target(str(out), TASK)
+        third = PartFile(str(out), TASK)
         third.open(geometry, b"g").close()
         assert third.part not in (laid.path, target.part)
 
     def test_symbolic_links_planted_beside_the_output_are_not_followed(self, tmp_path: Path, geometry: Geometry) -> None:
         precious = tmp_path / "precious"
         precious.write_bytes(b"mine")
-        target = Target(str(tmp_path / "out"), TASK)
+        target = PartFile(str(tmp_path / "out"), TASK)
         file = target.open(geometry, b"g")
         target.discard()
         file.close()
         (tmp_path / f"{os.path.basename(target.record)}.{os.getpid()}").symlink_to(precious)
-        again = Target(str(tmp_path / "out"), TASK)
+        again = PartFile(str(tmp_path / "out"), TASK)
         file = again.open(geometry, b"g")
         assert precious.read_bytes() == b"mine"
         again.discard()
         file.close()
         Path(again.part).symlink_to(precious)
-        Target(str(tmp_path / "out"), TASK).open(geometry, b"g").close()
+        PartFile(str(tmp_path / "out"), TASK).open(geometry, b"g").close()
         assert precious.read_bytes() == b"mine"
 
     def test_a_file_larger_than_the_free_space_is_refused_at_once(self, tmp_path: Path) -> None:
         before = set(own_descriptors())
         with pytest.raises(StorageError, match="no room"):
-            Target(str(tmp_path / "out"), TASK).open(Geometry(1 << 43), b"")
+            PartFile(str(tmp_path / "out"), TASK).open(Geometry(1 << 43), b"")
         assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
@@ -653,8 +653,8 @@ class TestHome:
         with pytest.raises(StorageError, match="other users can write there"):
             Home(home.path)
 
-    def share(self, home: Home, folder: Path, geometry: Geometry, name: str = "f-1-2.000") -> tuple[Target, PieceFile]:
-        target = Target(str(folder / "out"), TASK)
+    def share(self, home: Home, folder: Path, geometry: Geometry, name: str = "f-1-2.000") -> tuple[PartFile, PieceFile]:
+        target = PartFile(str(folder / "out"), TASK)
         file = target.open(geometry, b"g")
         home.share(name, file, target, task=TASK, cid="c", node="127.0.0.1:8002", expire=60.0)
         return target, file
@@ -664,7 +664,7 @@ class TestHome:
     ) -> None:
         home, file = Home(str(tmp_path / "home")), None
         for call in ("rename", "link"):
-            target = Target(str(tmp_path / f"out-{call}"), TASK)
+            target = PartFile(str(tmp_path / f"out-{call}"), TASK)
             file = target.open(geometry, b"g")
             with monkeypatch.context() as patch, contextlib.ExitStack() as ends:
                 patch.setattr(os, call, lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))

@@ -18,8 +18,8 @@ from dfengine.net._sendfile import FileSlice
 from dfengine.storage import tree_shared
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.home import Home
+from dfengine.storage.part_file import PartFile
 from dfengine.storage.served_file import ServedFile
-from dfengine.storage.target import Target
 from dfengine.storage.tree_file import TreeFile
 from dfengine.storage.tree_shared import decode, encode
 from tests.own_descriptors import own_descriptors
@@ -194,7 +194,7 @@ def test_a_manifest_is_removed_with_its_entry(tmp_path: Path) -> None:
     """It is stored in the home directory, for this entry only."""
     home = Home(str(tmp_path / "home"))
     path = tmp_path / "home" / "trees" / "m.manifest"
-    target = Target(str(path), TASK)
+    target = PartFile(str(path), TASK)
     file = target.open(Geometry(10, PIECE), b"v1")
     home.share("m", file, target, task="t", cid="c", node="", expire=60.0)
     file.write(0, b"0123456789", content_digest(b"0123456789"))

@@ -14,7 +14,7 @@ from dfengine.client.leader_place import LeaderPlace
 from dfengine.errors import TimedOut
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.signal_page import SignalPage
-from dfengine.storage.slots import SlotFile
+from dfengine.storage.stream_memory import StreamMemory
 from dfengine.streaming.leader_digest import can_delegate, hash_from_places, published_digests
 
 GEOMETRY = Geometry(3 * (1 << 20) - 100, 1 << 20)
@@ -30,9 +30,9 @@ def filled(file: PieceFile) -> PieceFile:
 
 
 @pytest.fixture
-def own() -> Iterator[SlotFile]:
+def own() -> Iterator[StreamMemory]:
     """The file of a stream that has delivered and evicted all pieces."""
-    file = SlotFile.allocate(GEOMETRY, b"g")
+    file = StreamMemory.allocate(GEOMETRY, b"g")
     filled(file)
     for n in range(3):
         file.evict(n)
@@ -57,14 +57,14 @@ def test_hashing_is_delegated_only_for_expensive_digests_that_the_leader_compute
     assert not can_delegate(place, 0, ["sha512"])
     assert not can_delegate(place, 0, ["xxh3"]), "XXH3 is cheap, and not lost with the leader"
     assert not can_delegate(place, 0, [])
-    stream = SlotFile.allocate(GEOMETRY, b"g")
+    stream = StreamMemory.allocate(GEOMETRY, b"g")
     leader = LeaderPlace(stream, place.page, "", ["sha256"])
     assert not can_delegate(leader, 0, ["sha256"]), "this stream is the next leader"
     assert can_delegate(leader, 1, ["sha256"])
     leader.close()
 
 
-def test_a_leaders_digest_is_used_if_all_its_pieces_are_the_delivered_ones(place: LeaderPlace, own: SlotFile) -> None:
+def test_a_leaders_digest_is_used_if_all_its_pieces_are_the_delivered_ones(place: LeaderPlace, own: StreamMemory) -> None:
     assert published_digests([place], own.record, ["sha256"]) == {}, "no digest is published yet"
     place.page.publish_digests({"sha256": SHA256, "xxh3": "0"})
     assert published_digests([place], own.record, ["sha256"]) == {"sha256": SHA256}
@@ -75,12 +75,12 @@ def test_a_leaders_digest_is_used_if_all_its_pieces_are_the_delivered_ones(place
 
 def test_a_leaders_digest_of_another_length_is_not_used(place: LeaderPlace) -> None:
     place.page.publish_digests({"sha256": SHA256})
-    other = SlotFile.allocate(Geometry(2 << 20, 1 << 20), b"g")
+    other = StreamMemory.allocate(Geometry(2 << 20, 1 << 20), b"g")
     assert published_digests([place], other.record, ["sha256"]) == {}
     other.close()
 
 
-def test_pieces_in_a_leaders_place_are_hashed(place: LeaderPlace, own: SlotFile) -> None:
+def test_pieces_in_a_leaders_place_are_hashed(place: LeaderPlace, own: StreamMemory) -> None:
     hashes = hash_from_places([place], own.record, 3, ["sha256"], lambda: None)
     assert hashes is not None
     assert hashes["sha256"].hexdigest() == SHA256
@@ -92,7 +92,7 @@ def test_pieces_in_a_leaders_place_are_hashed(place: LeaderPlace, own: SlotFile)
 
 
 @pytest.mark.parametrize("what", ["changed", "cut", "gone"])
-def test_a_changed_place_is_not_hashed(place: LeaderPlace, own: SlotFile, tmp_path: Path, what: str) -> None:
+def test_a_changed_place_is_not_hashed(place: LeaderPlace, own: StreamMemory, tmp_path: Path, what: str) -> None:
     if what == "changed":
         place.file.write_part(1, 5, b"another program's")
     elif what == "cut":
@@ -103,7 +103,7 @@ def test_a_changed_place_is_not_hashed(place: LeaderPlace, own: SlotFile, tmp_pa
     assert hash_from_places([], own.record, 1, ["sha256"], lambda: None) is None
 
 
-def test_hashing_can_be_interrupted(place: LeaderPlace, own: SlotFile) -> None:
+def test_hashing_can_be_interrupted(place: LeaderPlace, own: StreamMemory) -> None:
     def late() -> None:
         raise TimedOut("too late")
 

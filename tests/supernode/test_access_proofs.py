@@ -22,8 +22,8 @@ from dfengine.origin.cancel import Cancel
 from dfengine.supernode import access_proofs
 from dfengine.supernode.access_proofs import WORKERS, AccessProofs
 from dfengine.supernode.copies.fetch_request import FetchRequest
-from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.registration_check import checked
+from dfengine.supernode.task_ids import TaskIds
 from tests.origins import quiet
 from tests.own_descriptors import own_descriptors
 
@@ -204,7 +204,7 @@ def test_a_proof_that_cannot_begin_returns_its_share(lacking: str, monkeypatch: 
 
 
 def test_clients_that_sign_for_the_same_url_share_a_task(tmp_path: Path) -> None:
-    credentials = Credentials(str(tmp_path))
+    credentials = TaskIds(str(tmp_path))
 
     def task(signed: str, *headers: tuple[str, str]) -> str:
         [(name, _)] = credentials.tasks(FetchRequest(URL, headers, signed=signed), URL)
@@ -243,7 +243,7 @@ def test_an_invalid_signed_url_is_refused_without_showing_its_secret() -> None:
 
 def test_clients_that_sign_for_the_same_http_url_share_a_task(tmp_path: Path) -> None:
     """The signed query does not matter. Unsigned requests have another task, and so have clients that do not verify an https server."""
-    credentials, url = Credentials(str(tmp_path)), "http://h/xorbs/k"
+    credentials, url = TaskIds(str(tmp_path)), "http://h/xorbs/k"
 
     def tasks(query: str, sign: str = "", **more: Any) -> list[str]:
         wanted = FetchRequest(url, (("Range", "bytes=5-9"),), signed=f"{url}?{query}" if query else "", **more)

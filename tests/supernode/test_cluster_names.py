@@ -9,7 +9,7 @@ from dfengine.origin.local_root import Roots
 from dfengine.origin.origin_settings import SharedResources
 from dfengine.supernode.cluster_names import ClusterNames
 from dfengine.supernode.copies.fetch_request import FetchRequest
-from dfengine.supernode.credentials import Credentials
+from dfengine.supernode.task_ids import TaskIds
 from dfengine.tree import TreeTask
 
 KEY = b"k" * 32
@@ -40,7 +40,7 @@ def test_names_differ_where_ids_differ_and_are_equal_on_all_supernodes(tmp_path:
     for given in WANTED:
         names = [*ClusterNames(KEY, SharedResources(Roots(())).may_sign).tasks(*given)]
         assert set(names).isdisjoint(ClusterNames(b"l" * 32, SharedResources(Roots(())).may_sign).tasks(*given))
-        found += zip(names, *([task for task, _ in Credentials(str(home)).tasks(*given)] for home in homes), strict=True)
+        found += zip(names, *([task for task, _ in TaskIds(str(home)).tasks(*given)] for home in homes), strict=True)
     columns = [*zip(*found, strict=True)]
     assert {len(set(column)) for column in columns} == {len(found)}, "as many names as tasks"
     assert set(columns[0]).isdisjoint((*columns[1], *columns[2])), "no name is an id"
@@ -48,7 +48,7 @@ def test_names_differ_where_ids_differ_and_are_equal_on_all_supernodes(tmp_path:
 
 
 def test_shared_private_files_and_variants_have_separate_names(tmp_path: Path) -> None:
-    names, ids = ClusterNames(KEY, SharedResources(Roots(())).may_sign), Credentials(str(tmp_path))
+    names, ids = ClusterNames(KEY, SharedResources(Roots(())).may_sign), TaskIds(str(tmp_path))
 
     def both(version: str, *headers: tuple[str, str]) -> tuple[Any, ...]:
         wanted = FetchRequest("https://o/f", headers)

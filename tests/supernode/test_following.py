@@ -34,7 +34,7 @@ from dfengine.supernode.copies.eviction import DiskSpace
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.following import CHANGED, COMPLETE, ORIGIN
-from dfengine.supernode.copies.reading_messages import Reading
+from dfengine.supernode.copies.origin_progress_messages import Reading
 from dfengine.task import cdn_cid, cdn_path, task_id
 from dfengine.tree import TreeTask
 from tests.supernode.redis_server import RedisServer

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from dfengine._piece import Geometry
-from dfengine.supernode.copies import cdn, fetch_thread
+from dfengine.supernode.copies import fetch_pool, fetch_thread
 from dfengine.supernode.copies.cache import Cache, Description
-from dfengine.supernode.copies.cdn import Cdn
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import DiskSpace
 from dfengine.supernode.copies.fetch import SUCCESS, Fetch
+from dfengine.supernode.copies.fetch_pool import FetchPool
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.legacy_md5 import compute_md5s
 
@@ -49,7 +49,7 @@ class Scene:
         events: Any = SimpleNamespace(**dict.fromkeys(("fetch_md5", "fetch_ended", "fetch_failed", "fetch_damaged"), lambda *_: None))
         cache = Cache(str(home))
         room = DiskSpace(cache, None, None, 0, 0)  # type: ignore[arg-type]
-        self.cdn = Cdn(cache, self.loop.post, events, room)
+        self.fetch_pool = FetchPool(cache, self.loop.post, events, room)
         self.fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), cache, lambda *_: None, events, room)
 
         def slowly(fetch: Fetch) -> Copy | None:
@@ -58,13 +58,13 @@ class Scene:
             self.go.get(timeout=60)
             return found
 
-        monkeypatch.setattr(cdn, "compute_md5s", slowly)
+        monkeypatch.setattr(fetch_pool, "compute_md5s", slowly)
 
     def generation(self, content: bytes) -> Copy:
         """Begin the copy of a file of one piece."""
         description = Description(url="u", generation=content.hex(), verified="")
-        file = self.cdn.cache.create(TASK, Geometry(len(content)), description)
-        file.write(0, content, self.cdn.cache.piece_digest(memoryview(content)))
+        file = self.fetch_pool.cache.create(TASK, Geometry(len(content)), description)
+        file.write(0, content, self.fetch_pool.cache.piece_digest(memoryview(content)))
         self.fetch.description, self.fetch.file = description, file
         self.fetch.notify()
         return file
@@ -77,17 +77,17 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     made.fetch.stop()
     for _ in range(9):
         made.go.put(None)
-    made.cdn.close()
+    made.fetch_pool.close()
 
 
 def test_a_generation_that_begins_while_a_thread_ends_gets_one_new_thread(scene: Scene) -> None:
     first = scene.generation(b"first")
-    scene.cdn.compute_md5s(scene.fetch)
+    scene.fetch_pool.compute_md5s(scene.fetch)
     assert scene.followed.get(timeout=60) is first
     assert scene.fetch.md5 == hashlib.md5(b"first").hexdigest()
     second = scene.generation(b"second")
-    scene.cdn.compute_md5s(scene.fetch)  # a 1.x client registers: the previous thread is still counted, and does not see this generation
-    scene.cdn.compute_md5s(scene.fetch)
+    scene.fetch_pool.compute_md5s(scene.fetch)  # a 1.x client registers: the previous thread still counts, and does not see this generation
+    scene.fetch_pool.compute_md5s(scene.fetch)
     assert scene.followed.empty()
     scene.go.put(None)
     scene.loop.turn()
@@ -104,8 +104,8 @@ def test_a_generation_that_begins_while_a_thread_ends_gets_one_new_thread(scene:
 
 
 def test_a_thread_continues_with_the_next_generation(scene: Scene) -> None:
-    scene.cdn.compute_md5s(scene.fetch)
-    empty = scene.cdn.cache.create(TASK, Geometry(5), Description(url="u", generation="g", verified=""))
+    scene.fetch_pool.compute_md5s(scene.fetch)
+    empty = scene.fetch_pool.cache.create(TASK, Geometry(5), Description(url="u", generation="g", verified=""))
     scene.fetch.file = empty
     scene.fetch.notify()
     scene.fetch.file = None
@@ -132,4 +132,4 @@ def test_stopping_while_an_md5_is_awaited_keeps_the_copy(scene: Scene) -> None:
     scene.fetch.stop()
     waiting.join(60)
     assert not waiting.is_alive()
-    assert scene.cdn.cache.load(TASK) is not None
+    assert scene.fetch_pool.cache.load(TASK) is not None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dfengine.net.origin_access import OriginAccess
-from dfengine.supernode.copies.local_rules import may_use_leader
+from dfengine.supernode.copies.own_origin_rules import may_use_leader
 
 
 @pytest.fixture(autouse=True)

@@ -66,7 +66,7 @@ class Place:
         member = RegisteredDownload(HERE, "", native, peer, HERE)
         node.members.add((TASK, cid), member)
         if native:
-            member.connection, line.party = line, member
+            member.connection, line.member = line, member
         return line
 
     def pull(self, cid: str, line: ConnectionState) -> None:
@@ -87,7 +87,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     loop = Clock()
     made = Place(loop, str(tmp_path))
     yield made
-    loop.run_until_complete(asyncio.to_thread(made.node.cdn.close))
+    loop.run_until_complete(asyncio.to_thread(made.node.fetch_pool.close))
     made.node.close()
     loop.close()
 

@@ -94,12 +94,12 @@ def test_a_lost_connection_ends_the_parked_pull_and_keeps_the_download(place: Pl
     key, pull = place.join("a")
     line, later = ConnectionState(), ConnectionState()
     member = place.registry.members[key]
-    line.party = member
+    line.member = member
     member.connection = line
     place.registry.connection_lost(line)
     assert code(pull) == wire.WAIT
     assert place.registry.members[key].connection is None
-    member.connection, line.party = later, member
+    member.connection, line.member = later, member
     again = place.parked.park(key, 4, 60)
     place.registry.connection_lost(line)
     assert not again.done(), "it pulls on a newer connection"
@@ -109,12 +109,12 @@ def test_a_download_that_registers_again_keeps_its_connection(place: Place) -> N
     key, _ = place.join("a")
     line, later = ConnectionState(), ConnectionState()
     member = place.registry.members[key]
-    member.connection, line.party = line, member
+    member.connection, line.member = line, member
     place.registry.members.add(key, RegisteredDownload(HERE, "", wire.NATIVE, member.peer, HERE))
     again = place.registry.members[key]
     assert again is not member
     assert again.connection is line, "no other client may take the name"
-    again.connection, later.party = later, again
+    again.connection, later.member = later, again
     pull = place.parked.park(key, 4, 60)
     place.registry.connection_lost(line)
     assert not pull.done(), "it pulls on a newer connection"

@@ -19,12 +19,12 @@ from dfengine.errors import BadValue, OriginError, OriginUnreachable
 from dfengine.location import parse
 from dfengine.origin.version import Version
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode.copies import fetch_thread, restoring, store, stored_head
+from dfengine.supernode.copies import copy_store, fetch_thread, restoring, stored_head
 from dfengine.supernode.copies.cache import Cache
+from dfengine.supernode.copies.copy_store import CopyStore
 from dfengine.supernode.copies.eviction import DiskSpace
 from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
-from dfengine.supernode.copies.store import Store
 from dfengine.supernode.copies.write_behind import WriteBehind
 
 TASK = "ab" * 32
@@ -77,12 +77,12 @@ def origin(monkeypatch: pytest.MonkeyPatch) -> Origin:
     return Origin(monkeypatch)
 
 
-def store_at(path: Path, *keys: bytes) -> Store:
+def store_at(path: Path, *keys: bytes) -> CopyStore:
     path.mkdir(exist_ok=True)
-    return Store(parse(f"file://{path}"), keys or (KEY,))
+    return CopyStore(parse(f"file://{path}"), keys or (KEY,))
 
 
-def fetched(home: Path, at: Store | None, **wanted: Any) -> Fetch:
+def fetched(home: Path, at: CopyStore | None, **wanted: Any) -> Fetch:
     """Run a fetch of a supernode whose disk is `home` to its end."""
     cache, events = Cache(str(home)), SimpleNamespace(**dict.fromkeys(("fetch_head", "fetch_pieces", "fetch_piece", "fetch_ended",
                                                                         "fetch_failed", "fetch_damaged")))  # fmt: skip
@@ -100,7 +100,7 @@ def until(true: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-def written(fetch: Fetch, at: Store) -> WriteBehind:
+def written(fetch: Fetch, at: CopyStore) -> WriteBehind:
     behind = WriteBehind(at)
     behind.enqueue(fetch)
     until(lambda: behind._stored)
@@ -217,7 +217,7 @@ def test_a_silent_store_is_given_up_and_not_requested_for_a_while(tmp_path: Path
         return b""
 
     monkeypatch.setattr(at, "_read", silent)
-    monkeypatch.setattr(store, "HEAD", 0.2)
+    monkeypatch.setattr(copy_store, "HEAD", 0.2)
     try:
         assert right(fetched(tmp_path / "one", at))
         assert (origin.whole, at.backing_off) == (1, True)
@@ -244,7 +244,7 @@ def test_reads_that_time_out_keep_their_turns_until_they_end(tmp_path: Path, ori
         assert right(fetched(tmp_path / str(n), at))
     assert not at._turns.acquire(blocking=False), "the reads may still use their memory"
     go.set()
-    for _ in range(store.READS):
+    for _ in range(copy_store.READS):
         assert at._turns.acquire(timeout=60)
     assert not at._turns.acquire(blocking=False)
 
@@ -277,13 +277,13 @@ def test_reads_whose_threads_cannot_start_fail_and_return_their_turns(tmp_path: 
     at, ended = store_at(tmp_path / "store"), list[int]()
     with monkeypatch.context() as full:
         full.setattr(threading.Thread, "start", no_thread)
-        for n in range(2 * store.READS):
+        for n in range(2 * copy_store.READS):
             piece = at.read("x", 0, 1, lambda n=n: ended.append(n))  # type: ignore[misc]
             assert piece is not None
-            with pytest.raises(store.StoreError, match="new thread"):
+            with pytest.raises(copy_store.StoreError, match="new thread"):
                 piece.call.result()
             piece.close()
-    assert ended == [*range(2 * store.READS)]
+    assert ended == [*range(2 * copy_store.READS)]
 
 
 @pytest.mark.parametrize(
@@ -298,8 +298,8 @@ def test_invalid_store_options_are_rejected(tmp_path: Path, given: dict[str, Any
     key.write_text("0123456789abcdef")
     key.chmod(0o600)
     with pytest.raises(BadValue, match=said):
-        Store.from_settings(SupernodeSettings(store=given["store"], store_key_file=str(key) if given.get("key") else ""), None)  # type: ignore[arg-type]
+        CopyStore.from_settings(SupernodeSettings(store=given["store"], store_key_file=str(key) if given.get("key") else ""), None)  # type: ignore[arg-type]
 
 
 def test_without_an_option_there_is_no_store() -> None:
-    assert Store.from_settings(SupernodeSettings(), None) is None  # type: ignore[arg-type]
+    assert CopyStore.from_settings(SupernodeSettings(), None) is None  # type: ignore[arg-type]

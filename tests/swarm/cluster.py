@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dfengine.supernode.swarm.swarm import CDN, Limits, Pull, Swarm
+from dfengine.supernode.swarm.swarm import CDN, Limits, PullResult, Swarm
 from dfengine.task import Peer
 from tests.swarm.invariant import check
 
@@ -16,7 +16,7 @@ class Cluster:
     """A task of `pieces`, of which the supernode has the first `cached` (default: all). Time passes only by `now` and `wait`."""
 
     def __init__(self, pieces: int, cached: int | None = None, *, seed: int = 1, **limits: Any) -> None:
-        self.swarm = Swarm(Limits(**{"few": 64, **limits}), seed)
+        self.swarm = Swarm(Limits(**{"slow_slots": 64, **limits}), seed)
         self.now = 100.0
         self.requests = True
         self.swarm.add_task(TASK, pieces, self.now)
@@ -35,13 +35,13 @@ class Cluster:
             self.swarm.holds(TASK, cid, holds, self.now)
         self.check()
 
-    def pull(self, cid: str, k: int = 100, selected: Any = None) -> Pull:
+    def pull(self, cid: str, k: int = 100, selected: Any = None) -> PullResult:
         pull = self.swarm.pull(TASK, cid, k, self.now, selected)
         self.request(cid, pull)
         self.check()
         return pull
 
-    def request(self, cid: str, pull: Pull) -> None:
+    def request(self, cid: str, pull: PullResult) -> None:
         """Request the pieces that the supernode sends at once; their bytes flow."""
         for n, sources in pull.pieces:
             if self.requests and sources[0] is CDN:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from dfengine.supernode.swarm._choice import supernode_has_slot
+from dfengine.supernode.swarm._piece_picker import supernode_has_slot
 from dfengine.supernode.swarm._state import ABSENT, Download, Lease, Task
 from dfengine.supernode.swarm.deadlines import GRAIN
-from dfengine.supernode.swarm.same_hosts import ACCEPTED, TURN, WAITS
+from dfengine.supernode.swarm.same_hosts import ALLOWED, DEFERRED, ONCE
 from dfengine.supernode.swarm.selections import URGENT
 from dfengine.supernode.swarm.supernode_slots import SupernodeSlots
 from dfengine.supernode.swarm.swarm import Swarm
@@ -35,7 +35,8 @@ def check(swarm: Swarm) -> None:
         assert all(lease.freed or lease.source is None or lease.download.task.count == 1 for lease in idle), f"{peer}: idle with a slot"
         receiving = [lease for lease in receiving if lease.receives]
         assert peer.receiving == len(receiving), f"{peer}: receives {len(receiving)}"
-        assert peer.beside is None or peer.beside in peer.downloads, f"{peer}: {peer.beside} does not exist"
+        last = peer.last_extra_download
+        assert last is None or last in peer.downloads, f"{peer}: {last} does not exist"
         assert peer.downloads or peer.isolated, f"{peer} has no downloads and is not isolated"
         waiting = swarm.peers.silence_deadlines._buckets.get(peer.silence, ())
         assert (peer in waiting) == (peer in with_deadline), f"{peer}: silence deadline"
@@ -52,9 +53,9 @@ def check(swarm: Swarm) -> None:
     elsewhere = Counter(task for lease in leases if lease.source is None for task in lease.also_in or ())
     for task in swarm.tasks.values():
         assert task.used_elsewhere == elsewhere[task], f"{task.id}: used elsewhere"
-        assert task.refusal == ACCEPTED or task.used_elsewhere, f"{task.id}: refused without use elsewhere"
-        waits = task in swarm.same_hosts._turns._buckets.get(task.turn, ())
-        assert waits == (task.refusal == WAITS), f"{task.id}: its turn"
+        assert task.reseed_state == ALLOWED or task.used_elsewhere, f"{task.id}: refused without use elsewhere"
+        waits = task in swarm.same_hosts._turns._buckets.get(task.reseed_bucket, ())
+        assert waits == (task.reseed_state == DEFERRED), f"{task.id}: its turn"
         _check_task(task, swarm)
     for task_id in swarm.wakeable:
         assert task_id in swarm.tasks, f"{task_id} does not exist"
@@ -93,7 +94,7 @@ def _check_task(task: Task, swarm: Swarm) -> None:
     assert task.supernode_used == from_supernode, "the supernode's slots"
     assert from_supernode <= swarm.limits.supernode or swarm.supernode_slots._idle or swarm.supernode_slots._slow, "the supernode's slots"
     assert task.late_slots == late, "late slots"
-    assert task.excess == sum(max(0, held - task.client_share) for held in late.values()), "slots beyond their clients' shares"
+    assert task.excess_late_slots == sum(max(0, held - task.client_share) for held in late.values()), "slots beyond their clients' shares"
     assert task.unfinished == sum(not task.finished(download) for download in task.downloads.values()), "unfinished"
     assert len(task.in_flight_claims) == task.size, "in-flight claims"
     for n, lease in enumerate(task.in_flight_claims):
@@ -135,7 +136,7 @@ def _check_parked(download: Download, swarm: Swarm) -> None:
     if download.room() <= 0 or not structures.find_wanted(task, download):
         return
     wanted = list(task.want)
-    # Enough of its pieces may come from stragglers (`_choice`, has_enough_from_stragglers).
+    # Enough of its pieces may come from stragglers (`_piece_picker`, has_enough_from_stragglers).
     sources = [lease.source for lease in download.running.values()]
     slow_too = not download.is_straggler and any(source is not None and source.is_straggler for source in sources)
     for source in task.downloads.values():
@@ -144,7 +145,7 @@ def _check_parked(download: Download, swarm: Swarm) -> None:
         if source is not download and source.holder_index != ABSENT and source.has_slot() and not blocks(download, source.peer, limits):
             assert not any(source.has(n) for n in wanted), f"{download} is parked, {source} could send"
     if supernode_has_slot(download) and len(download.running) < limits.down:  # beyond that only peers send
-        may_repeat = not task.used_elsewhere or task.refusal == TURN or download.holder_index == ABSENT
+        may_repeat = not task.used_elsewhere or task.reseed_state == ONCE or download.holder_index == ABSENT
         offered = [n for n in wanted if may_repeat or not task.rarity.copies(n)]
         assert not any(n in task.seedable for n in offered), f"{download} is parked, the supernode could send"
         if may_repeat and download.selected is not None:
@@ -153,12 +154,12 @@ def _check_parked(download: Download, swarm: Swarm) -> None:
 
 def _has_room_beside_others(download: Download) -> bool:
     """Whether a host receives fewer pieces than one slow task may, plus one for a download that receives none."""
-    peer, few = download.peer, download.task.few
+    peer, few = download.peer, download.task.slow_slots
     running = [lease for other in peer.downloads for lease in other.running.values() if lease.receives]
     own = [lease for lease in download.running.values() if not lease.ending]
     if not download.is_straggler and any(lease.source is not None and lease.source.is_straggler for lease in own):
         running.pop()
-    return len(running) < few or (len(running) == few and not own and peer.beside is not download)
+    return len(running) < few or (len(running) == few and not own and peer.last_extra_download is not download)
 
 
 def _check_download(download: Download, swarm: Swarm) -> None:

@@ -85,7 +85,7 @@ def test_a_source_that_registers_again_has_its_new_location() -> None:
 
 def two_sites(label: bool, seed: int) -> tuple[float, int, int]:
     """Time of the last finish, pieces sent between the sites, and all pieces sent."""
-    swarm = Simulation(64, seed=seed, limits=Limits(up=5, supernode=5, few=5))
+    swarm = Simulation(64, seed=seed, limits=Limits(up=5, supernode=5, slow_slots=5))
     site = {SUPERNODE: 0}
     for i in range(24):
         name = f"c{i}"

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from dfengine.errors import BadPiece, IllegalEvent, UnknownTask
 from dfengine.supernode.swarm.peers import key_of
-from dfengine.supernode.swarm.swarm import CDN, Limits, Pull, Swarm
+from dfengine.supernode.swarm.swarm import CDN, Limits, PullResult, Swarm
 from dfengine.task import Peer
 from tests.swarm.invariant import check
 from tests.swarm.stats import SwarmStats
@@ -21,8 +21,8 @@ TASKS = {"known": 9, "long": 70, "unknown": -1}
 REAL_END = 40
 CIDS = [f"cid{i}" for i in range(9)]
 LIMITS = Limits(
-    up=2, down=3, native_down=4, supernode=2, few=1, slow=3.0, lease=20.0, reseed_delay=3.0, fail_isolate=3, isolation=15.0, peer_gc=90.0,
-    ahead=80,
+    up=2, down=3, native_down=4, supernode=2, slow_slots=1, slow=3.0, lease=20.0, reseed_delay=3.0, fail_isolate=3, isolation=15.0,
+    peer_gc=90.0, ahead=80,
 )  # fmt: skip
 
 P = ParamSpec("P")
@@ -78,7 +78,7 @@ class SwarmMachine(RuleBasedStateMachine):
             swarm.departed.clear()
         check(self.swarm)
 
-    def look_at(self, task: str, cid: str, pull: Pull) -> None:
+    def look_at(self, task: str, cid: str, pull: PullResult) -> None:
         """Check that every piece was wanted and could be offered, and that every source has it."""
         state = self.swarm.tasks[task]
         download = state.downloads[cid]

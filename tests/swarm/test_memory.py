@@ -34,7 +34,7 @@ def join(swarm: Swarm, task: str, number: int, cids: int) -> None:
 
 def test_memory_of_a_thousand_tasks_and_ten_thousand_downloads_is_bounded() -> None:
     """A tenth is filled and measured; memory grows linearly."""
-    swarm = Swarm(Limits(few=4))
+    swarm = Swarm(Limits(slow_slots=4))
     fill(swarm, 0, 3, CIDS)
     tracemalloc.start()
     try:

@@ -56,7 +56,7 @@ class Place:
             file = SimpleNamespace(available=(), record=SimpleNamespace(digest=digests.__getitem__, digests=b"".join(digests)))
             fetch: Any = SimpleNamespace(geometry=geometry, file=file, state="success", task=task, claim=None, stop=int, wants=self._wants,
                                          wants_pieces=lambda pieces: self._wants(pieces[0], -1))
-            node.cdn.fetches[task] = fetch
+            node.fetch_pool.fetches[task] = fetch
             node.swarm.add_task(task, count, node.now())
             for n in range(0, PIECES, 1 if task == TASK else 2):
                 node.swarm.cached(task, n, node.now())
@@ -168,7 +168,7 @@ def test_plain_pulls_get_the_same_responses_as_from_the_router(
             waiting.append([answer for answer in answers if not isinstance(answer, bytes)])
         clock.at += later
         for place in both:
-            if lost and place.lines[number].party is not None:
+            if lost and place.lines[number].member is not None:
                 place.node.connection_lost(place.lines[number])
             place.node.swarm.tick(clock.at)
             place.node.wake()

@@ -206,7 +206,7 @@ def test_a_selection_of_a_stream_is_limited_to_its_window() -> None:
 
 
 def test_an_idle_reader_is_no_straggler_and_stays_while_it_sends_pulls() -> None:
-    swarm = Cluster(400, few=2, slow=0.01)
+    swarm = Cluster(400, slow_slots=2, slow=0.01)
     swarm.join("r", *HOLDERS)
     swarm.take("r", 1, selected=[5])
     swarm.now += 1.0

@@ -10,7 +10,7 @@ PIECES, LEASE = 12, 64.0
 
 def stopped_beside() -> Cluster:
     """Two downloads of one host with slow pieces from peers: "stopped" receives two, "next" received one and is parked."""
-    swarm = Cluster(PIECES, few=2, lease=LEASE)
+    swarm = Cluster(PIECES, slow_slots=2, lease=LEASE)
     swarm.join("a", "b", "c", holds=[(0, PIECES)])
     swarm.join("stopped", "next", host="shared")
     assert None not in (took := swarm.take("stopped")).values()
@@ -46,7 +46,7 @@ def test_a_silent_download_uses_no_room_of_its_host() -> None:
 
 def test_a_download_that_reads_no_bytes_uses_no_room_until_bytes_flow_again() -> None:
     """The supernode sees whether bytes are read from its connections."""
-    swarm = Cluster(PIECES, few=2, lease=LEASE)
+    swarm = Cluster(PIECES, slow_slots=2, lease=LEASE)
     swarm.requests = False
     swarm.join("stopped", "next", host="shared")
     taken: list[int] = []
@@ -75,7 +75,7 @@ def test_a_download_that_becomes_silent_late_is_noticed() -> None:
 
 
 def test_a_silent_download_frees_the_slots_of_its_sources() -> None:
-    swarm = Cluster(2, cached=0, few=2, lease=LEASE)
+    swarm = Cluster(2, cached=0, slow_slots=2, lease=LEASE)
     swarm.swarm.digests_known(TASK)
     swarm.join("holder", holds=[(0, 2)])
     swarm.join("stopped", "other", port=0)

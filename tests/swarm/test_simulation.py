@@ -14,8 +14,8 @@ import pytest
 
 from dfengine.supernode.swarm import _scheduler
 from dfengine.supernode.swarm._state import Download
-from dfengine.supernode.swarm.assignment import CDN, WAIT, Assignment, Pull
 from dfengine.supernode.swarm.leases import Leases
+from dfengine.supernode.swarm.pull_result import CDN, WAIT, Assignment, PullResult
 from dfengine.supernode.swarm.swarm import Limits, Swarm
 from tests.swarm.invariant import check
 from tests.swarm.stats import SwarmStats
@@ -50,12 +50,12 @@ def test_the_supernode_sends_each_piece_close_to_once(seed: int) -> None:
     assert max(swarm.times) <= 1.35 * bound(16, 64)
 
 
-def by_finished_copies(download: Download, k: int, leases: Leases, now: float) -> Pull:
+def by_finished_copies(download: Download, k: int, leases: Leases, now: float) -> PullResult:
     """A pull by the rule of 1.x: the engine is offered one piece at a time; copies in flight and claims do not count."""
     task, pieces, pull = download.task, list[Assignment](), WAIT
     share, known, cached = max(1, task.seed_slots // max(1, task.unfinished)), list(task.known), list(task.cached)
 
-    def offer(n: int) -> Pull:
+    def offer(n: int) -> PullResult:
         for other in known:
             task.known.clear(other)
         task.known.set(n)
@@ -81,11 +81,11 @@ def by_finished_copies(download: Download, k: int, leases: Leases, now: float) -
         pieces.append(piece)
     for n in cached:
         task.cache(n)
-    return Pull("pieces", tuple(pieces)) if pieces else pull
+    return PullResult("pieces", tuple(pieces)) if pieces else pull
 
 
 class FinishedOnly(Swarm):
-    def pull(self, task_id: str, cid: str, k: int, now: float, selected: Sequence[int] | None = None) -> Pull:
+    def pull(self, task_id: str, cid: str, k: int, now: float, selected: Sequence[int] | None = None) -> PullResult:
         return by_finished_copies(self.tasks[task_id].downloads[cid], k, self.leases, now)
 
     def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
@@ -117,12 +117,12 @@ def test_reports_before_a_piece_ends_compensate_slow_messages(seed: int) -> None
         return max(swarm.run().times) / bound(8, 64)
 
     assert last(Limits(), 0.9) <= 1.2
-    assert last(Limits(few=5), 0.0) >= 1.3
+    assert last(Limits(slow_slots=5), 0.0) >= 1.3
     assert last(Limits(), 0.0) >= 1.3
 
 
 def test_downloads_that_join_together_get_disjoint_pieces() -> None:
-    swarm = Simulation(64, limits=Limits(supernode=16, few=16))
+    swarm = Simulation(64, limits=Limits(supernode=16, slow_slots=16))
     for i in range(4):
         swarm.join(f"c{i}", room=4)
     pieces = [n for client in swarm.clients.values() for n in client.running]
@@ -130,7 +130,7 @@ def test_downloads_that_join_together_get_disjoint_pieces() -> None:
 
 
 def test_new_downloads_get_disjoint_pieces_from_seeds() -> None:
-    swarm = Simulation(64, limits=Limits(up=50, supernode=0, few=50))
+    swarm = Simulation(64, limits=Limits(up=50, supernode=0, slow_slots=50))
     for i in range(3):
         swarm.seed(f"seed{i}")
     for i in range(8):

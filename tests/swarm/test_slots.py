@@ -7,7 +7,7 @@ from tests.swarm.stats import TaskStats
 
 
 def swarm_of(pieces: int = 20, **limits: object) -> Cluster:
-    return Cluster(pieces, **{"few": 2, "slow": 0.3, **limits})  # type: ignore[arg-type]
+    return Cluster(pieces, **{"slow_slots": 2, "slow": 0.3, **limits})  # type: ignore[arg-type]
 
 
 def finish(swarm: Cluster, cid: str, taken: dict[int, str | None], seconds: float) -> None:

@@ -20,7 +20,7 @@ SLOW_LINKS = Delays(0.5, 0.35, 0.9, 0.375)
 
 def with_straggler() -> Cluster:
     """Three fast hosts and a straggler. Each has received a piece; none is in flight."""
-    swarm = Cluster(40, seed=2, few=2, slow=0.1, supernode=4)
+    swarm = Cluster(40, seed=2, slow_slots=2, slow=0.1, supernode=4)
     swarm.join("a", "b", "c", "lame")
     for seconds, cids in ((0.4, "abc"), (1.6, ["lame"])):
         taken = {cid: swarm.take(cid, 1) for cid in cids if cid != "c"}
@@ -54,7 +54,7 @@ def test_a_host_that_takes_twice_as_long_is_a_straggler_until_a_fast_piece() -> 
 
 
 def test_reported_pace_marks_stragglers_until_a_piece_is_measured() -> None:
-    swarm = Cluster(40, few=2, slow=0.1)
+    swarm = Cluster(40, slow_slots=2, slow=0.1)
     swarm.join("a", "b", "c", "lame")
     n, source = swarm.take("lame", 1).popitem()
     for cid, seconds in (("lame", 2.8), ("a", 1.15), ("b", 2.7)):
@@ -70,7 +70,7 @@ def test_reported_pace_marks_stragglers_until_a_piece_is_measured() -> None:
 
 
 def test_in_a_crowd_several_reports_are_needed_before_stragglers_are_marked() -> None:
-    swarm = Cluster(40, few=2, slow=0.1)
+    swarm = Cluster(40, slow_slots=2, slow=0.1)
     hosts = [f"h{i}" for i in range(30)]
     swarm.join(*hosts, "lame", "lamer")
     swarm.take("lame", 1)
@@ -87,7 +87,7 @@ def test_in_a_crowd_several_reports_are_needed_before_stragglers_are_marked() ->
 
 
 def test_reported_pace_marks_no_stragglers_while_pieces_are_fast() -> None:
-    swarm = Cluster(40, few=2, slow=0.3)
+    swarm = Cluster(40, slow_slots=2, slow=0.3)
     swarm.join("a", "b")
     for _ in range(4):
         quick(swarm, "a", 0.01)
@@ -97,7 +97,7 @@ def test_reported_pace_marks_no_stragglers_while_pieces_are_fast() -> None:
 
 
 def test_hosts_that_differ_less_are_no_stragglers() -> None:
-    swarm = Cluster(40, few=2, slow=0.1)
+    swarm = Cluster(40, slow_slots=2, slow=0.1)
     swarm.join("a", "b", "c")
     for _ in range(8):
         quick(swarm, "a", 0.4)
@@ -107,7 +107,7 @@ def test_hosts_that_differ_less_are_no_stragglers() -> None:
 
 
 def test_no_host_is_a_straggler_while_pieces_are_fast() -> None:
-    swarm = Cluster(200, few=2, slow=0.3)
+    swarm = Cluster(200, slow_slots=2, slow=0.3)
     swarm.join("a", "b", "c", "lame")
     quick(swarm, "lame", 0.09)
     for cid in "abc" * 16:
@@ -116,7 +116,7 @@ def test_no_host_is_a_straggler_while_pieces_are_fast() -> None:
 
 
 def test_a_short_last_piece_and_finished_downloads_do_not_count_as_reference() -> None:
-    swarm = Cluster(8, few=2, slow=0.1)
+    swarm = Cluster(8, slow_slots=2, slow=0.1)
     swarm.join("first")
     while swarm.pull("first", 0).kind != "finished":
         quick(swarm, "first", 0.11)
@@ -205,7 +205,7 @@ def test_pulls_without_a_slot_also_use_the_least_loaded_source() -> None:
 
 
 def test_a_host_silent_at_the_end_of_its_claim_frees_its_slots() -> None:
-    swarm = Cluster(40, few=2, slow=0.1, supernode=2, reseed_delay=2.0)
+    swarm = Cluster(40, slow_slots=2, slow=0.1, supernode=2, reseed_delay=2.0)
     swarm.join("a", "b", "dead")
     quick(swarm, "a")
     for cid in ("a", "b"):
@@ -224,7 +224,7 @@ def test_a_host_silent_at_the_end_of_its_claim_frees_its_slots() -> None:
 
 
 def test_a_host_that_sent_a_pull_meanwhile_is_no_straggler() -> None:
-    swarm = Cluster(40, few=2, slow=0.1, supernode=2, reseed_delay=2.0)
+    swarm = Cluster(40, slow_slots=2, slow=0.1, supernode=2, reseed_delay=2.0)
     swarm.join("a", "b")
     swarm.take("b")
     swarm.wait(1.5)

@@ -9,7 +9,7 @@ from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.stats import TaskStats
 
-FEW = Limits().few
+FEW = Limits().slow_slots
 
 
 class Bytes:
@@ -24,7 +24,7 @@ class Bytes:
 
 def swarm_of(pieces: int = 40, **limits: int) -> Cluster:
     """A cluster that sends no requests by itself, with the slots of a new task."""
-    swarm = Cluster(pieces, few=FEW, **limits)
+    swarm = Cluster(pieces, slow_slots=FEW, **limits)
     swarm.requests = False
     return swarm
 

@@ -157,7 +157,7 @@ def test_expiring_blocks_do_not_visit_other_downloads_of_the_same_cid() -> None:
 
 @pytest.mark.parametrize("most", [1, 3, 1000])
 def test_leases_that_expire_together_are_returned_in_batches(most: int) -> None:
-    swarm = Swarm(Limits(lease=5.0, supernode=100, few=100), 1)
+    swarm = Swarm(Limits(lease=5.0, supernode=100, slow_slots=100), 1)
     swarm.add_task(TASK, 40, 0.0)
     for n in range(40):
         swarm.cached(TASK, n, 0.0)

@@ -7,7 +7,7 @@ import pytest
 from dfengine.supernode.swarm import scheduler
 from dfengine.supernode.swarm._state import Download
 from dfengine.supernode.swarm.leases import Leases
-from dfengine.supernode.swarm.swarm import Pull
+from dfengine.supernode.swarm.swarm import PullResult
 from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.stats import TaskStats
@@ -153,7 +153,7 @@ def test_a_released_slot_costs_one_search_for_any_number_of_parked_pulls(monkeyp
     looks = 0
     real = scheduler.pull
 
-    def counting(download: Download, k: int, leases: Leases, now: float) -> Pull:
+    def counting(download: Download, k: int, leases: Leases, now: float) -> PullResult:
         nonlocal looks
         looks += 1
         return real(download, k, leases, now)
@@ -172,7 +172,7 @@ def fed(holders: int) -> Cluster:
     for n in range(holders):
         assert len(swarm.take(f"taker{n}")) == 1
     swarm.join("host")
-    swarm.join("one", "two", port=0, feeds=True)
+    swarm.join("one", "two", port=0, is_follower=True)
     assert [swarm.park(name) for name in ("host", "one", "two")] == ["nosource"] * 3
     return swarm
 
@@ -197,7 +197,7 @@ def test_the_supernodes_own_slots_are_given_in_order_of_parking() -> None:
     """Otherwise it would send the whole file to each following supernode."""
     swarm = Cluster(3, cached=0, supernode=1)
     swarm.join("host")
-    swarm.join("other", port=0, feeds=True)
+    swarm.join("other", port=0, is_follower=True)
     assert [swarm.park("host", 1), swarm.park("other", 1)] == ["wait", "wait"]
     swarm.cache(0)
     assert swarm.woken() == {"host": [0]}
@@ -208,7 +208,7 @@ def test_a_following_supernode_gets_the_rarest_spread_piece_before_rarer_ones() 
     swarm.join("a", holds=[0, 1, 2])
     swarm.join("b", holds=[0, 1])
     swarm.join("c", holds=[0])
-    swarm.join("one", "two", port=0, feeds=True)
+    swarm.join("one", "two", port=0, is_follower=True)
     assert list(swarm.take("one", 1)) == [1]
     swarm.join("host", port=0)
     assert list(swarm.take("host", 1)) == [2]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from dfengine.supernode.swarm.swarm import Limits, Pull, Swarm
+from dfengine.supernode.swarm.swarm import Limits, PullResult, Swarm
 from dfengine.task import Peer
 from tests.swarm.invariant import check
 
@@ -210,7 +210,7 @@ class Simulation:
         """The pieces that its pull selects."""
         return client.reads[0]
 
-    def answer(self, client: Client, pull: Pull, room: int) -> None:
+    def answer(self, client: Client, pull: PullResult, room: int) -> None:
         self.answers += 1
         if pull.kind == "finished":
             assert client.finished is None

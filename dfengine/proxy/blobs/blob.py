@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dfengine.client.download_thread import DownloadThread
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginChanged
 from dfengine.files.fetching import OpenFileDownload
-from dfengine.files.place import DISK
+from dfengine.files.open_file_storage import DISK
 from dfengine.proxy.upstream.timeouts import Progress
 from dfengine.proxy.upstream.withheld_tail import MIN_WITHHELD
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dfengine.client.on_demand import Ticket, TransferOnDemand
     from dfengine.client.result import Result
-    from dfengine.proxy.blobs.store import State
+    from dfengine.proxy.blobs.blob_store import State
     from dfengine.settings import GetSettings
     from dfengine.storage.piece_file import PieceFile
 

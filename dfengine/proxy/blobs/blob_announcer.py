@@ -27,7 +27,7 @@ from dfengine.task import task_id
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from dfengine.proxy.blobs.store import Store
+    from dfengine.proxy.blobs.blob_store import BlobStore
     from dfengine.settings import ProxySettings
     from dfengine.storage.piece_file import PieceFile
 
@@ -45,7 +45,7 @@ SUPERNODES = 2
 class BlobAnnouncer:
     """store: of the blobs. threads: run operations that wait for a disk or a supernode."""
 
-    def __init__(self, settings: ProxySettings, store: Store, threads: Executor) -> None:
+    def __init__(self, settings: ProxySettings, store: BlobStore, threads: Executor) -> None:
         self._settings = settings
         self._store = store
         self._folder = store.path

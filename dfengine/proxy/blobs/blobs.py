@@ -14,9 +14,9 @@ from dfengine.errors import DigestMismatch, StorageError
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.proxy.blobs.blob import Blob
 from dfengine.proxy.blobs.blob_announcer import BlobAnnouncer
+from dfengine.proxy.blobs.blob_store import BlobStore, StoredBlob, name_of, state_of
 from dfengine.proxy.blobs.counts import Counts
-from dfengine.proxy.blobs.store import Store, StoredBlob, name_of, state_of
-from dfengine.proxy.fields import Fields
+from dfengine.proxy.header_fields import Fields
 from dfengine.proxy.reference import MANIFESTS, MAX_MANIFEST
 from dfengine.proxy.registries import OWN_MACHINE
 from dfengine.proxy.upstream.permissions import NON_CREDENTIAL_FIELDS, Permissions
@@ -103,7 +103,7 @@ class Blobs:
         self.counts = Counts()
         self.permissions = permissions
         self.threads = ThreadPoolExecutor(THREADS, "blob")
-        self.store = Store(settings.home)
+        self.store = BlobStore(settings.home)
         self._settings = settings
         self.cache_size = settings.cache_size
         """Maximum number of bytes of blobs on the disk, 0: no limit."""

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 
-from dfengine.files.place import FOLDER as PARTS
+from dfengine.files.open_file_storage import FOLDER as PARTS
 from dfengine.storage.abandoned_parts import remove_pair
 
 LOW = 1 << 30

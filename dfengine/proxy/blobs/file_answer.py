@@ -9,7 +9,7 @@ from dfengine.proxy import ranges
 from dfengine.proxy.blobs.encrypted_serving import EncryptedServing
 from dfengine.proxy.blobs.first_byte import first_byte
 from dfengine.proxy.blobs.serving import Serving
-from dfengine.proxy.fields import Fields, joined
+from dfengine.proxy.header_fields import Fields, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ _NAME = re.compile(r"[0-9a-f]{64}(?:\.[0-9a-f]{16})?")
 
 
 class Blob(Value):
-    """name: of its file; see `store.name_of`. used: unix seconds. inode: of its data, which may be shared with a download of this host."""
+    """name: of its file; see `blob_store.name_of`. used: unix seconds. inode: of its data, shared with a download of this host or not."""
 
     name: str
     path: str

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from dfengine.net.http_client import Connection
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.fields import Fields
+    from dfengine.proxy.header_fields import Fields
     from dfengine.proxy.registries import Registries, Registry
     from dfengine.proxy.registry.tokens import Tokens
     from dfengine.settings import ProxySettings, SupernodeAddress

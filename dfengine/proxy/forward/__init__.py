@@ -1,7 +1,7 @@
 """The forward proxy.
 
     rules, shared_cache  the rule for a URL, and what may be shared (pure)
-    configured           settings: rules, intercepted hosts and ports of CONNECT
+    forward_settings     settings: rules, intercepted hosts and ports of CONNECT
     origin_heads         heads of origins' responses, requested in advance
     forward_answer       how a request is answered
     connect_handler      CONNECT: a tunnel (relay; splicing if both sides are plain sockets), or interception of https

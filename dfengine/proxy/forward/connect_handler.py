@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
-    from dfengine.proxy.forward.configured import Forwarding
+    from dfengine.proxy.forward.forward_settings import Forwarding
     from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.registries import Registry

@@ -18,13 +18,13 @@ from dfengine.errors import OriginForbidden
 from dfengine.net.http import BadRequest
 from dfengine.proxy import reference, targets
 from dfengine.proxy.blobs.blob import Reader
+from dfengine.proxy.blobs.blob_store import name_of, sha256_of
 from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import send_file
 from dfengine.proxy.blobs.request_handler import RequestHandler
-from dfengine.proxy.blobs.store import name_of, sha256_of
-from dfengine.proxy.fields import TOKEN, Fields, credentials, text
 from dfengine.proxy.forward import rules, shared_cache
 from dfengine.proxy.forward.origin_heads import OriginHead, OriginHeads
+from dfengine.proxy.header_fields import TOKEN, Fields, credentials, text
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.registry.blob_answer import BlobAnswer
 from dfengine.proxy.upstream.pass_through import PassThrough

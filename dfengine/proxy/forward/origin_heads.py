@@ -11,8 +11,8 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from dfengine.proxy.fields import Fields, end_to_end, text
 from dfengine.proxy.forward import shared_cache
+from dfengine.proxy.header_fields import Fields, end_to_end, text
 from dfengine.proxy.upstream.own_request import ask
 from dfengine.proxy.upstream.timeouts import OWN_REQUEST_SECONDS, SilentServers, Unanswered
 from dfengine.value import Value

@@ -15,7 +15,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from dfengine.origin.version import LATER, Version
-from dfengine.proxy.fields import Fields, credentials, joined
+from dfengine.proxy.header_fields import Fields, credentials, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
     access_control  access control and listening addresses (pure)
     listening     TCP and unix sockets
     requests      a parser of requests, with limits
-    methods       TRACE and OPTIONS requests that the proxy answers itself (pure)
+    max_forwards  TRACE and OPTIONS requests that the proxy answers itself (pure)
     client_connection  one client's connection: consecutive requests, their responses and deadlines
     logged_connection  the same with an access log
     health        responses to probes

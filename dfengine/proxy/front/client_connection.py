@@ -22,8 +22,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from dfengine.net.http import REASONS, BadRequest
-from dfengine.proxy.fields import UNTIL_CLOSE, Fields, bodiless, head
 from dfengine.proxy.front.requests import Head, Requests
+from dfengine.proxy.header_fields import UNTIL_CLOSE, Fields, bodiless, head
 
 if TYPE_CHECKING:
     from collections.abc import Callable

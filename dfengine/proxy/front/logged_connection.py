@@ -9,9 +9,9 @@ from dfengine.proxy.front.client_connection import ClientConnection
 
 if TYPE_CHECKING:
     from dfengine.net.event_log import EventLog
-    from dfengine.proxy.fields import Fields
     from dfengine.proxy.front.interfaces import Server
     from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.header_fields import Fields
     from dfengine.proxy.registries import Registry
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httptools
 
 from dfengine.net.http import BadRequest, refusal
-from dfengine.proxy.fields import SINGLE, Fields, connection_options, framing
+from dfengine.proxy.header_fields import SINGLE, Fields, connection_options, framing
 from dfengine.proxy.targets import is_absolute
 
 if TYPE_CHECKING:

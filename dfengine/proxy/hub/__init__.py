@@ -1,6 +1,6 @@
 """Model hubs.
 
-    reference, fields   what a request names; changes to responses (pure)
+    reference, response_changes  what a request names; changes to responses (pure)
     api                 the hub's API
     xet_names           URLs of Xet's servers, rewritten so that clients ask this proxy (pure)
     rewriting           a response whose JSON is changed

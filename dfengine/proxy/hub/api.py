@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dfengine.proxy.fields import Fields
-from dfengine.proxy.hub.fields import digest_of, length_of, own_link, own_links, plain_json, tag_of, without_xet
+from dfengine.proxy.header_fields import Fields
 from dfengine.proxy.hub.reference import API, FILE
+from dfengine.proxy.hub.response_changes import digest_of, length_of, own_link, own_links, plain_json, tag_of, without_xet
 from dfengine.proxy.hub.rewriting import Rewriting
 from dfengine.proxy.hub.xet import own_url
 

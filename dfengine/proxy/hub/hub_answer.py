@@ -19,11 +19,11 @@ from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import answer_file
 from dfengine.proxy.blobs.request_handler import RequestHandler
-from dfengine.proxy.fields import Fields, end_to_end, text
+from dfengine.proxy.header_fields import Fields, end_to_end, text
 from dfengine.proxy.hub import reference as hub_reference
 from dfengine.proxy.hub.api import HubPassThrough
-from dfengine.proxy.hub.fields import LARGEST_PLAIN, digest_of, length_of, own_link, own_links, tag_of, without_xet
 from dfengine.proxy.hub.git_file import check_git_file
+from dfengine.proxy.hub.response_changes import LARGEST_PLAIN, digest_of, length_of, own_link, own_links, tag_of, without_xet
 from dfengine.proxy.hub.xet import KEY, Xet, own_url
 from dfengine.proxy.hub.xet_names import XetNames
 from dfengine.proxy.registries import Registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from dfengine.proxy.fields import UNTIL_CLOSE, Fields, joined, text
+from dfengine.proxy.header_fields import UNTIL_CLOSE, Fields, joined, text
 from dfengine.proxy.upstream.pass_through import PassThrough
 
 if TYPE_CHECKING:

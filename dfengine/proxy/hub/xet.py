@@ -20,11 +20,11 @@ from dfengine.errors import BadValue, OriginError
 from dfengine.net.http import BadRequest
 from dfengine.proxy import reference
 from dfengine.proxy.blobs.blob import Reader
+from dfengine.proxy.blobs.blob_store import name_of, sha256_of
 from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import send_part
 from dfengine.proxy.blobs.request_handler import RequestHandler
-from dfengine.proxy.blobs.store import name_of, sha256_of
-from dfengine.proxy.fields import Fields, credentials, text
+from dfengine.proxy.header_fields import Fields, credentials, text
 from dfengine.proxy.hub.rewriting import Rewriting
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.upstream.pass_through import PassThrough

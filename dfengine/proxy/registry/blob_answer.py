@@ -11,7 +11,7 @@ from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import answer_file
 from dfengine.proxy.blobs.request_handler import RequestHandler
-from dfengine.proxy.fields import Fields, joined
+from dfengine.proxy.header_fields import Fields, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable

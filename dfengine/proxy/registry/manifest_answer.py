@@ -15,7 +15,7 @@ from dfengine.errors import DfengineError
 from dfengine.proxy.blobs.blob import Blob, Reader
 from dfengine.proxy.blobs.blobs import Source
 from dfengine.proxy.blobs.request_handler import RequestHandler
-from dfengine.proxy.fields import Fields, is_cacheable_request, joined
+from dfengine.proxy.header_fields import Fields, is_cacheable_request, joined
 from dfengine.proxy.reference import MAX_MANIFEST
 from dfengine.proxy.registry.manifests import Manifest, accepted, is_plain
 from dfengine.proxy.registry.manifests import digest as digest_of

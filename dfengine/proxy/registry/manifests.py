@@ -18,7 +18,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from dfengine.errors import StorageError
-from dfengine.proxy.fields import Fields, is_cacheable_request, joined, text
+from dfengine.proxy.header_fields import Fields, is_cacheable_request, joined, text
 from dfengine.proxy.reference import MAX_MANIFEST
 from dfengine.storage.path_protection import is_own_folder
 from dfengine.value import Value

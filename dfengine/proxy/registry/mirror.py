@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError
 from dfengine.net.http import BadRequest
-from dfengine.proxy import fields, reference
+from dfengine.proxy import header_fields, reference
 from dfengine.proxy.registry.blob_answer import BlobAnswer
 from dfengine.proxy.registry.manifest_answer import ManifestAnswer
 from dfengine.proxy.registry.manifests import Manifests, ManifestWatcher, PingWatcher
@@ -54,18 +54,18 @@ class Mirror:
         if own is not None:
             return self._open(client, head, asked, registry, own)
 
-        def resume(own: fields.Fields) -> Exchange | None:
+        def resume(own: header_fields.Fields) -> Exchange | None:
             return self._open(client, head, asked, registry, own)
 
         return TokenRequest(self._blobs.loop, client, registry, self._tokens.fields(registry, asked.target), resume).start()
 
     def _open(
-        self, client: ClientConnection, head: Head, asked: reference.Reference, registry: Registry, own: fields.Fields
+        self, client: ClientConnection, head: Head, asked: reference.Reference, registry: Registry, own: header_fields.Fields
     ) -> Exchange | None:
         """As `route`. own: this proxy's own credentials."""
         more = [*own]
         reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
-        credentials = [*fields.credentials(head.fields), *more] if reads and asked.kind else []
+        credentials = [*header_fields.credentials(head.fields), *more] if reads and asked.kind else []
         silent_servers = self._blobs.permissions.silent_servers
         watcher: PingWatcher | ManifestWatcher | None = None
         if reads and asked.target == "/v2/":

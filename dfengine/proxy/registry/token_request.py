@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
 
-    from dfengine.proxy.fields import Fields
     from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.interfaces import Exchange
+    from dfengine.proxy.header_fields import Fields
     from dfengine.proxy.registries import Registry
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginError
 from dfengine.origin import challenge
-from dfengine.proxy.fields import Fields, joined
+from dfengine.proxy.header_fields import Fields, joined
 from dfengine.proxy.registry.logins import scope_of, token_of, token_server
 from dfengine.proxy.upstream.own_request import ask
 from dfengine.proxy.upstream.timeouts import OPTIONAL_SECONDS, is_failure

@@ -26,10 +26,10 @@ from dfengine.origin.head import seconds
 from dfengine.origin.retry import TRANSIENT
 from dfengine.proxy import ranges
 from dfengine.proxy.blobs.blob import Reader
+from dfengine.proxy.blobs.blob_store import StoredBlob
 from dfengine.proxy.blobs.first_byte import first_byte
 from dfengine.proxy.blobs.serving import Serving
-from dfengine.proxy.blobs.store import StoredBlob
-from dfengine.proxy.fields import Fields, joined, text
+from dfengine.proxy.header_fields import Fields, joined, text
 from dfengine.proxy.s3 import page as s3_page
 from dfengine.proxy.s3 import request as s3_request
 from dfengine.proxy.s3 import xml as s3_xml

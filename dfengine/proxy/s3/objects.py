@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, StorageError
 from dfengine.location import parse
 from dfengine.origin.cancel import Cancel
+from dfengine.proxy.blobs.blob_store import StoredBlob, name_of, sha256_of
 from dfengine.proxy.blobs.blobs import OPEN_RETRY_SECONDS
-from dfengine.proxy.blobs.store import StoredBlob, name_of, sha256_of
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.head_reader import HeadReader
 from dfengine.proxy.s3.parts import Parts

@@ -20,7 +20,7 @@ import httptools
 
 from dfengine.errors import DfengineError
 from dfengine.net.http import BadRequest
-from dfengine.proxy.fields import CHUNKED, UNTIL_CLOSE, Fields, bodiless, framing, head
+from dfengine.proxy.header_fields import CHUNKED, UNTIL_CLOSE, Fields, bodiless, framing, head
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from dfengine.value import Value
 if TYPE_CHECKING:
     import asyncio
 
-    from dfengine.proxy.fields import Fields
+    from dfengine.proxy.header_fields import Fields
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.upstream.upstreams import Upstreams
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from dfengine.errors import DfengineError, OriginForbidden
-from dfengine.proxy.fields import CHUNKED, Fields, end_to_end, get
+from dfengine.proxy.header_fields import CHUNKED, Fields, end_to_end, get
 from dfengine.proxy.upstream.connection import BadAnswer, UpstreamConnection
 from dfengine.proxy.upstream.timeouts import is_failure
 from dfengine.proxy.upstream.upstreams import Upstreams

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginError
-from dfengine.proxy.fields import Fields, text
+from dfengine.proxy.header_fields import Fields, text
 from dfengine.proxy.upstream import timeouts
 from dfengine.proxy.upstream.own_request import ask
 from dfengine.proxy.upstream.timeouts import SilentServers, Unanswered

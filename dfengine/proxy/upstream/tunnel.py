@@ -16,7 +16,7 @@ from dfengine.errors import OriginUnreachable
 if TYPE_CHECKING:
     import ssl
 
-    from dfengine.origin.proxy import Proxy
+    from dfengine.origin.environment_proxy import Proxy
     from dfengine.proxy.registries import Registry
 
 MAX_HEAD = 64 << 10

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from dfengine.errors import LocalError, OriginForbidden, OriginUnreachable, OriginUntrusted
-from dfengine.origin.proxy import Proxy, proxy_for
+from dfengine.origin.environment_proxy import Proxy, proxy_for
 from dfengine.proxy.upstream import tunnel
 from dfengine.proxy.upstream.connection import UpstreamConnection
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 
-from dfengine.proxy.fields import bodiless, joined, text
+from dfengine.proxy.header_fields import bodiless, joined, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.proxy.fields import Fields
+    from dfengine.proxy.header_fields import Fields
 
 MIN_WITHHELD = 64 << 10
 """Bytes of a blob to receive before any are sent: a wrong blob of at most this length gets the response 502."""

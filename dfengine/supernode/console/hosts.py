@@ -73,7 +73,7 @@ class HostFigures:
         """Return the average bytes of a piece."""
         size = self._sizes.get(task)
         if size is None:
-            fetch = self._state.cdn.fetches.get(task)
+            fetch = self._state.fetch_pool.fetches.get(task)
             geometry = fetch.file.geometry if fetch is not None and fetch.file is not None else None
             size = 0.0
             if geometry is not None:

@@ -20,7 +20,7 @@ def overview(state: SupernodeState, sampler: Sampler, plain: Pulls, started: flo
     counts, swarm, cluster = state.counts, state.swarm, state.fetches.cluster
     return Overview(
         version=VERSION, address=state.advertise_ip, time=time.time(), started=started, hindrance=unready_reason(state),
-        may_change=may_change, tasks=len(state.cdn.fetches), downloads=len(state.members),
+        may_change=may_change, tasks=len(state.fetch_pool.fetches), downloads=len(state.members),
         unfinished=sum(task.unfinished for task in swarm.tasks.values()),
         peers=len(swarm.peers.states), isolated_peers=len(swarm.peers.isolations), unproved_peers=len(state.reachability),
         parked_pulls=len(state.parked), leases=len(swarm.leases), registered=counts["registered"], finished=counts["finished_downloads"],

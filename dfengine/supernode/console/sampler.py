@@ -99,7 +99,7 @@ class Sampler:
         rows: list[TaskRow] = []
         origins = OriginFigures(state.fetches.origin_counts.origins, self._rates)
         delivered: dict[str, int] = {}
-        requests, count = state.cdn.past_requests, state.cdn.past_bytes
+        requests, count = state.fetch_pool.past_requests, state.fetch_pool.past_bytes
 
         def add(fetch: Fetch) -> None:
             nonlocal requests, count
@@ -111,12 +111,12 @@ class Sampler:
             self.delivered += max(0, found.delivered_bytes - self._delivered.get(fetch.task, 0))
             delivered[fetch.task] = found.delivered_bytes
 
-        await self.budget.spread(add, list(state.cdn.fetches.values()))
+        await self.budget.spread(add, list(state.fetch_pool.fetches.values()))
         self._delivered = delivered
         self.origin_requests, self.origin_bytes = requests, count
         self.rate = self._rates.rate("delivered", self.delivered, now)
         self.origin_rate = self._rates.rate("origin", count, now)
-        self.origins = origins.rows(now, state.origins.leases.held(), state.cdn.pauses.current(now))
+        self.origins = origins.rows(now, state.origins.leases.held(), state.fetch_pool.pauses.current(now))
         self._rates.end()
         self.tasks, self.at = rows, time.time()
 

@@ -108,7 +108,7 @@ class SwarmWatch:
 
     def _slowest(self, unfinished: list[Progress]) -> Slowest | None:
         times = [host.download.best_piece_time for host in self._states.values() if host.download.best_piece_time > 0]
-        fetch = self._state.cdn.fetches.get(self._state.names.find(self.task))
+        fetch = self._state.fetch_pool.fetches.get(self._state.names.find(self.task))
         waits = self._state.names.mask_text(redacted(fetch.retry_reason))[:300] if fetch is not None else ""
         copied = fetch is not None and fetch.state == SUCCESS
         found = slowest(unfinished, median(times) if times else 0.0, waits, copied)

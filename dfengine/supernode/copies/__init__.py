@@ -1,15 +1,15 @@
 """The supernode's copies of files.
 
-    cdn                      one fetch per task, however many clients request it
+    fetch_pool               one fetch per task, however many clients request it
     shared_pool              a thread pool with a share for each client
     fetch                    one task's copy: its state, and the events that it reports to the event loop
     fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
     origin_reading, copy_writer  requests to the origin; writing a response's bytes to the copy
     following                fetches a task from the supernode that leads it: pulls in `leader_pulls`, their answers in `leader_answers`,
                              pieces in `piece_connections`
-    slow_leader              when to take the lead from a slow leader (pure); leader_probe, reading_messages: the measurement;
+    slow_leader              when to take the lead from a slow leader (pure); leader_probe, origin_progress_messages: the measurement;
                              partition: whether any other supernode can be reached
-    local_rules              origins that this supernode may not read, and so does not fetch from a leader either
+    own_origin_rules         origins that this supernode may not read, and so does not fetch from a leader either
     manifests                recent manifests of trees, for the fetches of their data
     listing_budget           memory for listings of directories, for each client
     repair                   compares a copy found on disk with its digests, fetches damaged pieces again
@@ -17,7 +17,7 @@
     announced_content, replica  content that hosts share: claims of its digests, and reading it from the hosts
     piece_reading            reads one piece from a source
     retention                copies that must be kept: pinned, or until a time
-    store, stored_head       the object store of finished copies, and the head of a stored copy
+    copy_store, stored_head  the object store of finished copies, and the head of a stored copy
     restoring, write_behind  copies read from the object store, and written to it
     scrubber                 reads pieces again that are reported as wrong
     eviction                 removes copies from a full disk

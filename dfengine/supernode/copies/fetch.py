@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from dfengine.net.dialer import Dialer
     from dfengine.origin.origin_interface import Origin
     from dfengine.origin.reader import Reader
-    from dfengine.supernode.copies.store import Store
+    from dfengine.supernode.copies.copy_store import CopyStore
 
     class Cluster(Protocol):
         """See `cluster.membership.Cluster`."""
@@ -122,7 +122,7 @@ class Fetch:
         access: OriginAccess | None = None, *, connections: int = 4, connection_limits: ConnectionLimits | None = None,
         turns: RoundRobin | None = None,
         own: SharedResources | None = None, manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
-        store: Store | None = None, cluster: Cluster | None = None, pauses: OriginPauses | None = None,
+        store: CopyStore | None = None, cluster: Cluster | None = None, pauses: OriginPauses | None = None,
     ) -> None:
         self.task = task
         self.request = request

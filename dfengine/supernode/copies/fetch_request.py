@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dfengine.origin.body import SILENCE, STEP
 from dfengine.origin.request import is_private
-from dfengine.origin.verification import verification
+from dfengine.origin.tls_verification import verification
 from dfengine.task import Digest, expected_of, redacted_url
 from dfengine.tree import TreeTask
 

@@ -26,8 +26,8 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.copy_writer import MixedVersions
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.legacy_md5 import compute
-from dfengine.supernode.copies.local_rules import may_use_leader
 from dfengine.supernode.copies.origin_reading import close_cancel, open_origin, read_gaps
+from dfengine.supernode.copies.own_origin_rules import may_use_leader
 from dfengine.supernode.copies.repair import fetch_missing, missing_runs, verify_found
 from dfengine.tree import DATA
 

@@ -14,8 +14,8 @@ from dfengine.errors import DfengineError, ProtocolViolation
 from dfengine.net.http_client import Connection
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.origin_progress_messages import Reading, ReadingRequest, decode_answer
 from dfengine.supernode.copies.origin_reading import close_cancel, read_piece
-from dfengine.supernode.copies.reading_messages import Reading, ReadingRequest, decode_answer
 from dfengine.supernode.copies.slow_leader import MIN_SPAN
 
 MAX_SECONDS = 10.0

@@ -16,9 +16,9 @@ from blake3 import blake3
 from dfengine.errors import OriginUnreachable
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.copy_store import PIECE, TICK, CopyStore, PieceRead, StoreError
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
-from dfengine.supernode.copies.store import PIECE, TICK, PieceRead, Store, StoreError
 from dfengine.supernode.copies.stored_head import StoredHead
 from dfengine.tree import MANIFEST
 
@@ -89,7 +89,7 @@ def fill(fetch: Fetch, file: Copy, found: StoredHead) -> None:
         store.succeeded()
 
 
-def _begin(fetch: Fetch, store: Store, found: StoredHead, file: Copy, waiting: dict[int, None], reading: dict[int, PieceRead]) -> None:
+def _begin(fetch: Fetch, store: CopyStore, found: StoredHead, file: Copy, waiting: dict[int, None], reading: dict[int, PieceRead]) -> None:
     """Start as many reads as allowed; the piece that a stream waits for is first."""
     while waiting and len(reading) < PIECES_AT_ONCE:
         n = fetch.wanted_piece if fetch.wanted_piece in waiting else next(iter(waiting))

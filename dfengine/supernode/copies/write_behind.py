@@ -18,9 +18,9 @@ from blake3 import blake3
 from dfengine.errors import DfengineError, StorageError
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.copy_store import CopyStore, StoreError
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.restoring import may_be_stored
-from dfengine.supernode.copies.store import Store, StoreError
 from dfengine.supernode.copies.stored_head import StoredHead, encode_digests, is_worth_storing
 from dfengine.tree import DATA
 
@@ -42,7 +42,7 @@ Work = tuple[Copy, StoredHead, bool, int]
 class WriteBehind:
     """The queue of copies to store. `note` is called on the loop's thread."""
 
-    def __init__(self, store: Store, events: EventLog = SILENT) -> None:
+    def __init__(self, store: CopyStore, events: EventLog = SILENT) -> None:
         self._store = store
         self._events = events
         self._changed = threading.Condition()

@@ -25,12 +25,12 @@ from dfengine import codes, wire
 from dfengine.net import http
 from dfengine.storage import record
 from dfengine.supernode import api_native
-from dfengine.supernode.swarm import assignment
+from dfengine.supernode.swarm import pull_result
 
 cdef enum:
     HEAD_ROOM = 128
 
-cdef object FINISHED = assignment.FINISHED
+cdef object FINISHED = pull_result.FINISHED
 cdef Py_ssize_t MAX_HEAD = http.MAX_HEAD, MAX_BODY = http.MAX_BODY
 cdef Py_ssize_t DIGEST = record.DIGEST
 cdef Py_ssize_t MAX_PIECES = api_native.MAX_PIECES
@@ -56,7 +56,7 @@ cdef class Pulls:
         self.peers = state.swarm.peers
         self.wakeable = state.swarm.wakeable
         self.members = state.members
-        self.fetches = state.cdn.fetches
+        self.fetches = state.fetch_pool.fetches
         self.used = state.registry.used
         self.parked = state.parked
         self.driver, self.answers = state.driver, state.answers
@@ -101,7 +101,7 @@ cdef class Pulls:
         self.used[task.id] = now
         if member.connection is not connection:
             member.connection = connection
-            connection.party = member
+            connection.member = member
         if self.parked and key in self.parked:
             self.parked.release(key)
         mark_seen(download, now)

@@ -1,7 +1,7 @@
 """The swarm engine: a pure state machine. Events with `now` go in, assignments with leases come out.
 
     swarm                         the events: join, pull, arrived, failed, evicted, leave, tick
-    scheduler, _choice            which piece a download gets next, and from which source
+    scheduler, _piece_picker            which piece a download gets next, and from which source
     _scheduler                    the answer to one pull
     selections                    pulls that request certain pieces
     _rarity, _holders             number of copies of each piece, and its holders
@@ -16,5 +16,5 @@
     _state, peers, registered_downloads  tasks, peers and their downloads
     origin_leases, origin_quota   permission to read an origin directly, and this supernode's part of it in a cluster
 
-A piece is chosen in `_choice`, a slot is freed in `leases` (`free_slot`). Start with `swarm`.
+A piece is chosen in `_piece_picker`, a slot is freed in `leases` (`free_slot`). Start with `swarm`.
 """

@@ -1,11 +1,11 @@
-"""The answer to one pull: pieces are chosen (`_choice`) and leased one after the other. Only the granted pieces change in between.
+"""The answer to one pull: pieces are chosen (`_piece_picker`) and leased one after the other. Only the granted pieces change in between.
 
     room       pieces that may still be granted        seed_room   of these, from the supernode: the download's share of its slots
 """
 
 from cpython.object cimport PyObject
 
-from dfengine.supernode.swarm._choice cimport RarestPieces
+from dfengine.supernode.swarm._piece_picker cimport RarestPieces
 from dfengine.supernode.swarm.leases cimport Leases
 from dfengine.supernode.swarm._state cimport Download
 

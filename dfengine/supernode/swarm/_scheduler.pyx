@@ -4,13 +4,13 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from dfengine.supernode.swarm._bitset_tree cimport intersects
-from dfengine.supernode.swarm._choice cimport Choice, choose, has
+from dfengine.supernode.swarm._piece_picker cimport Choice, choose, has
 from dfengine.supernode.swarm._holders cimport SCAN_BUDGET
 from dfengine.supernode.swarm._state cimport Download, Task
 from dfengine.supernode.swarm.leases cimport Leases
 from dfengine.supernode.swarm cimport transitions
 
-from dfengine.supernode.swarm import assignment
+from dfengine.supernode.swarm import pull_result
 
 cdef extern from *:
     """
@@ -28,13 +28,13 @@ cdef extern from *:
     """
     object df_pair(object type, object first, object second)
 
-cdef object CDN = assignment.CDN
-cdef object FINISHED = assignment.FINISHED
-cdef object BUSY = assignment.BUSY
-cdef object WAIT = assignment.WAIT
-cdef object NOSOURCE = assignment.NOSOURCE
-cdef object Assignment = assignment.Assignment
-cdef object Pull = assignment.Pull
+cdef object CDN = pull_result.CDN
+cdef object FINISHED = pull_result.FINISHED
+cdef object BUSY = pull_result.BUSY
+cdef object WAIT = pull_result.WAIT
+cdef object NOSOURCE = pull_result.NOSOURCE
+cdef object Assignment = pull_result.Assignment
+cdef object PullResult = pull_result.PullResult
 
 
 cdef object begin_answer(Download download, Py_ssize_t k, Answer* answer):
@@ -87,7 +87,7 @@ cpdef pull(Download download, Py_ssize_t k, Leases leases, double now):
     pieces = []
     while next_grant(download, &answer, &grant, leases, now):
         pieces.append(df_pair(Assignment, grant.n, source_tuple(&grant)))
-    return df_pair(Pull, "pieces", tuple(pieces)) if pieces else why_no_piece(download)
+    return df_pair(PullResult, "pieces", tuple(pieces)) if pieces else why_no_piece(download)
 
 
 cdef int list_sources(Download download, Choice* choice, Grant* grant) except -1:

@@ -15,7 +15,7 @@ Fields of a task:
     cached        pieces that the supernode itself can send
     in_flight_claims  piece -> the latest lease that sends it to a source, for Limits.reseed_delay
     seedable      cached and not claimed: pieces that the supernode may send again
-    used_elsewhere  the supernode's slots that its hosts use in other tasks; refusal, turn: the resulting restriction (`same_hosts`)
+    used_elsewhere  the supernode's slots that its hosts use in other tasks; reseed_state, reseed_bucket: the resulting restriction (`same_hosts`)
     overdue       pieces that a parked pull selects and whose claim is older than that pull waits for (`selections`)
     holders       finished copies and their holders            rarity   finished copies and those in flight
 
@@ -41,9 +41,9 @@ from dfengine.supernode.swarm._rarity cimport Rarity
 cdef enum:
     NOWHERE = -1
     UNKNOWN = -1
-    ACCEPTED = 0
-    WAITS = 1
-    TURN = 2
+    ALLOWED = 0
+    DEFERRED = 1
+    ONCE = 2
     LABEL_PARTS = 4  # of `locality`
     SAME_HOST = 2 + LABEL_PARTS
 
@@ -60,7 +60,7 @@ cdef class PeerState:
     cdef public Py_ssize_t used
     cdef public Py_ssize_t uploads
     cdef public Py_ssize_t receiving
-    cdef public Download beside
+    cdef public Download last_extra_download
     cdef Location location
     cdef readonly tuple key
     cdef readonly str address
@@ -113,7 +113,7 @@ cdef class Download:
     cdef readonly Window window
     cdef readonly bint legacy
     cdef readonly bint serves
-    cdef readonly bint feeds
+    cdef readonly bint is_follower
     cdef readonly int rotation
     cdef readonly dict running
     cdef public dict arrived
@@ -137,15 +137,15 @@ cdef class Task:
     cdef public Py_ssize_t count
     cdef public Py_ssize_t size
     cdef public Py_ssize_t highest
-    cdef public Py_ssize_t unfinished, feeders
+    cdef public Py_ssize_t unfinished, unfinished_followers
     cdef public Py_ssize_t supernode_used, used_elsewhere
     cdef public Py_ssize_t from_supernode, from_peers
-    cdef public int refusal
-    cdef public Py_ssize_t turn
-    cdef readonly Py_ssize_t excess, client_share
+    cdef public int reseed_state
+    cdef public Py_ssize_t reseed_bucket
+    cdef readonly Py_ssize_t excess_late_slots, client_share
     cdef readonly dict late_slots
     cdef readonly object limits
-    cdef readonly Py_ssize_t down, native_down, few, ahead, alternates
+    cdef readonly Py_ssize_t down, native_down, slow_slots, ahead, alternates
     cdef readonly Py_ssize_t upload_slots, seed_slots, download_slots
     cdef readonly bint slow
     cdef public bint mixed
@@ -218,6 +218,6 @@ cdef inline Py_ssize_t room_beside(Download download, Py_ssize_t live) noexcept:
     cdef Task task = download.task
     if not shares(task) or peer.receiving <= live or download.window is not None:
         return task.native_down
-    if live == 0 and peer.receiving >= task.few and peer.beside is not download:
-        return task.few + 1 - peer.receiving
-    return task.few - peer.receiving
+    if live == 0 and peer.receiving >= task.slow_slots and peer.last_extra_download is not download:
+        return task.slow_slots + 1 - peer.receiving
+    return task.slow_slots - peer.receiving

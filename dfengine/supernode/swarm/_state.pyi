@@ -28,7 +28,8 @@ class PeerState:
     Several CIDs, of several tasks, belong to one peer: slots and isolation are the peer's, pieces are the CID's.
     A CID that serves no pieces (port 0) has a peer of its own, so that two of them on one host are distinct.
 
-    receiving: pieces that its downloads receive, of tasks of more than one piece. beside: the download that last got one beyond Limits.few.
+    receiving: pieces that its downloads receive, of tasks of more than one piece. last_extra_download: the one that last
+    got a piece beyond Limits.slow_slots.
     used: leased uploads, of `slots`. uploads: pieces it sends, including those without a slot.
     isolated: not a source until the deadline in `bucket`.
     unproved: not a source until a peer server of this swarm is found at its address (`reachability`).
@@ -43,7 +44,7 @@ class PeerState:
     used: int
     uploads: int
     receiving: int
-    beside: Download | None
+    last_extra_download: Download | None
     seen: float
     downloads: Collection[Download]
     failures: dict[str, int] | None
@@ -104,7 +105,7 @@ class Download:
     """State of one CID. seen: seconds. rotation: where its search for pieces starts, not negative.
 
     serves: it may become a source. legacy: its protocol is 1.x. window: None for a regular download.
-    feeds: it is a supernode, whose hosts wait for its pieces.
+    is_follower: it is a supernode, whose hosts wait for its pieces.
     holder_index: its index among the task's holders, ABSENT unless it is a source.
     sending: leases of pieces that it sends, the newest last. given: pieces that others reported as sent by it.
     source_failures: failures of sources towards it.
@@ -129,7 +130,7 @@ class Download:
     claimed_piece_time: float
     def __new__(
         cls, task: Task, source: Source, peer: PeerState, window: Window | None, legacy: bool, serves: bool, rotation: int, now: float,
-        feeds: bool = False,
+        is_follower: bool = False,
     ) -> Download: ...
     @property
     def task(self) -> Task: ...
@@ -148,7 +149,7 @@ class Download:
     @property
     def serves(self) -> bool: ...
     @property
-    def feeds(self) -> bool: ...
+    def is_follower(self) -> bool: ...
     @property
     def rotation(self) -> int: ...
     @property
@@ -172,12 +173,12 @@ class Task:
     usual_time: the mean of all tasks when its downloads began, 0 unknown.
     upload_slots, seed_slots, download_slots: pieces that a peer sends, the supernode sends, a native CID receives at once: few while pieces
     are `slow`. mixed: a 1.x CID takes part; it does not report when a piece is ending, so few slots would leave links idle.
-    unfinished: downloads that lack pieces; feeders: those of them that feed others.
+    unfinished: downloads that lack pieces; unfinished_followers: those of them that are followers.
     from_supernode, from_peers: pieces reported as sent by the supernode and by downloads, since the task was added.
-    supernode_used: the supernode's slots in use. used_elsewhere: those that its hosts use in other tasks. refusal, turn: whether it may
-    send pieces again meanwhile, and the bucket of its turn (`same_hosts`).
-    late_slots: slots of late leases, by client (`supernode_slots`). client_share: how many of them count against other clients. excess: the
-    others.
+    supernode_used: the supernode's slots in use. used_elsewhere: those that its hosts use in other tasks. reseed_state,
+    reseed_bucket: whether it may send pieces again meanwhile, and the bucket of its deadline (`same_hosts`).
+    late_slots: slots of late leases, by client (`supernode_slots`). client_share: how many of them count against other clients.
+    excess_late_slots: the others.
     timings_since_review: piece times reported since the last review of stragglers. straggler_count: stragglers then. review_from: where
     among its downloads the next review begins.
     """
@@ -186,13 +187,13 @@ class Task:
     size: int
     highest: int
     unfinished: int
-    feeders: int
+    unfinished_followers: int
     supernode_used: int
     used_elsewhere: int
     from_supernode: int
     from_peers: int
-    refusal: int
-    turn: int
+    reseed_state: int
+    reseed_bucket: int
     same_hosts: SameHosts
     lease: float
     piece_time: float
@@ -213,7 +214,7 @@ class Task:
     @property
     def native_down(self) -> int: ...
     @property
-    def few(self) -> int: ...
+    def slow_slots(self) -> int: ...
     @property
     def ahead(self) -> int: ...
     @property
@@ -225,13 +226,13 @@ class Task:
     @property
     def slow(self) -> bool: ...
     @property
-    def excess(self) -> int: ...
+    def excess_late_slots(self) -> int: ...
     @property
     def client_share(self) -> int: ...
     @property
     def late_slots(self) -> dict[str, int]: ...
     def used_by_others(self, asker: Download) -> int:
-        """The supernode's slots in use, without the excess of clients other than the asker's."""
+        """The supernode's slots in use, without the excess late slots of clients other than the asker's."""
     @property
     def slow_from(self) -> float: ...
     @property

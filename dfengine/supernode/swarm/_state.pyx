@@ -67,7 +67,7 @@ cdef class LeaseBucket:
 cdef class Download:
     def __cinit__(
         self, Task task not None, source not None, PeerState peer not None, Window window, bint legacy, bint serves, int64_t rotation,
-        double now, bint feeds=False,
+        double now, bint is_follower=False,
     ):
         self.task = task
         self.cid = source.cid
@@ -76,7 +76,7 @@ cdef class Download:
         self.have = Bitset(0)
         self.window = window
         self.legacy = legacy
-        self.serves, self.feeds = serves, feeds
+        self.serves, self.is_follower = serves, is_follower
         self.rotation = <int> rotation
         self.holder_index = NOWHERE
         self.running = {}
@@ -132,7 +132,7 @@ cdef class Task:
         self.limits = limits
         self.down = limits.down
         self.native_down = limits.native_down
-        self.few = limits.few
+        self.slow_slots = limits.slow_slots
         self.ahead = limits.ahead
         self.alternates = limits.alternates
         self.reseed_delay = limits.reseed_delay
@@ -161,18 +161,18 @@ cdef class Task:
 
     cdef int set_slots(self, bint slow) except -1:
         cdef object limits = self.limits
-        cdef Py_ssize_t few = self.few if slow else 1 << 30
+        cdef Py_ssize_t at_once = self.slow_slots if slow else 1 << 30
         self.slow = slow
-        self.upload_slots = min(few, <Py_ssize_t> limits.up)
-        self.seed_slots = min(few, <Py_ssize_t> limits.supernode)
-        self.download_slots = min(few, <Py_ssize_t> limits.native_down)
+        self.upload_slots = min(at_once, <Py_ssize_t> limits.up)
+        self.seed_slots = min(at_once, <Py_ssize_t> limits.supernode)
+        self.download_slots = min(at_once, <Py_ssize_t> limits.native_down)
         self.client_share = max(1, self.seed_slots * <Py_ssize_t> limits.client_share // 100)
-        self.excess = sum([max(0, held - self.client_share) for held in self.late_slots.values()])
+        self.excess_late_slots = sum([max(0, held - self.client_share) for held in self.late_slots.values()])
         return 0
 
     cdef int count_late(self, str client, Py_ssize_t by) except -1:
         cdef Py_ssize_t held = self.late_slots.get(client, 0), share = self.client_share
-        self.excess += max(0, held + by - share) - max(0, held - share)
+        self.excess_late_slots += max(0, held + by - share) - max(0, held - share)
         if held + by:
             self.late_slots[client] = held + by
         else:
@@ -181,10 +181,10 @@ cdef class Task:
 
     cpdef Py_ssize_t used_by_others(self, Download asker) except -1:
         cdef Py_ssize_t own
-        if not self.excess:
+        if not self.excess_late_slots:
             return self.supernode_used
         own = self.late_slots.get(asker.peer.address, 0)
-        return self.supernode_used - (self.excess - max(0, own - self.client_share))
+        return self.supernode_used - (self.excess_late_slots - max(0, own - self.client_share))
 
     @property
     def reach(self):
@@ -218,7 +218,7 @@ cdef class Task:
         self.parked.grow(self.size)
         for download in self.parked:
             if download.window is not None or download.limit >= 0 or download.selected is not None:
-                self.parked.put(download, *self.lack(download), ahead=download.feeds)
+                self.parked.put(download, *self.lack(download), ahead=download.is_follower)
         return 0
 
     def check_count(self, Py_ssize_t count):
@@ -376,7 +376,7 @@ cdef class Task:
         cdef bint before = download.got == self.count
         download.got += by
         self.unfinished += <Py_ssize_t> before - <Py_ssize_t> (download.got == self.count)
-        self.feeders += download.feeds * (<Py_ssize_t> before - <Py_ssize_t> (download.got == self.count))
+        self.unfinished_followers += download.is_follower * (<Py_ssize_t> before - <Py_ssize_t> (download.got == self.count))
         return 0
 
     cpdef int reopen(self, Download download) except -1:

@@ -6,7 +6,7 @@ import heapq
 
 from libc.math cimport INFINITY, ceil
 
-from dfengine.supernode.swarm._state cimport ACCEPTED, NOWHERE, Download, Lease, PeerState, Task, LeaseBucket, shares
+from dfengine.supernode.swarm._state cimport ALLOWED, NOWHERE, Download, Lease, PeerState, Task, LeaseBucket, shares
 
 from dfengine.supernode.swarm import deadlines
 
@@ -61,8 +61,8 @@ cdef class Leases:
             task.used_elsewhere -= 1
             if shares(task) and task.supernode_used + task.used_elsewhere <= task.seed_slots:
                 task.note_freed(None)
-            if task.refusal != ACCEPTED and task.used_elsewhere == 0:
-                task.same_hosts.accept(task)
+            if task.reseed_state != ALLOWED and task.used_elsewhere == 0:
+                task.same_hosts.allow_reseed(task)
         lease.also_in = None
         return 0
 
@@ -72,8 +72,8 @@ cdef class Leases:
         cdef Task task = lease.download.task
         lease.receives = not lease.download.legacy and task.count != 1
         peer.receiving += lease.receives
-        if lease.receives and peer.receiving > task.few:
-            peer.beside = lease.download
+        if lease.receives and peer.receiving > task.slow_slots:
+            peer.last_extra_download = lease.download
         return 0
 
     cpdef int leave_room(self, Lease lease) except -1:
@@ -84,9 +84,9 @@ cdef class Leases:
             return 0
         lease.receives = False
         peer.receiving -= 1
-        if peer.beside is not None and peer.beside is not download and not peer.beside.running:
-            peer.beside = None
-        if peer.receiving <= download.task.few:
+        if peer.last_extra_download is not None and peer.last_extra_download is not download and not peer.last_extra_download.running:
+            peer.last_extra_download = None
+        if peer.receiving <= download.task.slow_slots:
             for other in peer.downloads:
                 if other is not download:
                     other.task.recheck_if_parked(other)
@@ -113,7 +113,7 @@ cdef class Leases:
         peer.used += not lease.freed
         peer.uploads += 1
         # A peer may have any number of downloads, but one opens or closes only at these two counts.
-        for other in peer.downloads if not lease.freed and (peer.used == peer.slots or peer.used == task.few) else ():
+        for other in peer.downloads if not lease.freed and (peer.used == peer.slots or peer.used == task.slow_slots) else ():
             if other.holder_index != NOWHERE and not other.has_slot():
                 other.task.holders.close(other.holder_index)
         return 0
@@ -195,7 +195,7 @@ cdef class Leases:
             return 0
         peer = source.peer
         peer.used -= 1
-        if peer.used + 1 != peer.slots and peer.used + 1 != lease.download.task.few:
+        if peer.used + 1 != peer.slots and peer.used + 1 != lease.download.task.slow_slots:
             return 0
         for other in peer.downloads:
             if peer.used + 1 >= min(peer.slots, other.task.upload_slots) > peer.used:
@@ -226,7 +226,7 @@ cdef class Leases:
         if not (lease.freed or lease.late):
             lease.late = True
             task.count_late(lease.download.peer.address, 1)
-            if task.excess:
+            if task.excess_late_slots:
                 task.note_freed(None)
 
     def expired(self, double now, Py_ssize_t most):

@@ -13,8 +13,8 @@ class Limits:
 
     up: slots of a peer server for sending. down: of a 1.x CID for receiving. native_down: of a native CID for receiving. supernode: of the
     supernode for sending one task.
-    few: the limit of up, native_down and supernode while pieces are slow: from `slow` seconds a piece on, until a piece takes a third of
-    that. More would share a link that one piece can saturate, and each piece would be complete, and served to others, later.
+    slow_slots: the limit of up, native_down and supernode while pieces are slow: from `slow` seconds a piece on, until a piece
+    takes a third of that. More would share a link that one piece can saturate, and each piece would be complete and served later.
     alternates: sources named in addition to the one that holds the slot, at most 2.
     lease: seconds that an assigned piece may take before its slot is reclaimed, for tasks without a time of their own.
     reseed_delay: how long the supernode does not send again a piece that is in flight to a source; twice the task's mean time per piece
@@ -33,7 +33,7 @@ class Limits:
     down: int = 4
     native_down: int = 8
     supernode: int = 5
-    few: int = 2
+    slow_slots: int = 2
     slow: float = 0.3
     alternates: int = 2
     lease: float = 30.0

@@ -14,7 +14,7 @@ from itertools import islice
 from dfengine.supernode.swarm import scheduler
 from dfengine.supernode.swarm._state import Download, Task
 from dfengine.supernode.swarm.leases import Leases
-from dfengine.supernode.swarm.scheduler import FINISHED, Pull
+from dfengine.supernode.swarm.scheduler import FINISHED, PullResult
 
 CHECKS_PER_ANSWER = 8
 """Parked pulls that are checked for each one that a call may answer; a source that serves none of so many is skipped."""
@@ -24,7 +24,7 @@ def park(download: Download, k: int) -> None:
     """Park a pull of k pieces. If one is parked already, k is replaced and the position in the queue stays."""
     task = download.task
     download.pending_want = k
-    task.parked.put(download, *task.lack(download), ahead=download.feeds)
+    task.parked.put(download, *task.lack(download), ahead=download.is_follower)
     if download.selected is not None:
         task.selections.park(download)
 
@@ -41,12 +41,12 @@ def unpark(download: Download) -> None:
         task.freed_sources.clear()
 
 
-def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str, Pull]]:
+def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str, PullResult]]:
     """Answer the parked pulls that can be answered now, in the order of parking for each freed source; they are no longer parked.
 
     Answers about `most` pulls; if more may be answerable, the task is in `wakeable` again.
     """
-    answers: list[tuple[str, Pull]] = []
+    answers: list[tuple[str, PullResult]] = []
     unanswered: dict[Download, None] = {}
 
     def check(download: Download) -> None:
@@ -64,9 +64,9 @@ def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str,
         """Check the pulls that a freed source may serve; False: one call cannot check all of them."""
         nonlocal checks
         offer, last = task.seedable if source is None else source.have, None
-        spread = task.rarity.at_least(source.have, task.feeders) if source is not None and task.parked.any_ahead else None
+        spread = task.rarity.at_least(source.have, task.unfinished_followers) if source is not None and task.parked.any_ahead else None
         checks -= 1 + (len(unanswered) >> 4)
-        while task.supernode_used - task.excess < task.seed_slots if source is None else source.has_slot():
+        while task.supernode_used - task.excess_late_slots < task.seed_slots if source is None else source.has_slot():
             first = task.parked.first(offer, unanswered, last, spread)
             if first is None:
                 return True
@@ -81,7 +81,7 @@ def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str,
         """Send overdue pieces to pulls that select them; False: one call cannot check all of them."""
         nonlocal checks
         for n in list(task.overdue):
-            while n in task.overdue and task.supernode_used - task.excess < task.seed_slots:
+            while n in task.overdue and task.supernode_used - task.excess_late_slots < task.seed_slots:
                 first = next((download for download in task.selected.get(n, ()) if download not in unanswered), None)
                 if first is None:
                     break
@@ -97,7 +97,7 @@ def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str,
         checks -= 1
         check(download)
         if download in unanswered:
-            task.parked.put(download, *task.lack(download), ahead=download.feeds)
+            task.parked.put(download, *task.lack(download), ahead=download.is_follower)
             del task.recheck[download]
     # Overdue pieces first: a check for another source may use the supernode's slot as well.
     ready = not task.recheck and (None not in task.freed_sources or serve_overdue())

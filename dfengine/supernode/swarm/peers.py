@@ -122,7 +122,7 @@ class Peers:
             stragglers.begin(task)
             task.usual_time = self.leases.piece_time
         task.unfinished += 1
-        task.feeders += download.feeds
+        task.unfinished_followers += download.is_follower
         if download.legacy:
             task.mixed = True
             if task.slow:
@@ -146,7 +146,7 @@ class Peers:
         for source in list(download.source_failures or ()):
             trust.forgive(download, source)
         task.unfinished -= not task.finished(download)
-        task.feeders -= download.feeds and not task.finished(download)
+        task.unfinished_followers -= download.is_follower and not task.finished(download)
         del task.downloads[download.cid]
         peer.downloads = removed(peer.downloads, download)
         same = removed(self.cids.pop(download.cid), download)

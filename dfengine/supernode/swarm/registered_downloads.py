@@ -89,8 +89,8 @@ class RegisteredDownloads(dict[Key, RegisteredDownload]):
         else:
             key = known.key
             member.peer, member.address, member.connection = known.peer, known.address, known.connection
-            if member.connection is not None and member.connection.party is known:
-                member.connection.party = member
+            if member.connection is not None and member.connection.member is known:
+                member.connection.member = member
             self._texts.release(known.address, known.texts)
         member.key = key
         self._texts.add(member.address, member.texts)

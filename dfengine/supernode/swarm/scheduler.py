@@ -1,4 +1,4 @@
-"""The decision: which pieces a download gets now, and from which source. The code is `_choice.pyx`.
+"""The decision: which pieces a download gets now, and from which source. The code is `_piece_picker.pyx`.
 
 Order, for each piece of an answer:
 
@@ -15,7 +15,7 @@ Order, for each piece of an answer:
 A pull may select its pieces, in order of preference; then `selections` has the order.
 Other pieces of a stream are ordered by rarity inside its window, so that streams at the same position can exchange pieces.
 For a download that will not be a source, 2 precedes 1: pieces that the supernode sends to it do not spread.
-A download that feeds others (another supernode) gets the rarest of the spread pieces that an open source has before all else, and its
+A follower (a download of another supernode) gets the rarest of the spread pieces that an open source has before all else, and its
 parked pull precedes those of others at a source that has one (`parking`), because its hosts get each piece only after it does. A piece is
 spread when it has as many copies as there are such downloads unfinished. With fewer copies, sending it to all of them would occupy its
 holders for several times as long as one transfer, so it is sent first to downloads that pass it on in this swarm. For the same reason such
@@ -31,6 +31,6 @@ The search is exact: an answer without pieces means that no source could send on
 from __future__ import annotations
 
 from dfengine.supernode.swarm._scheduler import pull
-from dfengine.supernode.swarm.assignment import CDN, FINISHED, Assignment, Pull, Supernode
+from dfengine.supernode.swarm.pull_result import CDN, FINISHED, Assignment, PullResult, SupernodeSource
 
-__all__ = ["CDN", "FINISHED", "Assignment", "Pull", "Supernode", "pull"]
+__all__ = ["CDN", "FINISHED", "Assignment", "PullResult", "SupernodeSource", "pull"]

@@ -35,7 +35,7 @@ cpdef int retune(Task task, bint slow) except -1:
                 task.holders.close(download.holder_index)
             else:
                 task.reopen(download)
-        if <Py_ssize_t> len(download.running) >= task.few or download.peer.receiving >= task.few:
+        if <Py_ssize_t> len(download.running) >= task.slow_slots or download.peer.receiving >= task.slow_slots:
             task.recheck_if_parked(download)
     return task.note_freed(None)
 

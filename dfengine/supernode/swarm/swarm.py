@@ -29,12 +29,12 @@ from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.peers import AT_ONCE, Complaint, Key, Peers, key_of
 from dfengine.supernode.swarm.same_hosts import SameHosts
-from dfengine.supernode.swarm.scheduler import CDN, Assignment, Pull, pull
+from dfengine.supernode.swarm.scheduler import CDN, Assignment, PullResult, pull
 from dfengine.supernode.swarm.selections import Selections, checked
 from dfengine.supernode.swarm.supernode_slots import BytesRead, SupernodeSlots
 from dfengine.wire import Source
 
-__all__ = ["CDN", "Assignment", "Complaint", "Expired", "Limits", "Pull", "Swarm"]
+__all__ = ["CDN", "Assignment", "Complaint", "Expired", "Limits", "PullResult", "Swarm"]
 
 BATCH = 256
 """Default number of downloads, leases or answers that one call handles, of each kind: some milliseconds."""
@@ -144,12 +144,13 @@ class Swarm:
 
     def join(
         self, task_id: str, cid: str, peer: task.Peer, now: float, *, wnd: int = -1, legacy: bool = False, serves: bool = True,
-        address: str = "", in_order: bool = False, proved: bool = True, feeds: bool = False,
+        address: str = "", in_order: bool = False, proved: bool = True, is_follower: bool = False,
     ) -> None:
         """Add a CID to the task. wnd: pieces of its window, -1 regular. Port 0: it serves no pieces. address: it registered from, "": ip.
 
         proved: its peer's address was verified; else it is not a source until `prove`.
-        feeds: it is another supernode, whose hosts wait for its pieces: it has precedence where that costs this swarm little (`scheduler`).
+        is_follower: it is another supernode, whose hosts wait for its pieces: it has precedence where that costs this swarm little
+        (`scheduler`).
         in_order: equally rare pieces are assigned from piece 0 on; else from a piece that depends on its CID, so that new CIDs start apart.
 
         A known CID is not changed; the call counts as a message from it. Raises BadValue for a window below one piece.
@@ -166,7 +167,7 @@ class Swarm:
         source = Source(cid, peer.ip, peer.port, peer.path)
         serves = serves and peer.port > 0
         rotation = 0 if in_order else self._rotation(cid)
-        self.peers.add(Download(state, source, host, window, legacy, serves, rotation, now, feeds), now)
+        self.peers.add(Download(state, source, host, window, legacy, serves, rotation, now, is_follower), now)
 
     def prove(self, key: Key) -> None:
         """Apply `Peers.prove`: a peer server of this swarm was found at that peer's address. Ignores an unknown key."""
@@ -232,7 +233,7 @@ class Swarm:
 
     # PIECES
 
-    def pull(self, task_id: str, cid: str, k: int, now: float, selected: Sequence[int] | None = None) -> Pull:
+    def pull(self, task_id: str, cid: str, k: int, now: float, selected: Sequence[int] | None = None) -> PullResult:
         """Assign up to k pieces to the CID, each with a lease; see Pull for the kinds of answer.
 
         selected: the only pieces that this pull may get, in order of preference, also while it is parked; None: any. Raises BadPiece. A
@@ -338,7 +339,7 @@ class Swarm:
         if state is not None and cid in state.downloads:
             parking.unpark(state.downloads[cid])
 
-    def answer_parked(self, task_id: str, now: float, most: int = BATCH) -> list[tuple[str, Pull]]:
+    def answer_parked(self, task_id: str, now: float, most: int = BATCH) -> list[tuple[str, PullResult]]:
         """Answer about `most` parked pulls: (CID, answer); they are no longer parked. If more may be answerable, the task is wakeable."""
         state = self.tasks.get(task_id)
         if state is None:

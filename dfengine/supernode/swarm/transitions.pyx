@@ -6,7 +6,7 @@ from dfengine._bitset cimport Bitset, df_popcount
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._bitset_tree cimport empty
 from dfengine.supernode.swarm._rarity cimport lacking
-from dfengine.supernode.swarm._state cimport ACCEPTED, NOWHERE, TURN, Download, Lease, PeerState, Task, mark_seen
+from dfengine.supernode.swarm._state cimport ALLOWED, NOWHERE, ONCE, Download, Lease, PeerState, Task, mark_seen
 from dfengine.supernode.swarm.leases cimport Leases
 from dfengine.supernode.swarm.stragglers cimport record_link_time, record_piece_time
 
@@ -29,8 +29,8 @@ cdef int grant(
     download.running[n] = lease
     leases.take_slot(lease)
     if download.holder_index != NOWHERE:
-        if source is None and task.refusal == TURN and task.rarity.counts[n]:
-            task.refusal = ACCEPTED
+        if source is None and task.reseed_state == ONCE and task.rarity.counts[n]:
+            task.reseed_state = ALLOWED
         task.rarity.change(n, 1)
         if not download.is_straggler and not (source is None and lease.freed) and (task.cached.words[n >> 6] >> (n & 63)) & 1:
             task.claim(lease)
@@ -215,8 +215,8 @@ cpdef int leave(Download download, Leases leases) except -1:
     unassign(download, leases)
     for lease in download.sending:
         drop(lease, leases)
-    if download.peer.beside is download:
-        download.peer.beside = None
+    if download.peer.last_extra_download is download:
+        download.peer.last_extra_download = None
     return 0
 
 
@@ -256,7 +256,7 @@ cpdef int evict(Download download, Py_ssize_t n) except -1:
 
 cpdef list conclude(Task task, Py_ssize_t count):
     cdef Download download
-    cdef Py_ssize_t unfinished = 0, feeders = 0, beyond
+    cdef Py_ssize_t unfinished = 0, unfinished_followers = 0, beyond
     cdef list refuted = []
     task.count = count
     task.holders.cut(count)
@@ -276,10 +276,10 @@ cpdef list conclude(Task task, Py_ssize_t count):
             except BadValue:
                 refuted.append(download)
         unfinished += download.got != count
-        feeders += download.feeds and download.got != count
+        unfinished_followers += download.is_follower and download.got != count
         task.recheck_if_parked(download)
     task.unfinished = unfinished
-    task.feeders = feeders
+    task.unfinished_followers = unfinished_followers
     return refuted
 
 
@@ -310,7 +310,7 @@ cpdef int delist(Download download) except -1:
 
 cdef int note_rarer(Task task) except -1:
     """Wake parked pulls after pieces lost copies: the supernode may send a first copy even where it must not send pieces again."""
-    if task.refusal != ACCEPTED:
+    if task.reseed_state != ALLOWED:
         task.note_freed(None)
     return 0
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dfengine.proxy.blobs.file_answer import answer_file
-from dfengine.proxy.fields import Fields
 from dfengine.proxy.front.requests import Head
+from dfengine.proxy.header_fields import Fields
 
 
 class Client:

@@ -9,14 +9,14 @@ import pytest
 
 from dfengine.errors import StorageError
 from dfengine.proxy.blobs import pins
-from dfengine.proxy.blobs.store import Store
+from dfengine.proxy.blobs.blob_store import BlobStore
 
 NAMES = ("a" * 64, "b" * 64 + "." + "1" * 16, "c" * 64)
 
 
-def fill(home: Path) -> Store:
+def fill(home: Path) -> BlobStore:
     """Three blobs of 1 MiB each; the first is the least recently used."""
-    store = Store(str(home))
+    store = BlobStore(str(home))
     for n, name in enumerate(NAMES):
         path = home / "blobs" / name
         path.write_bytes(bytes(1 << 20))

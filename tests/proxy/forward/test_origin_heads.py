@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dfengine.proxy.fields import Fields
 from dfengine.proxy.forward import origin_heads
 from dfengine.proxy.forward.origin_heads import MAX_URL, OriginHeads
+from dfengine.proxy.header_fields import Fields
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.upstream.own_request import OwnResponse
 from dfengine.proxy.upstream.timeouts import Unanswered

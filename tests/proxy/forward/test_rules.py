@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
 from dfengine.proxy.forward import rules
-from dfengine.proxy.forward.configured import forwarding, glob
+from dfengine.proxy.forward.forward_settings import forwarding, glob
 from dfengine.proxy.forward.rules import NOTHING, Rules, read
 from dfengine.proxy.registries import Registry
 from dfengine.settings import ProxySettings

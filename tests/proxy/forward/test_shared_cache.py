@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.proxy.fields import Fields
 from dfengine.proxy.forward import shared_cache
 from dfengine.proxy.forward.shared_cache import FORBIDS
+from dfengine.proxy.header_fields import Fields
 
 NOW = 1_700_000_000.0
 NONE: frozenset[str] = frozenset()

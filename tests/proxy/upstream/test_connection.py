@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dfengine.errors import OriginUnreachable
-from dfengine.proxy.fields import Fields
+from dfengine.proxy.header_fields import Fields
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.upstream.connection import UpstreamConnection
 from dfengine.proxy.upstream.own_request import MAX_BODY, ask

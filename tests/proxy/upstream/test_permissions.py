@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dfengine.errors import OriginError
-from dfengine.proxy.fields import Fields
+from dfengine.proxy.header_fields import Fields
 from dfengine.proxy.hub.hub_answer import MAX_KNOWN, HubPermissions
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.upstream import timeouts

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dfengine.errors import OriginUnreachable
-from dfengine.origin.proxy import Proxy
+from dfengine.origin.environment_proxy import Proxy
 from dfengine.proxy.upstream.tunnel import TunnelOpening
 
 CONNECTED = b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n"

@@ -43,7 +43,7 @@ def place() -> Any:
         swarm.cached(TASK, n, 0.0)
     geometry = SimpleNamespace(length=4 * SIZE, count=4)
     fetch = SimpleNamespace(file=SimpleNamespace(geometry=geometry))
-    return SimpleNamespace(swarm=swarm, members={}, cdn=SimpleNamespace(fetches={TASK: fetch}))
+    return SimpleNamespace(swarm=swarm, members={}, fetch_pool=SimpleNamespace(fetches={TASK: fetch}))
 
 
 def join(state: Any, cid: str, host: str, address: str, port: int = 15001, proved: bool = True) -> None:

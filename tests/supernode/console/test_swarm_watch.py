@@ -31,7 +31,7 @@ def place(pieces: int = PIECES) -> Any:
         swarm.cached(TASK, n, 0.0)
     clock = SimpleNamespace(now=0.0)
     names = SimpleNamespace(find=str, public_cid=lambda task, cid: cid, text=str)
-    return SimpleNamespace(swarm=swarm, members={}, cdn=SimpleNamespace(fetches={}), names=names, now=lambda: clock.now, clock=clock)
+    return SimpleNamespace(swarm=swarm, members={}, fetch_pool=SimpleNamespace(fetches={}), names=names, now=lambda: clock.now, clock=clock)
 
 
 def join(state: Any, cid: str) -> None:

@@ -12,7 +12,9 @@ Modules at this level are the pure core: values and arithmetic, no sockets, file
     streaming  downloads one file in order, through memory
     files      opens one file, and fetches the pieces that are read
     filesystem the client's files for fsspec: paths, ranges, readers
-    supernode  assigns pieces and sources: swarm (the pure engine), copies (its files), fastpath (pulls in Cython)
+    proxy      serves images, models, buckets and packages to other programs of the host, and fetches them through the swarm
+    supernode  assigns pieces and sources: swarm (the pure engine), copies (its files), fastpath (pulls in Cython), cluster (leadership of
+               tasks), console (the operators' API and page)
 
     import dfengine
     result = dfengine.get("http://origin/file", "file", nodes=["supernode:8002"])

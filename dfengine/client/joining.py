@@ -1,6 +1,6 @@
 """Coordinates the downloads of one task on a host: one leads and fetches, the others join it and copy its pieces.
 
-The host's peer server (peer.meeting) selects the leader, over a connection that each download keeps open while it runs. A leader sends
+The host's peer server (peer.rendezvous) selects the leader, over a connection that each download keeps open while it runs. A leader sends
 the descriptors of its pieces, and beats in its page of signals while it runs. Downloads that joined it map that page and wait there.
 """
 

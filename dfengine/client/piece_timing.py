@@ -70,7 +70,7 @@ class PieceTiming:
         return (length - got) * seconds / got - (min(LEAD, mean / 2) if mean else LEAD)
 
     def early_estimate(self, received: float, now: float) -> float:
-        """Estimate a piece's duration in seconds before the first is complete. came: received part of all pieces under way, in pieces.
+        """Estimate a piece's duration in seconds before the first is complete. received: part of all pieces under way, in pieces.
 
         0: not known yet, not needed because a piece has arrived, or shorter than QUICK.
         """

@@ -4,7 +4,7 @@ Invariant: a piece is in exactly one state.
 
     WANTED      no source is known
     OFFERED     sources are known, no job fetches it
-    RUNNING     one job fetches it, or two: the second is a hedge
+    RUNNING     one job fetches it, or several: all but the first are hedges
     COMMITTING  one job's content is verified and is being written; any other job of it is lost
     STORED      written and servable
 

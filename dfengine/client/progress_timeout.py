@@ -33,7 +33,7 @@ class ProgressTimeout:
         self._stored = self._in_flight = 0
 
     def expired(self, stored: int, in_flight: int, satisfied: bool, now: float) -> bool:
-        """Whether the time is over. here: verified pieces. moving: bytes of others under way. satisfied: no piece was wanted since then."""
+        """Whether the time is over. stored: verified pieces. in_flight: bytes of others. satisfied: no piece was wanted since then."""
         passed, self._checked = min(STOPPED, now - self._checked), now
         if stored != self._stored:
             self._stored, self._in_flight, self._waited = stored, in_flight, 0.0

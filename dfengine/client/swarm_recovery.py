@@ -67,7 +67,7 @@ class SwarmRecovery:
             self._fruitless += 1
 
     def check(self, transfer: Transfer) -> bool:
-        """Whether a supernode was found: `take` its membership. Starts a try if one is due. Never waits."""
+        """Whether a supernode was found: `claim_membership` returns it. Starts a try if one is due. Never waits."""
         if self._found is not None:
             return True
         now = time.monotonic()

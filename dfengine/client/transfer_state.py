@@ -52,7 +52,7 @@ class Demand(Value):
 
 
 class Report(Value):
-    """Reports of a pull. done: (piece, CID); failed: (piece, CID, why); ending, leaving: pieces. una, end: the window; 0, -1: no stream.
+    """Reports of a pull. done: (piece, CID); failed: (piece, CID, why); ending, evicting: pieces. una, end: the window; 0, -1: no stream.
 
     wanted_pieces: the pieces to name, None: any.
     """

@@ -59,7 +59,7 @@ class OpenFile:
 
 
 class OpenFiles:
-    """begin: opens a URL; it may block, and `hold` raises its errors. For any thread, and for a forked child."""
+    """begin: opens a URL; it may block, and `acquire` raises its errors. For any thread, and for a forked child."""
 
     def __init__(self, begin: Callable[[str], File]) -> None:
         self._begin = begin

@@ -34,7 +34,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class TreeTarget:
-    """One directory for one tree, locked against other processes from `open` to `close`. columns: see `_scatter.Scatter`."""
+    """One directory for one tree, locked against other processes from `open` to `close`. modes, mtimes, marks: see Scatter."""
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class SwarmDriver:
         self.due = float("inf")
 
     def wake(self) -> None:
-        """After each event: answer parked pulls that became answerable, about TURN at a time, and set the timer of the next deadline."""
+        """After each event: answer parked pulls that became answerable, about BATCH at a time, and set the timer of the next deadline."""
         swarm, left = self._swarm, BATCH
         while swarm.wakeable and left > 0:
             task = next(iter(swarm.wakeable))

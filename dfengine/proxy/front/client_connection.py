@@ -282,7 +282,7 @@ class ClientConnection(asyncio.Protocol):
     # For an exchange that sends to the socket itself.
 
     def take_unsent(self) -> bytes:
-        """Take the unsent bytes: the exchange sends them and all of the body, then calls `ended`."""
+        """Take the unsent bytes: the exchange sends them and all of the body, then calls `response_sent`."""
         data, self._left = b"".join(self._out), 0
         self._out.clear()
         return data

@@ -138,7 +138,7 @@ class S3:
 
 
 class S3Facade:
-    """See interfaces.Server: a listening socket with the facade at its root. server: holds the connections. take: admits one more."""
+    """See interfaces.Server: a listening socket with the facade at its root. server: holds the connections. add: admits one more."""
 
     def __init__(self, server: Server, add: Callable[[ClientConnection], bool], s3: S3) -> None:
         self._server = server

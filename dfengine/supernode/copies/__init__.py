@@ -24,5 +24,7 @@
     legacy_md5               md5s for Dragonfly 1.x
     origin_queue             downloads that wait for permission to read an origin directly
 
-A piece is verified in `copy`. Start with `fetch_thread`.
+Pieces are verified where they arrive: those of another supernode and its hosts in `piece_connections`, shared content in `replica`, those
+of the object store in `restoring`. `copy_writer` computes the digests of pieces from an origin. `copy` verifies pieces that were found on
+the disk, and those that are reported as wrong. Start with `fetch_thread`.
 """

@@ -71,7 +71,7 @@ class StoredHead(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def encode_digests(digests: Iterable[bytes]) -> str:
-    """Encode digests for `Stored.digests`."""
+    """Encode digests for `StoredHead.digests`."""
     return b64encode(b"".join(digests)).decode()
 
 

@@ -40,7 +40,7 @@ Work = tuple[Copy, StoredHead, bool, int]
 
 
 class WriteBehind:
-    """The queue of copies to store. `note` is called on the loop's thread."""
+    """The queue of copies to store. `enqueue` is called on the loop's thread."""
 
     def __init__(self, store: CopyStore, events: EventLog = SILENT) -> None:
         self._store = store

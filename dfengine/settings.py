@@ -311,7 +311,7 @@ class ProxySettings(Value):
     the disk, 0: no limit.
 
     Of the S3 facade: s3_buckets as `NAME=URL` or `NAME=/DIR`; s3_listen as listen, with buckets at the root; s3_keys: path of a file;
-    s3_fresh: seconds for which an object is not revalidated. Of the forward proxy, see `proxy.forward.configured`: rules, intercept,
+    s3_fresh: seconds for which an object is not revalidated. Of the forward proxy, see `proxy.forward.forward_settings`: rules, intercept,
     connect_ports, ca_cert, ca_key, forward_for_others. The rest as for `get`.
     """
 

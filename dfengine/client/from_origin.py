@@ -233,7 +233,7 @@ def _reader(transfer: Transfer) -> Callable[..., Reader]:
 
 
 class _Sink:
-    """See origin.sink.Sink."""
+    """See origin.piece_sink.Sink."""
 
     def __init__(self, transfer: Transfer, report: Callable[[str], None]) -> None:
         self._transfer = transfer
@@ -287,7 +287,7 @@ class _Sink:
 
 
 class _Compared:
-    """See origin.sink.Piece: a piece that is stored or was delivered, and is compared with the origin's bytes."""
+    """See origin.piece_sink.Piece: a piece that is stored or was delivered, and is compared with the origin's bytes."""
 
     def __init__(self, transfer: Transfer, n: int) -> None:
         self.received = 0
@@ -313,7 +313,7 @@ class _Compared:
 
 
 class _Parted:
-    """See origin.sink.Piece: a missing piece, written part by part. Its bit is set only when it is whole."""
+    """See origin.piece_sink.Piece: a missing piece, written part by part. Its bit is set only when it is whole."""
 
     def __init__(self, transfer: Transfer, n: int, parts: list[memoryview]) -> None:
         self.received = 0
@@ -351,7 +351,7 @@ class _Parted:
 
 
 class _Whole:
-    """See origin.sink.Piece: a missing piece, in a buffer of its own until it is whole."""
+    """See origin.piece_sink.Piece: a missing piece, in a buffer of its own until it is whole."""
 
     def __init__(self, transfer: Transfer, n: int, digest: str, buffers: list[memoryview]) -> None:
         self.received = 0
@@ -369,7 +369,7 @@ class _Whole:
         self._transfer.from_origin[self._n] = self.received
 
     def finish(self) -> bool:
-        """See origin.sink.Piece. Raises OriginDiffers when the supernode's digest of piece n is another."""
+        """See origin.piece_sink.Piece. Raises OriginDiffers when the supernode's digest of piece n is another."""
         if self._digest:
             content = self._buffer[: self.received]
             try:

@@ -1,6 +1,6 @@
 """The place in which a download collects its pieces, with the transfer that fills it and the state of the whole file.
 
-`assembly.Assembly` is a file beside the output, `streaming.memory.Memory` a window in memory.
+`assembly.Assembly` is a file beside the output, `streaming.stream_buffer.StreamBuffer` a window in memory.
 Invariant: pieces of two generations never mix.
 """
 

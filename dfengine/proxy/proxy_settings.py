@@ -29,7 +29,7 @@ class S3Face(Value):
 
 
 class LoadedSettings(Value):
-    """known: the configured registries. legacy: from a dfdaemon.yml, see `configured.forwarding`; part of `forwards`."""
+    """known: the configured registries. legacy: from a dfdaemon.yml, see `forward_settings.forwarding`; part of `forwards`."""
 
     settings: ProxySettings
     listens: tuple[Listen, ...]

@@ -62,9 +62,9 @@ MAX_CLIENTS = 4096
 def run_proxy(
     settings: ProxySettings, legacy: Forwarding | None = None, fresh: Callable[[], tuple[ProxySettings, Forwarding | None]] | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Prints `ready proxy=IP:PORT ...`. legacy: see `configured.forwarding`. Raises LocalError, BadValue.
+    """Serve until SIGTERM or SIGINT. Prints `ready proxy=IP:PORT ...`. Raises LocalError, BadValue.
 
-    fresh: reads both again at SIGHUP; raises BadValue.
+    legacy: see `forward_settings.forwarding`. fresh: reads both again at SIGHUP; raises BadValue.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until settings can be read again
     found = proxy_settings.read(settings, legacy)

@@ -72,8 +72,7 @@ class OriginFetches:
         self._wake = wake
         self._counts = counts
         self._timings = timings
-        self._names = names
-        self._events = events
+        self._names, self._events = names, events
         self._started: dict[str, float] = {}
         """Task -> the start of its fetch (loop time), until the fetch has ended."""
         self._spans: dict[str, tracing.Span] = {}

@@ -184,10 +184,15 @@ def test_another_version_ends_the_reader() -> None:
 @pytest.mark.parametrize(
     "refusal", [Behaviour("whole"), Behaviour("other"), Behaviour("renamed"), *(Behaviour("part", status) for status in (403, 416, 501))]
 )
-def test_a_sole_range_that_is_refused_once_is_followed_by_a_request_for_the_rest(refusal: Behaviour) -> None:
+def test_a_sole_range_that_is_refused_once_is_followed_by_a_request_for_the_rest(
+    refusal: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """RFC 9110 section 14.2: a server may ignore a Range. Nor does one response of another server's version change the file."""
+    monkeypatch.setattr(on_demand, "MAIN_WAITS", LONGEST)  # a busy machine would close the first response before a piece is wanted
     asking = DemandedReader(Origin(1000, [Behaviour(), Behaviour(), refusal]), Sink(1000))
     asking.want(70)
+    monkeypatch.setattr(on_demand, "MAIN_WAITS", 0.0)
+    asking.reader.stop()
     asking.wait_for_no_connection()
     asking.want(20)
     assert asking.origin.asked == [(700, 710), (200, 210), (200, None)]
@@ -196,9 +201,12 @@ def test_a_sole_range_that_is_refused_once_is_followed_by_a_request_for_the_rest
     assert right(asking)
 
 
-def test_a_sole_range_of_a_busy_origin_is_tried_again() -> None:
+def test_a_sole_range_of_a_busy_origin_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_demand, "MAIN_WAITS", LONGEST)  # a busy machine would close the first response before a piece is wanted
     asking = DemandedReader(Origin(1000, [Behaviour(), Behaviour(), Behaviour("status", 503)]), Sink(1000))
     asking.want(70)
+    monkeypatch.setattr(on_demand, "MAIN_WAITS", 0.0)
+    asking.reader.stop()
     asking.wait_for_no_connection()
     asking.want(20)
     assert asking.end() is None

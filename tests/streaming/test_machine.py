@@ -25,7 +25,7 @@ SOURCES = (Source("a", "127.0.0.2", 20000, "/peer/file/a"), Source("b", "127.0.0
 
 
 class Stream:
-    """The parts of `streaming.memory.Memory` without threads: one step per byte of input."""
+    """The parts of `streaming.stream_buffer.StreamBuffer` without threads: one step per byte of input."""
 
     def __init__(self, wnd: int, cache: int, count: int, known: bool) -> None:
         self.count = count

@@ -30,7 +30,9 @@ class MixedVersions(OriginDiffers):
 
 
 class CopyWriter:
-    """Sink that writes to the copy `file` of a fetch; see origin.sink.Sink. compare: the responses may be of another version than the copy.
+    """Sink that writes to the copy `file` of a fetch; see origin.piece_sink.Sink.
+
+    compare: the responses may be of another version than the copy.
     """
 
     def __init__(self, fetch: Fetch, file: PieceFile, compare: bool = False) -> None:
@@ -111,7 +113,7 @@ class CopyWriter:
 
 
 class PieceWriter:
-    """One arriving piece; see origin.sink.Piece. before: the digest that it must have, NO_DIGEST: any."""
+    """One arriving piece; see origin.piece_sink.Piece. before: the digest that it must have, NO_DIGEST: any."""
 
     def __init__(self, fetch: Fetch, file: PieceFile, n: int, part: memoryview, parts: list[memoryview], before: bytes) -> None:
         self.received = 0
@@ -147,7 +149,7 @@ class PieceWriter:
         self._put = self.received
 
     def finish(self) -> bool:
-        """See origin.sink.Piece. Raises OriginDiffers if the copy has, or had, the piece with other bytes, StorageError."""
+        """See origin.piece_sink.Piece. Raises OriginDiffers if the copy has, or had, the piece with other bytes, StorageError."""
         self._flush()
         self._parts.append(self._part)
         self._digest = self._fetch.cache.finish(self._hash)

@@ -75,7 +75,7 @@ class FetchRequest:
     traceparent: str = field(default="", compare=False, repr=False)
     """The traceparent that requests carry; "": none."""
     verified: str = field(init=False, default="")
-    """How the origin's certificate is verified; see `origin.verification`."""
+    """How the origin's certificate is verified; see `origin.tls_verification`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "verified", verification(self.insecure, self.cacerts))

@@ -15,7 +15,7 @@ Fields of a task:
     cached        pieces that the supernode itself can send
     in_flight_claims  piece -> the latest lease that sends it to a source, for Limits.reseed_delay
     seedable      cached and not claimed: pieces that the supernode may send again
-    used_elsewhere  the supernode's slots that its hosts use in other tasks; reseed_state, reseed_bucket: the resulting restriction (`same_hosts`)
+    used_elsewhere  the supernode's slots that its hosts use in other tasks; reseed_state, reseed_bucket: what they restrict (`same_hosts`)
     overdue       pieces that a parked pull selects and whose claim is older than that pull waits for (`selections`)
     holders       finished copies and their holders            rarity   finished copies and those in flight
 

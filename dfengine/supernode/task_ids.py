@@ -4,9 +4,9 @@
 
 So the token of one client gives no other client access, and no client receives bytes whose origin was verified less strictly than it
 requires (`origin.tls_verification`). Where an origin's response depends on a harmless header (Vary), requests with another value have
-another task, whose id is derived in the same way from the task and the values. Every client, also one of 1.x, receives its task id at registration,
-so clients derive their own ids as before. The key is this supernode's own, stored beside its copies: peers and logs contain ids, and a
-password must not be guessable from one.
+another task, whose id is derived in the same way from the task and the values. Every client, also one of 1.x, receives its task id at
+registration, so clients derive their own ids as before. The key is this supernode's own, stored beside its copies: peers and logs contain
+ids, and a password must not be guessable from one.
 """
 
 from __future__ import annotations

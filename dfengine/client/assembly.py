@@ -34,7 +34,8 @@ SPARE = 16 << 20
 class Assembly(PieceStorage):
     """The file of one output path.
 
-    It is `doubtful` when resumed pieces may be of another generation. Then the whole file is compared with the digest from the supernode.
+    It is `doubtful` when stored pieces may be of another generation than those that are fetched. Then the user's digest, the origin's bytes
+    or the supernode's md5 of the whole file must prove it.
     """
 
     def __init__(self, settings: GetSettings, task: str, check: Callable[[], None] | None = None) -> None:
@@ -44,7 +45,6 @@ class Assembly(PieceStorage):
         self._check = check or (lambda: None)
         self._shared: tuple[Home, str] | None = None
         self._task = task
-        self.doubtful = False
         self.of_directory = False
         """Whether the file may be the manifest of a shared directory."""
         self.finished = None if settings.force else read_description(self._target.path, task)
@@ -95,7 +95,16 @@ class Assembly(PieceStorage):
             raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
 
     def _on_continue(self, known: bytes, generation: bytes) -> None:
+        assert self.transfer is not None
         self.doubtful = self.doubtful or known != generation or not generation
+        if known != generation:
+            # A download that is killed now leaves pieces that may be of two versions: none may resume from them under one version's name.
+            self.transfer.file.record.forget_generation()
+
+    def drop_unprovable(self, generation: bytes) -> None:
+        """See PieceStorage. A supernode that names generations sends no md5 of the whole file."""
+        if self.transfer is not None and generation and not self.transfer.file.record.generation and not self.expected:
+            self.forget()
 
     def _restart(self) -> None:
         self.close()
@@ -128,9 +137,10 @@ class Assembly(PieceStorage):
         home.share(name, self.transfer.file, self._target, task=task, cid=cid, node=node, expire=self._settings.expiretime)
 
     def verify(self, monitor: Monitor, supernode_md5: str = "") -> None:
-        """Compare digests of the complete file with the user's, and with the supernode's md5 if the file is `doubtful`.
+        """Compare digests of the complete file with the user's, or else with the supernode's md5 if the file is `doubtful`.
 
-        Raises DigestMismatch, or BadValue for a shared directory, which is not a file. Then the data is discarded and cannot be resumed.
+        Raises DigestMismatch, also for a doubtful file that nothing proves, or BadValue for a shared directory, which is not a file. Then
+        the data is discarded and cannot be resumed.
         """
         transfer = self.transfer
         if transfer is None:
@@ -144,13 +154,20 @@ class Assembly(PieceStorage):
         except DigestMismatch:
             self.discard()
             raise
-        if self.doubtful and supernode_md5 and not any(digest.algorithm == "md5" for digest in self.expected):
-            md5 = self._hash_file(["md5"], transfer, monitor)["md5"]
-            if md5 != supernode_md5.lower():
-                self.discard()
-                raise DigestMismatch(f"the file's md5 is {md5}, not {supernode_md5}: pieces of two versions were mixed; run it again")
+        if self.doubtful and not self.expected:
+            self._check_md5(supernode_md5.lower(), transfer, monitor)
         if is_content(self._settings.url) and not self.of_directory and transfer.file.geometry.count > 0:
             self._check_head(transfer)
+
+    def _check_md5(self, expected: str, transfer: Transfer, monitor: Monitor) -> None:
+        """Raises DigestMismatch, after discarding the data, unless the whole file has the expected md5; "": it is not known."""
+        if not expected:
+            self.discard()
+            raise DigestMismatch("no supernode sent the file's md5, so pieces of two versions may be mixed; run it again")
+        md5 = self._hash_file(["md5"], transfer, monitor)["md5"]
+        if md5 != expected:
+            self.discard()
+            raise DigestMismatch(f"the file's md5 is {md5}, not {expected}: pieces of two versions were mixed; run it again")
 
     def _check_head(self, transfer: Transfer) -> None:
         """Raises BadValue for a shared directory, after discarding the data."""

@@ -17,7 +17,7 @@ from dfengine.client.assembly import Assembly
 from dfengine.client.cleanup import release
 from dfengine.client.download_dialer import DownloadDialer
 from dfengine.client.error_urls import with_url
-from dfengine.client.identity import Identity, identify, joining_key, registration
+from dfengine.client.identity import Identity, identify, joining_key, registration, unique_sign
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
 from dfengine.client.monitor import Monitor
@@ -335,18 +335,27 @@ class FileDownload(BaseDownload):
         try:
             assembly.verify(self.monitor, self.supernode_md5)
         except DigestMismatch:
-            if not assembly.unproved_version:
+            if not (assembly.unproved_version or assembly.doubtful):
                 raise
             # Only this digest could prove that the resumed pieces and the fetched ones are of one version.
-            self.monitor.notice("the resumed pieces are of another version of the file: starts over")
-            assembly.unproved_version = False
-            assembly.forget()
-            self.fill()
+            self.monitor.notice("the resumed pieces are of another version of the file, or nothing proves their version: starts over")
+            self._start_over()
             assembly.verify(self.monitor, self.supernode_md5)
         assembly.finish()
         result = self.result(assembly.byte_counts, assembly.path, assembly.digests)
         self.report(None)
         return result
+
+    def _start_over(self) -> None:
+        swarm, self._swarm = self._swarm, None
+        if swarm is not None:
+            swarm.leave()
+            swarm.close()
+        # Under the same CID, a 1.x supernode would offer no piece again.
+        self.identity = self.identity.replace(sign=unique_sign())
+        self._assembly.unproved_version = self._assembly.doubtful = False
+        self._assembly.forget()
+        self.fill()
 
     def copy_from_host(self, joining: Joining) -> bool:
         """See BaseDownload. If the leader writes the same output, or an earlier download completed the output, the output is current."""

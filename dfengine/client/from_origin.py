@@ -168,6 +168,8 @@ class FromOrigin:
             if not started:  # stopped before a thread took over the main answer
                 body.close()
         self._assembly.version = reader.version
+        if transfer.plan.finished:
+            self._assembly.doubtful = False  # each piece came from the origin, or was compared with its bytes
 
     def _opened(self) -> None:
         """Retry for longer from now on: readers may already have the first bytes, so a failure costs more."""

@@ -46,7 +46,18 @@ class LegacySession:
         self._without_md5: list[tuple[int, str, str]] = []
         """Offers without an md5, which are reported as failed when the next pull is due."""
         self._seen_without_md5 = 0
+        self._reported: set[int] = set()
         self.finished_md5 = ""
+
+    @property
+    def awaits_md5(self) -> bool:
+        """See supernode_session.SupernodeSession. A 1.x supernode sends it once each piece was reported to it."""
+        return not self._finished
+
+    @property
+    def reported(self) -> int:
+        """See supernode_session.SupernodeSession."""
+        return len(self._reported)
 
     def step(self, transfer: Transfer, limit: float) -> None:
         demand = transfer.demand(limit)
@@ -113,6 +124,7 @@ class LegacySession:
         text = transfer.file.geometry.range_text(n)
         self._backoff.reset()
         self._pull(transfer, {DST_CID: cid, RANGE: text, RESULT: codes.ARRIVED, STATUS: codes.RUNNING})
+        self._reported.add(n)
 
     def _written(self, transfer: Transfer, n: int, cid: str) -> None:
         text = transfer.file.geometry.range_text(n)

@@ -36,6 +36,8 @@ class NativeSession:
     """See supernode_session.SupernodeSession. held: ranges of pieces that were stored before this registration."""
 
     finished_md5 = ""
+    awaits_md5 = False
+    reported = 0
 
     def __init__(self, member: Membership, held: list[tuple[int, int]], patience: Patience = FILE) -> None:
         self._member = member

@@ -59,6 +59,8 @@ class PieceStorage:
         """The version of the file in the origin's answer; None if the origin was not asked."""
         self.unproved_version = False
         """Whether only the whole file's digest can prove that resumed and new pieces are of one version."""
+        self.doubtful = False
+        """Whether stored pieces may be of another version than later ones, since a 1.x supernode names none."""
         self.joining: Joining | None = None
         """Membership in this host's group of downloads of the file; None: the download is alone."""
         self.kept_copy_home: Home | None = None
@@ -140,6 +142,9 @@ class PieceStorage:
         self.unproved_version = True
         if self.joining is not None:
             self.joining.page.mark_unproved()
+
+    def drop_unprovable(self, generation: bytes) -> None:
+        """Before `open` at a supernode: discard the pieces if nothing can prove that they are of `generation`."""
 
     def continue_transfer(self, geometry: Geometry) -> Transfer:
         """Return the running transfer, whatever its pieces' generation: the caller compares the pieces. Raises ProtocolViolation."""

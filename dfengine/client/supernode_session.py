@@ -35,9 +35,17 @@ if TYPE_CHECKING:
         `step` sends a request to the supernode if one is due, then waits for an answer, a fetch thread or `limit` seconds,
         whichever is first. `conclude` sends the remaining reports. Both raise SupernodeError (also UnknownDownload),
         SourceGone or ProtocolViolation when the membership cannot be used any more.
+
+        finished_md5: of the whole file, "" until the supernode sends it. awaits_md5: whether further steps may bring it. reported: pieces
+        that were reported to the supernode as stored, as far as that brings the md5.
         """
 
         finished_md5: str
+
+        @property
+        def awaits_md5(self) -> bool: ...
+        @property
+        def reported(self) -> int: ...
 
         def step(self, transfer: Transfer, limit: float) -> None: ...
         def conclude(self, transfer: Transfer) -> None: ...

@@ -44,6 +44,9 @@ PARKED = 30.0
 PARKED_PAUSE = 15.0
 """Longest pause in seconds between two tries of such a download to find a supernode again, at random up to twice as long."""
 
+MD5_PATIENCE = 10.0
+"""Seconds without a further reported piece for which a complete file, which may be of two versions, waits for the supernode's md5."""
+
 STRIKES = 3
 """Consecutive registrations without a new piece, per supernode, after which the swarm has failed."""
 
@@ -168,6 +171,7 @@ class SwarmSession:
             generation = member.generation.decode("ascii", "replace")
             if self._assembly.transfer is None and self._assembly.is_output_current(member.geometry.length, generation):
                 return None
+            self._assembly.drop_unprovable(member.generation)
             self._assembly.find_kept(member.task, member.geometry, member.generation)
             try:
                 transfer = self._assembly.open(member.geometry, member.generation)
@@ -224,12 +228,25 @@ class SwarmSession:
             self._drive(session, transfer)
             # When the file is complete, an error of the supernode does not matter.
             session.conclude(transfer)
+            self._await_md5(session, transfer)
         except RemoteError:
             session.close()
             if not transfer.finished:
                 raise
         finally:
             self.supernode_md5 = session.finished_md5 or self.supernode_md5
+
+    def _await_md5(self, session: SupernodeSession, transfer: Transfer) -> None:
+        """If only the supernode's md5 can prove that all pieces are of one version, report the pieces stored before, until it sends it."""
+        if not self._assembly.doubtful or self._assembly.expected:
+            return
+        self._monitor.set_state("waits for the supernode's md5 of the file", "waits for the file's md5")
+        reported, until = session.reported, time.monotonic() + MD5_PATIENCE
+        while session.awaits_md5 and time.monotonic() < until:
+            self._monitor.check(transfer)
+            session.step(transfer, TICK)
+            if session.reported > reported:
+                reported, until = session.reported, time.monotonic() + MD5_PATIENCE
 
     def _start_thread(self, transfer: Transfer) -> None:
         self._threads += 1

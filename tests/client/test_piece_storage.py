@@ -14,6 +14,7 @@ from dfengine.client.piece_storage import PieceStorage
 from dfengine.errors import OriginChanged
 from dfengine.settings import GetSettings
 from dfengine.streaming.stream_buffer import StreamBuffer
+from dfengine.task import Digest
 
 MIB = 1 << 20
 
@@ -36,9 +37,30 @@ def test_the_same_file_continues_and_another_one_starts_over(place: PieceStorage
     assert place.open(Geometry(3 * MIB, MIB), b"") is unknown, "a supernode without generations"
     for geometry, generation in ((Geometry(3 * MIB, MIB), b"two"), (Geometry(4 * MIB, MIB), b"two"), (Geometry(4 * MIB, 2 * MIB), b"two")):
         before = place.transfer
+        place.drop_unprovable(generation)
         assert place.open(geometry, generation) is not before
         assert before is not None
         assert before.stopping
+
+
+@pytest.mark.parametrize("expected", [(), (Digest("md5", "0" * 32),)])
+def test_pieces_that_no_generation_names_are_kept_only_for_a_digest(tmp_path: Path, expected: tuple[Digest, ...]) -> None:
+    """A supernode that names generations sends no md5 of the whole file."""
+    settings = GetSettings(url="http://o/f", output=str(tmp_path / "out"), digest=expected[0] if expected else None)
+    place = Assembly(settings, "t" * 64)
+    try:
+        transfer = place.open(Geometry(3 * MIB, MIB), b"one")
+        place.drop_unprovable(b"two")
+        assert place.transfer is transfer, "`open` compares the generations"
+        assert place.open(Geometry(3 * MIB, MIB), b"") is transfer
+        assert place.doubtful
+        assert not transfer.file.record.generation, "the next download would resume from pieces of two versions"
+        place.drop_unprovable(b"one")
+        assert (place.transfer is transfer) == bool(expected)
+        place.open(Geometry(3 * MIB, MIB), b"one")
+        assert place.doubtful == bool(expected)
+    finally:
+        place.close()
 
 
 @pytest.mark.parametrize("pieces", [0, 1])

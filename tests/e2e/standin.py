@@ -139,7 +139,7 @@ class LegacyPeer(Served):
 class LegacySupernode(Served):
     """Control and download port in one. `content` is wholly cached, in pieces of `piece_size`; `unknown`: registers length -1.
 
-    known(n): piece n is cached already. A CID gets at most 4 pieces at once.
+    known(n): piece n is cached already. A CID gets at most 4 pieces at once, the last ones first if `descending`.
     """
 
     def __init__(
@@ -164,6 +164,7 @@ class LegacySupernode(Served):
         self.registered: list[dict[str, Any]] = []
         self.refuse: tuple[int, dict[str, Any]] | None = None
         self.pull_code: dict[str, Any] | None = None
+        self.descending = False
         self.running: dict[str, set[int]] = {}
         self.arrived: dict[str, set[int]] = {}
         self.written: dict[str, set[int]] = {}
@@ -250,7 +251,7 @@ class LegacySupernode(Served):
             if len(running) >= 4:
                 return {"code": 601, "msg": "peer continue"}
             free = [n for n in range(self.pieces) if n not in arrived and n not in running and self.known(n)]
-            chosen = free[: 4 - len(running)]
+            chosen = (free[::-1] if self.descending else free)[: 4 - len(running)]
             running.update(chosen)
         if not chosen:
             return {"code": 602, "msg": "peer should wait"}

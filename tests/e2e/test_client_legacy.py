@@ -350,17 +350,66 @@ class TestResuming:
             assert get(node).resumed == 0
         assert get.output.read_bytes() == other
 
-    def test_another_file_of_the_same_length_fails_the_first_attempt(self, get: Download) -> None:
+    @pytest.mark.parametrize("descending", [False, True])
+    def test_another_file_of_the_same_length_starts_over(self, get: Download, descending: bool) -> None:
         """1.x does not name versions: the whole md5 that it reports at the end reveals the mixture."""
         other = bytes(reversed(self.whole))
         with LegacySupernode(self.whole) as node:
             self.broken_off(get, node)
         with LegacySupernode(other) as node:
-            with pytest.raises(DigestMismatch, match="two versions"):
-                get(node)
-            assert get.left() == []
-            assert get(node).resumed == 0
+            node.descending = descending
+            result = get(node)
+            assert result.resumed == 0
+            assert len({each["cid"] for each in node.registered}) == 2
         assert get.output.read_bytes() == other
+        assert get.left() == ["out"]
+
+    def test_another_file_after_a_new_registration_starts_over(self, get: Download) -> None:
+        other = bytes(reversed(self.whole))
+        with LegacySupernode(self.whole, known=lambda n: n < 5) as node:
+
+            def replace() -> None:
+                eventually(lambda: sum(map(len, node.written.values())) == 5, "five pieces")
+                node.content, node.md5, node.descending = other, hashlib.md5(other).hexdigest(), True
+                node.forget()
+                node.known = lambda n: True
+
+            replacing = threading.Thread(target=replace)
+            replacing.start()
+            result = get(node)
+            replacing.join()
+            assert result.back_to_source is None
+            assert len({each["cid"] for each in node.registered}) == 2
+        assert get.output.read_bytes() == other
+
+    def test_stored_pieces_are_reported_until_the_supernode_sends_the_md5(self, get: Download) -> None:
+        """It offers the missing pieces first, and sends the md5 once each piece was reported."""
+        with LegacySupernode(self.whole) as node:
+            self.broken_off(get, node)
+        with LegacySupernode(self.whole) as node:
+            node.descending = True
+            assert get(node).resumed == 5 * PIECE
+            assert set(node.asked) == set(range(5, node.pieces))
+            (arrived,) = node.arrived.values()
+            assert arrived == set(range(node.pieces))
+        assert get.output.read_bytes() == self.whole
+
+    def test_without_the_supernodes_md5_no_piece_is_kept(self, get: Download) -> None:
+        with LegacySupernode(self.whole) as node:
+            self.broken_off(get, node)
+            node.md5 = ""
+            assert get(node).resumed == 0
+        assert get.output.read_bytes() == self.whole
+
+    def test_a_supernode_that_sends_no_md5_is_left_after_a_while(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("dfengine.client.swarm_session.MD5_PATIENCE", 0.2)
+        with LegacySupernode(self.whole) as node:
+            self.broken_off(get, node)
+        with LegacySupernode(self.whole) as node:
+            node.descending = True
+            node.known = lambda n: n >= 5 or len(node.registered) > 1
+            assert get(node).resumed == 0
+        assert get.output.read_bytes() == self.whole
 
     def test_the_origin_is_asked_only_for_missing_pieces(self, get: Download) -> None:
         with LegacySupernode(self.whole) as node, Origin(self.whole) as origin:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dfengine.errors import OriginChanged
 from dfengine.origin.claim import Claim
 from dfengine.origin.piece_claims import PieceClaims
+from dfengine.origin.retry import Rate
 from dfengine.origin.round_robin import worth_another
 from dfengine.origin.slow_connections import SlowConnections
 
@@ -27,10 +28,10 @@ STALLED = 3.0
 
 
 class Assignment:
-    """See `reader.Reader`. key: names the origin."""
+    """See `reader.Reader`. key: names the origin. floor: its minimum rate in bytes per second."""
 
     def __init__(
-        self, key: str, sink: Sink, body: Answer, missing: list[tuple[int, int]], connections: int, longest: int,
+        self, key: str, floor: float, sink: Sink, body: Answer, missing: list[tuple[int, int]], connections: int, longest: int,
         connection_limits: ConnectionLimits, turns: OriginRoundRobin | None, now: float,
     ) -> None:  # fmt: skip
         self.version = body.version
@@ -44,6 +45,9 @@ class Assignment:
         self._main_at, self._main_progressed = max(0, body.start) // sink.geometry.content_size, False
         self._main_connection, self._put_off = 0, False
         self._slow_connections, self._check_at = SlowConnections(), 0.0
+        self._rate = Rate(floor, now)
+        self._rest_since = self._rest_until = 0.0
+        """No connection is opened between these times."""
         self._claims: set[Claim] = set()
         self._revoked = False
 
@@ -79,6 +83,7 @@ class Assignment:
 
     def _check_pace(self, now: float) -> None:
         """Preempt a connection that is too slow."""
+        self._count_time(now)
         if now < self._check_at:
             return
         self._check_at = now + TICK
@@ -86,6 +91,16 @@ class Assignment:
             slow = self._slow_connections.to_preempt(self._claims, self._rest, now)
             if slow is not None:
                 slow.preempted = True
+
+    def _count_time(self, now: float) -> None:
+        """Count the time until now if the origin is slow, and not this side. Call it before a claim stops waiting."""
+        waits = [since for claim in self._claims if (since := claim.waits_since) is not None]
+        if self._rest_until > self._rate.now:
+            waits.append(self._rest_since)
+        self._rate.passed(now, min(waits, default=None))
+
+    def _rest_for(self, seconds: float, now: float) -> None:
+        self._rest_since, self._rest_until = now, now + seconds
 
     def _claim_for_main(self, first: int, past: int, now: float) -> Claim:
         """Claim these pieces for the main answer."""

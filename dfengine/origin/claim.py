@@ -68,6 +68,11 @@ class Claim:
         if self._wait_began is not None:
             self._wait_began = min(now, self._wait_began + seconds)
 
+    @property
+    def waits_since(self) -> float | None:
+        """From when on its thread waits for a response or for bytes of the origin; None: it does not."""
+        return self.began if self.body is None else self._wait_began
+
     def waited(self, now: float) -> float:
         """Seconds that its thread has waited for the origin."""
         asked = self._wait_began

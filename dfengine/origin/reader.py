@@ -28,7 +28,7 @@ from dfengine.origin.assignment import TICK, Assignment
 from dfengine.origin.claim import Claim, Preempted, Revoked, read_past
 from dfengine.origin.piece_claims import ENDLESS, PieceClaims
 from dfengine.origin.response_comparison import ResponseComparison
-from dfengine.origin.retry import ASKS_TO_WAIT, Rate
+from dfengine.origin.retry import ASKS_TO_WAIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Reader(Assignment):
         retry: Retry, connection_limits: ConnectionLimits, chance: Callable[[], float], turns: OriginRoundRobin | None = None,
         compare: bool = False,
     ) -> None:
-        super().__init__(origin.key, sink, body, missing, connections, longest, connection_limits, turns, time.monotonic())
+        super().__init__(origin.key, origin.floor, sink, body, missing, connections, longest, connection_limits, turns, time.monotonic())
         self.error: BaseException | None = None
         self.requests = 0
         self._origin, self._retry, self._chance = origin, retry, chance
@@ -71,11 +71,10 @@ class Reader(Assignment):
         self._parts: dict[int, Piece] = {}
         self._comparison = ResponseComparison(sink.stored() if compare else ())
         self._changed = threading.Condition()
-        self._rest_until, self._pause = 0.0, TICK
+        self._pause = TICK
         self._changed_responses = 0
         self._received = self._most_received = 0
         """Bytes since the file was last begun, and the most before it was begun again."""
-        self._rate = Rate(origin.floor, self._began)
         self._ended = False
 
     def work(self) -> None:
@@ -136,6 +135,7 @@ class Reader(Assignment):
         """
         body = claim.body
         with self._changed:
+            self._count_time(time.monotonic())
             if not claim.revoked:
                 self._claims.discard(claim)
                 self._piece_claims.release(claim.first, claim.past)
@@ -153,6 +153,8 @@ class Reader(Assignment):
     def _fetch_claim(self, claim: Claim) -> None:
         if claim.body is None:
             self._open(claim)
+            with self._changed:
+                self._rate.passed(time.monotonic(), claim.began)
         body, geometry, turns = claim.body, self._sink.geometry, self._turns
         assert body is not None
 
@@ -246,8 +248,8 @@ class Reader(Assignment):
             if claim.revoked:
                 raise Revoked("revoked")
             self.bytes += count
-            claim.received(count, now := time.monotonic())
-            self._check_pace(now)
+            self._check_pace(now := time.monotonic())  # first: until now the claim waits
+            claim.received(count, now)
             # Bytes that are only compared, or fetched again because no validator binds them, are no progress.
             self._received += count
             new = self._received > self._most_received or (self.version.binds and not self._comparing)
@@ -273,10 +275,11 @@ class Reader(Assignment):
         with self._changed:
             self.requests += 1
             claim.connection = self.requests
+        waiting = partial(self._check_claim, claim)
         if not claim.alone:
             end = sum(geometry.content(claim.past - 1))
             # From byte 0 no Range is sent: an origin may send the whole file, of which only the claim's bytes are read.
-            claim.body = self._origin.open(start, end if start else None, version=self.version, waiting=partial(self._check_claim, claim))
+            claim.body = self._origin.open(start, end if start else None, version=self.version, waiting=waiting)
             claim.body.bounded = True
             if start and not claim.body.ranged:
                 raise OriginChanged(f"{claim.body.place} answers a range with the whole file")
@@ -287,7 +290,7 @@ class Reader(Assignment):
             # Where a range is refused, the whole file may be served: the stored bytes are read past.
             plain, self._plain = self._plain, False
             try:
-                claim.body = self._origin.open(0 if plain else start, version=self.version)
+                claim.body = self._origin.open(0 if plain else start, version=self.version, waiting=waiting)
             except OriginError as error:
                 if plain or not start or error.status in ASKS_TO_WAIT:
                     raise
@@ -300,7 +303,7 @@ class Reader(Assignment):
         geometry = self._sink.geometry
         if claim.first or self._parts:
             self._sink.report(f"no validator proves that {self._origin.key} still has the same file: it is read from its beginning again")
-        body = claim.body = self._origin.open()
+        body = claim.body = self._origin.open(waiting=partial(self._check_claim, claim))
         if geometry.length >= 0 and body.length not in (-1, geometry.length):
             raise OriginDiffers(f"the origin's file had {geometry.length} bytes and has {body.length} now")
         with self._changed:
@@ -342,22 +345,22 @@ class Reader(Assignment):
             self._changed_responses += 1
             if self._changed_responses > CHANGED:
                 raise error
-            self._rest_until = time.monotonic() + ANEW * (1.0 + self._chance())
+            self._rest_for(ANEW * (1.0 + self._chance()), time.monotonic())
             return ""
         if isinstance(error, OriginSlow):
             # Others may be as slow: they would never all end at the same time.
-            if not held or self._rate.slow(self.bytes, time.monotonic()):
+            if not held or self._rate.slow(self.bytes):
                 raise error
             return ""
         if claim.progressed:
-            if self._rate.slow(self.bytes, time.monotonic()):
+            if self._rate.slow(self.bytes):
                 raise OriginSlow(f"{self._origin.key} sends less than {self._origin.floor:.0f} bytes per second over many connections")
-            self._rest_until = time.monotonic() + self._rate.pause(claim.received_bytes) * self._chance()
+            self._rest_for(self._rate.pause(claim.received_bytes) * self._chance(), time.monotonic())
             return ""
         wait = self._retry.pause(error, time.monotonic(), self._chance(), self.bytes > 0 and not error.path)
         if wait is None or self.error is not None:
             raise error
-        self._rest_until = time.monotonic() + wait
+        self._rest_for(wait, time.monotonic())
         return f"{error}: tries again in {wait:.0f} s ({self._retry.turn})" if wait > 1.0 else ""
 
     def _fail(self, error: BaseException) -> None:

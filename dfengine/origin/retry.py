@@ -36,25 +36,40 @@ WINDOW = 30.0, 1 << 20
 """A rate is measured over these seconds, plus the time of these bytes at the minimum rate, as for one connection."""
 
 
+SUSPENDED = 1.0
+"""Most seconds between two calls of `Rate.passed` that count: if more have passed, this process did not run."""
+
+
 class Rate:
-    """Whether many short connections together are slower than a minimum rate. floor: bytes per second, 0 = any; now: monotonic seconds."""
+    """Whether many short connections together are slower than a minimum rate. floor: bytes per second, 0 = any; now: monotonic seconds.
+
+    Only time counts in which a thread waits for the origin, or for the end of the pause before the next connection.
+    """
 
     def __init__(self, floor: float, now: float) -> None:
         self._floor = floor
-        self._at, self._bytes = now, 0
+        self._waited, self._at, self._bytes = 0.0, 0.0, 0
         self._crumbs = 0
+        self.now = now
+        """Until when the time was counted or left out."""
+
+    def passed(self, now: float, since: float | None) -> None:
+        """Note that time passed. since: from when on until `now` a thread has waited; None: none waits."""
+        if since is not None:
+            self._waited += min(max(0.0, now - max(since, self.now)), SUSPENDED)
+        self.now = max(now, self.now)
 
     def pause(self, came: int) -> float:
         """Seconds to wait after a connection that received `came` bytes: small responses in a row are not requested without pauses."""
         self._crumbs = 0 if came >= SMALL else self._crumbs + 1
         return min(1.0, CRUMB * (1 << min(self._crumbs, 5)))
 
-    def slow(self, total: int, now: float) -> bool:
+    def slow(self, total: int) -> bool:
         """Whether the rate is too low, with `total` bytes received since the beginning."""
         seconds, size = WINDOW
         if total - self._bytes >= size:
-            self._at, self._bytes = now, total
-        return self._floor > 0 and now - self._at > seconds + size / self._floor
+            self._at, self._bytes = self._waited, total
+        return self._floor > 0 and self._waited - self._at > seconds + size / self._floor
 
 
 def transient(error: OriginError) -> bool:

@@ -717,6 +717,28 @@ def test_a_slow_connection_ends_the_reader_if_all_together_are_below_the_minimum
     assert len(origin.asked) <= 4
 
 
+@pytest.mark.parametrize("pauses", [True, False])
+def test_pauses_of_this_side_do_not_make_an_origin_slow(monkeypatch: pytest.MonkeyPatch, pauses: bool) -> None:
+    """The connections break meanwhile. Time in which the origin sends nothing counts."""
+    past = 0.0
+
+    class Pausing(Sink):
+        def wait_for_room(self, n: int) -> None:
+            nonlocal past
+            past += 1000.0 if pauses else 0.0
+
+    class Trickling(Origin):
+        def pace(self, body: Body) -> None:
+            nonlocal past
+            past += 0.0 if pauses else 0.9
+
+    monkeypatch.setattr(readers, "time", mock.Mock(monotonic=lambda: time.monotonic() + past))
+    origin = Trickling(500, [Behaviour("cut", 15)] * 33)
+    origin.floor = 1e9
+    found = run(origin, Pausing(500), connections=1)
+    assert isinstance(found.reader.error, OriginSlow) == (not pauses)
+
+
 def test_a_slow_connection_is_replaced_while_others_are_fast_enough() -> None:
     origin = SlowRanges(305, [Behaviour(), Behaviour("slow", 1)])
     origin.floor = 1.0

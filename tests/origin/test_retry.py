@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import OriginChanged, OriginError, OriginForbidden, OriginSlow, OriginTruncated, OriginUnreachable
-from dfengine.origin.retry import ASKED, FIRST_PAUSE, MAX_PAUSE, TRANSIENT, Retry, transient
+from dfengine.origin.retry import ASKED, FIRST_PAUSE, MAX_PAUSE, TRANSIENT, WINDOW, Rate, Retry, transient
 
 BUSY = OriginError("busy", 503)
 CHANCE = st.floats(0, 1, exclude_max=True)
@@ -51,6 +51,27 @@ def test_a_permanent_failure_ends_at_once_and_is_not_counted() -> None:
     retry = Retry(1)
     assert retry.pause(OriginError("gone", 404), 0.0, 0.0) is None
     assert retry.pause(BUSY, 0.0, 0.0) == FIRST_PAUSE
+
+
+def test_a_rate_counts_only_the_time_of_waiting() -> None:
+    bound = WINDOW[0] + WINDOW[1] / 1000.0
+    rate, now = Rate(1000.0, 7.0), 7.0
+    for step in range(5):
+        now += 10 * bound
+        rate.passed(now, now - 0.5 if step % 2 else None)
+    assert not rate.slow(10), "this side paused"
+    rate.passed(now + 10 * bound, now)
+    assert not rate.slow(10), "this process did not run"
+    now += 10 * bound
+    for step in range(int(bound)):
+        assert not rate.slow(10) or step > bound - 5
+        rate.passed(now + step, now)
+    for step in range(5):
+        rate.passed(now + bound + step, 0.0)
+    assert rate.slow(10)
+    assert not rate.slow(10 + WINDOW[1])
+    rate.passed(now, 0.0)  # another thread was later to get the lock
+    assert not rate.slow(10 + WINDOW[1])
 
 
 @given(st.integers(0, 5000), CHANCE)

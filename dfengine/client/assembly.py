@@ -72,7 +72,11 @@ class Assembly(PieceStorage):
 
     def _is_unchanged(self) -> bool:
         """Whether the output is as it was when the download began: other programs may write to it while an answer is awaited."""
-        return read_description(self.path, self._task) == self.finished
+        found = read_description(self.path, self._task)
+        if found is None or self.finished is None:
+            return found is self.finished
+        # The peer server may have removed its link, and noted the output again.
+        return found.replace(noted=self.finished.noted) == self.finished
 
     def existing(self, by_host: bool) -> tuple[int, dict[str, str]]:
         """Return length and digests of the output that is current. by_host: another download of this host has just completed it.

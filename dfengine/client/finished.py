@@ -15,6 +15,7 @@ import time
 from dfengine.errors import StorageError
 from dfengine.storage.boot import boot_id, has_holes
 from dfengine.storage.hashing import hasher
+from dfengine.storage.output_note import ATTRIBUTE, is_unchanged
 from dfengine.task import Digest
 from dfengine.value import Value
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dfengine.origin.version import Version
-
-ATTRIBUTE = b"user.dfengine"
-SOON = 5.0
-"""Longest time in seconds between the note and the rename to the output's name; a later ctime means that the file was changed."""
 
 STEP = 1 << 20
 """Bytes per read."""
@@ -110,10 +107,9 @@ def read_description(path: str | int, task: str) -> Finished | None:
     try:
         data = os.stat(path)
         found = Finished(**json.loads(os.getxattr(path, ATTRIBUTE)))
-        same = (found.task, found.length, found.mtime) == (task, data.st_size, data.st_mtime_ns)
+        same = found.task == task and is_unchanged(data, found.__dict__)
         texts = (found.generation, found.etag, found.last_modified, found.coding, found.xxh3, found.boot)
-        # A writer can reset a file's mtime, but not its ctime. The file's owner can write any note.
-        same = same and data.st_ctime <= float(found.noted) + SOON
+        # The file's owner can write any note.
         same = same and data.st_uid in (os.geteuid(), 0) and not data.st_mode & stat.S_IWOTH
         good = stat.S_ISREG(data.st_mode) and all(type(text) is str for text in texts) and type(found.dated) is bool
     except (OSError, ValueError, TypeError, RecursionError):

@@ -23,6 +23,7 @@ import re
 import stat
 
 from dfengine.errors import BadValue, StorageError
+from dfengine.storage import output_note
 from dfengine.storage.os_errors import storage_error
 from dfengine.storage.part_file import PartFile
 from dfengine.storage.path_protection import is_own_folder, resolved
@@ -228,7 +229,7 @@ class Home:
         self.corrupted.discard(name)
         entry = self.entry(name)
         for part in ("tasks", "data", "records", "shares", "trees"):
-            _remove(self._path(part, name))
+            (output_note.unlink if part == "data" else _remove)(self._path(part, name))
         _remove(os.path.join(self.path, "shares", f".{name}.blake3"))
         for path in entry.paths[-1:] if entry is not None else ():
             if self.is_manifest(path) and not any(path in each.paths for each in map(self.entry, self.names()) if each is not None):
@@ -321,7 +322,7 @@ class Home:
                     served = name.endswith(MANIFEST) and found.st_nlink > 1
                     changed = found.st_mtime if name.endswith(MANIFEST) else found.st_ctime
                     if not served and now - changed > ABANDONED_AFTER:
-                        _remove(path)
+                        (output_note.unlink if part == "data" else _remove)(path)
 
     def withdraw_deleted(self) -> list[Entry]:
         """Withdraw downloads whose output was deleted or replaced, since the link here would keep their disk space; return them."""

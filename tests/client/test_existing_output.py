@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from dfengine.client.from_origin import FromOrigin
 from dfengine.errors import StorageError
 from dfengine.settings import GetSettings
 from dfengine.storage import boot
+from dfengine.storage.home import ABANDONED_AFTER, Entry, Home
+from dfengine.storage.output_note import ATTRIBUTE, SOON
 from dfengine.task import Digest
+from tests.e2e.standin import eventually
 
 WHOLE = bytes(range(256)) * 4096
 
@@ -29,6 +33,16 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "deleted": lambda out: out.unlink(),
     "replaced": lambda out: shutil.copyfile(out, out.with_name("new")) and out.with_name("new").replace(out),
 }
+
+
+
+def set_back(out: Path) -> None:
+    before = out.stat()
+    out.write_bytes(bytes(len(WHOLE)))
+    os.utime(out, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+LATER_CHANGES = {**CHANGES, "edited, the time set back": set_back}
 
 
 @pytest.fixture
@@ -76,7 +90,7 @@ def test_an_output_changed_while_the_origin_answers_is_fetched(
 def test_an_output_changed_while_a_supernode_answers_is_not_current(tmp_path: Path, settings: GetSettings, change: str) -> None:
     get(settings)
     out = tmp_path / "out"
-    known = finished.Finished(**json.loads(os.getxattr(out, finished.ATTRIBUTE)))
+    known = finished.Finished(**json.loads(os.getxattr(out, ATTRIBUTE)))
     place = Assembly(settings, known.task)
     assert place.is_output_current(len(WHOLE), known.generation)
     CHANGES[change](out)
@@ -84,6 +98,59 @@ def test_an_output_changed_while_a_supernode_answers_is_not_current(tmp_path: Pa
     assert not place.output_is_current
     assert place.finished is None
     place.close()
+
+
+def link_in_home(out: Path, home: str, entry: bool) -> Home:
+    """A home whose peer server has a link of the output, with its entry or without, as after a kill."""
+    made, data = Home(home), out.stat()
+    os.link(out, Path(home) / "data/f-1-2.000")
+    if entry:
+        listed = Entry("f-1-2.000", "t" * 64, "127.0.0.1-1-2.000", "", [str(out)], "", data.st_dev, data.st_ino, 0.0)
+        (Path(home) / "tasks/f-1-2.000").write_bytes(listed.encode())
+    return made
+
+
+def age(out: Path) -> None:
+    """Let the time pass after the note in which a change whose time was set back is not noticed."""
+    note = json.loads(os.getxattr(out, ATTRIBUTE))
+
+    def noted() -> bool:
+        note["noted"] = time.time() - SOON + 0.2
+        os.setxattr(out, ATTRIBUTE, json.dumps(note).encode())
+        return bool(out.stat().st_ctime <= note["noted"] + SOON)
+
+    eventually(noted, "a note in time")
+    eventually(lambda: time.time() > note["noted"] + SOON + 0.05, "the end of the time")
+
+
+@pytest.mark.parametrize("entry", [True, False])
+@pytest.mark.parametrize("change", [None, *LATER_CHANGES])
+def test_an_output_stays_current_when_its_share_expires(
+    tmp_path: Path, settings: GetSettings, monkeypatch: pytest.MonkeyPatch, change: str | None, entry: bool
+) -> None:
+    get(settings)
+    out = tmp_path / "out"
+    home = link_in_home(out, settings.home, entry)
+    age(out)
+    if change is not None:
+        LATER_CHANGES[change](out)
+    home.sweep(time.time() + 2 * ABANDONED_AFTER)
+    assert os.listdir(Path(settings.home) / "data") == []
+    result = get(settings)
+    assert (result.resumed if change is None else result.from_origin) == len(WHOLE)
+    assert out.read_bytes() == WHOLE
+
+
+def test_a_change_after_a_share_has_expired_is_noticed(tmp_path: Path, settings: GetSettings) -> None:
+    get(settings)
+    out = tmp_path / "out"
+    home = link_in_home(out, settings.home, True)
+    age(out)
+    home.sweep(time.time() + 2 * ABANDONED_AFTER)
+    noted = json.loads(os.getxattr(out, ATTRIBUTE))["noted"]
+    eventually(lambda: time.time() > noted + SOON + 0.05, "the end of the time in which no change is noticed")
+    LATER_CHANGES["edited, the time set back"](out)
+    assert get(settings).from_origin == len(WHOLE)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -170,9 +237,9 @@ def test_an_output_without_its_data_is_fetched_after_a_power_failure(
     settings, out = settings.replace(report_digest=digest), tmp_path / "out"
     get(settings)
     if note == "no boot":  # as earlier versions wrote it
-        fields = json.loads(os.getxattr(out, finished.ATTRIBUTE))
+        fields = json.loads(os.getxattr(out, ATTRIBUTE))
         del fields["boot"]
-        os.setxattr(out, finished.ATTRIBUTE, json.dumps(fields).encode())
+        os.setxattr(out, ATTRIBUTE, json.dumps(fields).encode())
     lose(out, left)
     reboot(monkeypatch)
     if left != bytes(len(WHOLE)) or digest:  # the file system writes no zeros in place of lost bytes

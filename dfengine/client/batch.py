@@ -12,6 +12,7 @@ import threading
 import time
 from queue import Empty, Queue
 
+from dfengine.client import thread_start
 from dfengine.client.batch_progress import BatchProgress, FileProgress
 from dfengine.client.download import FileDownload, run
 from dfengine.client.shared_resources import SharedResources
@@ -69,10 +70,16 @@ class Batch:
         self._ended: Queue[BatchOutcome | BaseException | None] = Queue(4 * at_once)
 
     def run(self, on_ended: Callable[[BatchOutcome], None]) -> None:
-        """Return when all files have ended. on_ended: called by this thread for each. Raises the error that ended the iteration."""
-        threads = [threading.Thread(target=self._work, name=f"download-{n}", daemon=True) for n in range(self._workers)]
-        for thread in threads:
-            thread.start()
+        """Return when all files have ended. on_ended: called by this thread for each.
+
+        Raises the error that ended the iteration, or LocalError if the system has no thread.
+        """
+        threads: list[threading.Thread] = []
+
+        def start(n: int) -> None:
+            thread_start.start(threading.Thread(target=self._work, name=f"download-{n}", daemon=True), threads)
+
+        thread_start.start_some(self._workers, start)
         failure: BaseException | None = None
         left = len(threads)
         while left:

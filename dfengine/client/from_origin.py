@@ -11,7 +11,7 @@ import time
 from functools import partial
 
 from dfengine._piece import Geometry, frame_head
-from dfengine.client import fetch
+from dfengine.client import fetch, thread_start
 from dfengine.client.monitor import TICK
 from dfengine.client.supernode_session import chance
 from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDiffers, OriginError, StorageError, TreeChanged
@@ -144,8 +144,7 @@ class FromOrigin:
         try:
             with transfer.stop_callback(cancel.set):
                 started = True
-                for number in range(threads):
-                    transfer.start(partial(_work, transfer, reader), f"origin-{number}")
+                thread_start.start_some(threads, lambda n: transfer.start(partial(_work, transfer, reader), f"origin-{n}"), body.close)
                 try:
                     while not transfer.plan.finished:
                         self._monitor.check(transfer)

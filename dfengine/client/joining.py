@@ -238,8 +238,10 @@ class Joining:
         self._close_later(self.place)
         self.place = None
         if self._beating is None:
-            self._beating = threading.Thread(target=self._beat, name="beat", daemon=True)
-            self._beating.start()
+            beating = threading.Thread(target=self._beat, name="beat", daemon=True)
+            with contextlib.suppress(RuntimeError):  # at the limit of threads; others take this leader for stalled, and go on alone
+                beating.start()
+                self._beating = beating
 
     def _beat(self) -> None:
         """Beat, in a thread of its own, since the main thread may wait for a supernode. It sleeps while no download has joined."""

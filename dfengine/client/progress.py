@@ -6,6 +6,7 @@ writes the message, and draws the line again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -79,8 +80,10 @@ class Bar:
     def follow(self, monitor: Followed) -> None:
         """Show this download's counters until the context ends."""
         self._monitor = monitor
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        with contextlib.suppress(RuntimeError):  # at the limit of threads, only the end is shown
+            thread.start()
+            self._thread = thread
 
     def print(self, text: str) -> None:
         """Print a line above the progress line. May be called from any thread."""

@@ -7,10 +7,11 @@ Stored pieces are announced, so none is fetched twice.
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from dfengine import codes
-from dfengine.client import fallback, fetch
+from dfengine.client import fallback, fetch, thread_start
 from dfengine.client.monitor import TICK, Monitor
 from dfengine.client.native import NativeSession
 from dfengine.client.node_answer import Patience, silent_nodes
@@ -18,7 +19,7 @@ from dfengine.client.progress_timeout import ProgressTimeout
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, join, leave, report
 from dfengine.client.supernodes import Candidates
-from dfengine.errors import NoProgress, RemoteError, Silent, SupernodeError, SupernodeFull, TooLarge
+from dfengine.errors import LocalError, NoProgress, RemoteError, Silent, SupernodeError, SupernodeFull, TooLarge
 from dfengine.net.tracing import CLIENT
 
 TYPE_CHECKING = False
@@ -221,8 +222,7 @@ class SwarmSession:
             self._opened(member)
             self._served = transfer
             self._assembly.copy_kept(self._monitor)
-            for _ in range(transfer.plan.workers):
-                self._start_thread(transfer)
+            thread_start.start_some(transfer.plan.workers, lambda _: self._start_thread(transfer))
         self._session = session = _session(member, transfer.rejoin(member.native), self._patience)
         try:
             self._drive(session, transfer)
@@ -271,7 +271,8 @@ class SwarmSession:
                 if timeout.expired(stored, transfer.in_flight().total, satisfied or parked, now):
                     raise NoProgress(f"no progress in the swarm for {timeout.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
                 if transfer.check_sources(self._floor(transfer)):
-                    self._start_thread(transfer)
+                    with contextlib.suppress(LocalError):  # those that run fetch on
+                        self._start_thread(transfer)
             parked = transfer.parked
             session.step(transfer, PARKED if parked else TICK)
 

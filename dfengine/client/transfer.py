@@ -15,6 +15,7 @@ import math
 import threading
 import time
 
+from dfengine.client import thread_start
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.connection_pool import ConnectionPool
 from dfengine.client.transfer_state import MAX_WANTED, TransferState
@@ -77,10 +78,8 @@ class Transfer(TransferState):
     # The main thread.
 
     def start(self, run: Callable[[], None], name: str, fetches: bool = True) -> None:
-        """Run a thread of this download; `close` waits for it, and if it `fetches` so does `stop_fetchers`."""
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        (self._fetchers if fetches else self._threads).append(thread)
-        thread.start()
+        """Run a thread of this download; `close` waits for it, and if it `fetches` so does `stop_fetchers`. Raises LocalError."""
+        thread_start.start(threading.Thread(target=run, name=name, daemon=True), self._fetchers if fetches else self._threads)
 
     def learn_length(self, length: int) -> None:
         """Set the file's length in bytes. Raises ProtocolViolation if it contradicts the known length or the stored pieces."""

@@ -13,6 +13,9 @@ import signal
 import threading
 import time
 
+from dfengine.client import thread_start
+from dfengine.errors import LocalError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +30,7 @@ class Watchdog:
     """A context of the main thread around one download. seconds: until its deadline, 0 = none.
 
     end: called by a thread of the watchdog with the number of the first signal, or 0 for the deadline; it must end the process. After a
-    second signal it is called at once.
+    second signal it is called at once. `__enter__` raises LocalError if the system has no thread for it.
     """
 
     def __init__(self, seconds: float, end: Callable[[int], None]) -> None:
@@ -38,7 +41,13 @@ class Watchdog:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-        self._thread.start()
+        try:
+            thread_start.start(self._thread)
+        except LocalError:
+            signal.set_wakeup_fd(self._before)
+            os.close(self._read)
+            os.close(self._write)
+            raise
 
     def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(self._before)

@@ -14,6 +14,7 @@ import select
 import stat
 import threading
 
+from dfengine.client import thread_start
 from dfengine.client.transfer import join
 from dfengine.errors import StorageError
 from dfengine.streaming.stream_download import StreamDownload
@@ -48,7 +49,7 @@ def to_descriptor(request: GetSettings, out: int, observer: Observer | None = No
     streaming.monitor.started -= waited
     feeder = threading.Thread(target=_feed, args=(streaming, out), name="deliver", daemon=True)
     try:
-        feeder.start()
+        thread_start.start(feeder)
         return streaming.run()
     except BaseException as error:
         streaming.abandon(error)

@@ -12,7 +12,7 @@ import pytest
 from dfengine.client import batch
 from dfengine.client.batch import Batch, BatchFile, BatchOutcome
 from dfengine.client.batch_progress import BatchProgress, FileProgress
-from dfengine.errors import BadValue, Cancelled, OriginError, StorageError
+from dfengine.errors import BadValue, Cancelled, LocalError, OriginError, StorageError
 from dfengine.settings import GetSettings
 
 PATIENCE = 60.0
@@ -54,6 +54,33 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> Downloads:
     monkeypatch.setattr(batch, "FileDownload", FileDownload)
     monkeypatch.setattr(batch, "run", made.run)
     return made
+
+
+@pytest.mark.parametrize("permitted", [0, 1, 2])
+def test_a_batch_runs_with_as_many_threads_as_the_system_permits(
+    downloads: Downloads, monkeypatch: pytest.MonkeyPatch, permitted: int
+) -> None:
+    start, begun = threading.Thread.start, list[threading.Thread]()
+
+    def limited(thread: threading.Thread) -> None:
+        if len(begun) == permitted:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    ended: list[BatchOutcome] = []
+    files = (BatchFile(GetSettings(url=f"http://o/{n}", output=str(n)), (f"http://o/{n}",)) for n in range(5))
+    made = Batch(files, 4, BatchProgress())
+    if permitted:
+        made.run(ended.append)
+        assert len(ended) == 5
+    else:
+        with pytest.raises(LocalError, match="too many threads"):
+            made.run(ended.append)
+    for thread in begun:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def until(true: Callable[[], bool], what: str) -> None:

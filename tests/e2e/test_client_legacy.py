@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dfengine import client
-from dfengine.errors import DfengineError, DigestMismatch, SupernodeError, TimedOut
+from dfengine.errors import DfengineError, DigestMismatch, LocalError, SupernodeError, TimedOut
 from dfengine.settings import GetSettings, SupernodeAddress
 from dfengine.task import Digest
 from tests.e2e.standin import MIB, Fault, LegacySupernode, Origin, eventually, unused_port
@@ -425,6 +425,34 @@ class TestResuming:
             self.broken_off(get, node)
             get(node, digest=Digest("sha256", hashlib.sha256(self.whole).hexdigest()))
         assert get.output.read_bytes() == self.whole
+
+
+@pytest.mark.parametrize("pattern", ["cdn", "source"])
+@pytest.mark.parametrize("permitted", [0, 1, 2])
+def test_a_download_runs_with_as_many_threads_as_the_system_permits(
+    get: Download, monkeypatch: pytest.MonkeyPatch, permitted: int, pattern: str
+) -> None:
+    start, begun = threading.Thread.start, list[threading.Thread]()
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name.startswith(("fetch-", "origin-")):
+            if len(begun) == permitted:
+                raise RuntimeError("can't start new thread")
+            begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    whole = content(40 * MIB)
+    with LegacySupernode(whole) as node, Origin(whole) as origin:
+        if permitted:
+            get(node, url=origin.url, pattern=pattern)
+            assert get.output.read_bytes() == whole
+        else:
+            with pytest.raises(LocalError, match="too many threads"):
+                get(node, url=origin.url, pattern=pattern)
+            assert get.left() == ["home"] * (pattern == "cdn" and (get.folder / "home").exists())
+    assert len(begun) == permitted
+    assert not any(thread.is_alive() for thread in begun)
 
 
 def test_locallimit_bounds_the_receive_rate(get: Download) -> None:

@@ -104,17 +104,19 @@ class PartFile:
 
     def _resumed(self, fd: int, geometry: Geometry, generation: bytes) -> PieceFile:
         """The locked part with its stored pieces if it can be resumed, else empty. Raises StorageError."""
+        file: PieceFile | None = None
         with contextlib.suppress(StorageError):
             file = PieceFile.open(self.part, self.record, fd)
-            if file.geometry == geometry and file.record.generation == generation.rstrip(b"\0"):
-                try:
-                    file.recheck(self._check)
-                    if file.record.complete_mtime:  # of a download that could not rename the part; it is verified as a whole again
-                        file.record.set_complete(0)
-                except BaseException:  # `check` raised it, or a signal's handler; the caller closes the data's descriptor
-                    file.record.close()
-                    raise
-                return file
+        if file is not None and file.geometry == geometry and file.record.generation == generation.rstrip(b"\0"):
+            try:
+                file.recheck(self._check)
+                if file.record.complete_mtime:  # of a download that could not rename the part; it is verified as a whole again
+                    file.record.set_complete(0)
+            except BaseException:  # `check` raised it, or a signal's handler; the caller closes the data's descriptor
+                file.record.close()
+                raise
+            return file
+        if file is not None:
             file.record.close()
         try:
             self._replace_part(fd)
@@ -191,8 +193,11 @@ class PartFile:
             _keep_mode(self.path, file.fd)
             if not _is_at(self.part, file.fd):
                 os.stat(os.path.dirname(self.part))  # if that was removed, its error says so
-                raise StorageError(f"{self.part} was removed or replaced by another program: run it again")
+                raise self._replaced()
             os.rename(self.part, self.path)
+            # Replaced since: so is its record. If only the output is another file, another download has ended since.
+            if not (_is_at(self.path, file.fd) or _is_at(self.record, file.record.fd)):
+                raise self._replaced()
             if sync:
                 _sync_folder(os.path.dirname(self.path))
             with contextlib.suppress(StorageError):  # the output is in place; the peer server verifies its pieces instead
@@ -203,6 +208,9 @@ class PartFile:
             raise storage_error(f"cannot write {self.path}", error) from error
         # The output is in place. A download that began after the rename has a record of its own at the path.
         _unlink(self.record, file.record.fd)
+
+    def _replaced(self) -> StorageError:
+        return StorageError(f"{self.part} was removed or replaced by another program: run it again")
 
     def discard(self) -> None:
         """Remove part and record, which have no piece worth resuming. Call before the file is closed: later they may be another process's.

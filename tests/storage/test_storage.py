@@ -386,6 +386,56 @@ class TestTarget:
         followed.close()
         file.close()
 
+    def test_a_complete_part_stays_when_its_record_cannot_be_written(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = PartFile(str(tmp_path / "out"), TASK)
+        file = target.open(geometry, b"g")
+        fill(file, range(geometry.count))
+        file.mark_complete()
+        file.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(Record, "set_complete", lambda *_: (_ for _ in ()).throw(StorageError("the disk is full")))
+            with pytest.raises(StorageError, match="the disk is full"):
+                PartFile(str(tmp_path / "out"), TASK).open(geometry, b"g")
+        file = PartFile(str(tmp_path / "out"), TASK).open(geometry, b"g")
+        assert file.available.count() == geometry.count
+        file.close()
+
+    @pytest.mark.parametrize("how", ["the part was replaced", "another download was later"])
+    def test_a_part_replaced_at_the_rename_is_not_reported_as_the_output(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch, how: str
+    ) -> None:
+        """Two downloads to one output that end at the same time both succeed."""
+        out = tmp_path / "out"
+        first, second = PartFile(str(out), TASK), PartFile(str(out), TASK)
+        file, others, rename = first.open(geometry, b"g"), list[PieceFile](), os.rename
+        fill(file, range(geometry.count))
+
+        def late(source: str, target: str) -> None:
+            if source != first.part or others:
+                rename(source, target)
+            elif how == "the part was replaced":
+                os.unlink(first.part)
+                os.unlink(first.record)
+                others.append(second.open(geometry, b"g"))
+                rename(source, target)
+            else:
+                others.append(second.open(geometry, b"g"))
+                fill(others[0], range(geometry.count))
+                rename(source, target)
+                second.finish(others[0])
+
+        monkeypatch.setattr(os, "rename", late)
+        if how == "the part was replaced":
+            with pytest.raises(StorageError, match="removed or replaced by another program: run it again"):
+                first.finish(file)
+        else:
+            first.finish(file)
+            assert out.read_bytes() == b"".join(content_of(geometry, n) for n in range(geometry.count))
+        for each in (file, *others):
+            each.close()
+
     @pytest.mark.parametrize("replaced", [True, False])
     def test_a_part_that_was_removed_or_replaced_does_not_become_the_output(
         self, tmp_path: Path, geometry: Geometry, replaced: bool

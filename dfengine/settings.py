@@ -138,6 +138,7 @@ class GetSettings(Value):
     reach: where a program fetches for others, permitted and denied hosts, with redirects (`net.origin_access.OriginAccess`); None: any.
     roots: for such a program: the only directories of this machine whose files may be read; none: any.
     content: `df:sha256:HEX` names the task, if the URL is one of several locations of one content, as in a registry; otherwise "".
+    source: with content, the server that `url` names; of an unfinished file, data on this host that another one sent is not used.
     force: fetch although the existing output is valid. no_join: do not take pieces from other downloads of this host, and give them none.
     """
 
@@ -145,6 +146,7 @@ class GetSettings(Value):
     output: str
     device: str = ""
     content: str = ""
+    source: str = ""
     nodes: tuple[SupernodeAddress, ...] = ()
     pattern: str = "p2p"
     notbs: bool = False

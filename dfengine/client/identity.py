@@ -47,8 +47,8 @@ os.register_at_fork(after_in_child=_replace_lock)
 class Identity(Value):
     """Identity of one download. `task` is computed here; the supernode's answer replaces it. `sign` and `name` are new for every download.
 
-    storage_id: of part files and outputs on this host. It differs for other ways of verifying the origin and for headers that select
-    another file, so that a download never resumes from data of those.
+    storage_id: of part files and outputs on this host. It differs for other ways of verifying the origin, for headers that select another
+    file and for other sources of one content, so that a download never resumes from data of those.
     """
 
     url: str
@@ -79,6 +79,8 @@ def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
         from dfengine.origin.tls_verification import verification
 
         apart += f"\n{verification(settings.insecure, map(read_certificates, settings.cacerts))}"
+    if settings.source:
+        apart += f"\nsource:{settings.source}"
     if apart:
         storage_id = task_id(plain, file[0], file[1] + apart)
     return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}", storage_id)

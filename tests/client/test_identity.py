@@ -109,6 +109,13 @@ def test_downloads_with_different_selecting_headers_are_stored_separately() -> N
     assert token.storage_id == found[1].storage_id, "a new token does not resume the download of the old one"
 
 
+def test_downloads_of_one_content_from_different_servers_are_stored_separately() -> None:
+    content = f"df:sha256:{'0' * 64}"
+    found = [identify(asked("https://o/f", content=content, source=source)) for source in ("", "https://o", "https://p")]
+    assert len({who.storage_id for who in found}) == 3
+    assert {who.task for who in found} == {found[0].storage_id}, "supernodes have one task for all of them"
+
+
 def test_an_md5_is_case_insensitive() -> None:
     upper, lower = asked(md5="AB" * 16), asked(md5="ab" * 16)
     assert identify(upper).task == identify(lower).task == task.task_id("http://o/f", "ab" * 16)

@@ -397,6 +397,31 @@ def test_a_second_registry_does_not_grant_access_to_private_blobs(stage: Scene, 
             process, url = stage.proxy(*options)
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_unproved_bytes_are_sent_only_to_clients_of_the_registry_that_sent_them(stage: Scene, registry: Blobs, restarted: bool) -> None:
+    """While another registry sends other bytes for the same digest, and when an earlier process has left them on the disk."""
+    path = registry.keep("a", DATA)
+    with Blobs() as evil:
+        evil.keep("a", DATA)
+        evil.lies[path], evil.rate = bytes(len(DATA)), 2 * MIB
+        options = ("--registry", registry.url, "--registry", evil.url)
+        process, url = stage.proxy(*options)
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port), PATIENCE) as held:
+            held.sendall(f"GET {path}?ns={urlsplit(evil.url).netloc} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            got = 0
+            while got < 5 * MIB:
+                got += len(held.recv(MIB))
+            if restarted:
+                stage.kill(process)
+                evil.rate = 0
+                url = stage.proxy(*options)[1]
+            for fields in ({}, {"Authorization": "Bearer one"}):
+                answer, body = get(url, f"{path}?ns={urlsplit(registry.url).netloc}", Range="bytes=1024-9999", **fields)
+                assert (answer.status, body) == (206, DATA[1024:10000])
+            assert get(url, f"{path}?ns={urlsplit(registry.url).netloc}")[1] == DATA
+
+
 def test_a_silent_supernode_does_not_block_a_pull(stage: Scene, registry: Blobs) -> None:
     path = registry.keep("a", DATA)
     with socket.create_server(("127.0.0.1", 0)) as silent:

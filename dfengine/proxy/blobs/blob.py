@@ -75,15 +75,17 @@ class Blob:
 
     verify: for a blob without a digest that dfengine supports: verifies the file behind a descriptor, in the download thread, and returns
     its SHA-256 in hex. Raises subclasses of DfengineError. by_digest: a digest names the blob; otherwise a version does, see `bind`.
+    server_url: of the server that is asked for it; a swarm may have its bytes from another one.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, threads: Executor, settings: GetSettings, on_finished: Callable[[Blob], None],
-        verify: Callable[[int], str] | None = None, by_digest: bool = True,
+        verify: Callable[[int], str] | None = None, by_digest: bool = True, server_url: str = "",
     ) -> None:
         """Raises BadValue."""
         self.loop = loop
         self.by_digest = by_digest
+        self.server_url = server_url
         self._version = b""
         self.swarm = bool(settings.nodes)
         self._threads = threads

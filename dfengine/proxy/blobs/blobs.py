@@ -190,23 +190,29 @@ class Blobs:
     def get_or_fetch(self, asked: Source, registry: Registry, sent: Fields) -> Blob:
         """The blob of `asked`; its fetch is started if need be. sent: fields of the request to the registry, credentials included."""
         names, digest = [asked.name] if asked.name else self.local_names(asked.digest, registry, sent), asked.digest
-        name = next((name for name in names if self.in_progress(name) is not None), names[-1])
-        blob = self.in_progress(name)
+        blob = next((blob for name in names if (blob := self._joinable(name, registry.url)) is not None), None)
         if blob is None:
+            # Without credentials the last name is that of all registries, so another registry's blob may have it.
+            name = names[-1] if self.in_progress(names[-1]) is None else names[0]
             own = self._settings
             settings = GetSettings(
                 url=registry.url + asked.target, output="", nodes=own.nodes, notbs=self.distrusts(digest, registry),
                 headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in sent),
                 digest=None if asked.verify else Digest.parse(digest), content="" if asked.verify else f"df:{digest}", quiet=True,
-                filter=asked.filter, identifier=asked.identifier, retry_max_time=RETRY_SECONDS, open_retry_time=OPEN_RETRY_SECONDS,
-                home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
-                expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure or registry.insecure,
-                location=own.location, secret_file=own.secret_file, signed=asked.signed,
-                tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private,
-                reach=(own.origin_allow, (*own.origin_deny, *(() if registry.known else OWN_MACHINE))),
+                filter=asked.filter, identifier=asked.identifier, source=registry.url,
+                retry_max_time=RETRY_SECONDS, open_retry_time=OPEN_RETRY_SECONDS, home=own.home, ip=own.ip, port=own.port,
+                locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime, expiretime=own.expiretime,
+                cacerts=own.cacerts, insecure=own.insecure or registry.insecure, location=own.location,
+                secret_file=own.secret_file, signed=asked.signed, tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca,
+                private=own.private, reach=(own.origin_allow, (*own.origin_deny, *(() if registry.known else OWN_MACHINE))),
             )  # fmt: skip
             blob = self.fetch(name, (digest, registry.url), settings, asked.verify, by_digest=not asked.name)
         return blob
+
+    def _joinable(self, name: str, server_url: str) -> Blob | None:
+        """The blob of this name, if its bytes may be sent to a request to this server: until they are compared they are another's word."""
+        blob = self.in_progress(name)
+        return blob if blob is not None and (blob.verified or not blob.by_digest or blob.server_url == server_url) else None
 
     def in_progress(self, name: str) -> Blob | None:
         """The blob of this name that is being fetched, or was until a moment ago and has not changed since. For one that is not `kept`."""
@@ -227,7 +233,7 @@ class Blobs:
         self._drop_idle(MAX_IDLE)
         self.counts.started += 1
         blob = self._open[name] = Blob(
-            self.loop, self.threads, settings, lambda blob: self._ended(name, asked, blob), verify, by_digest
+            self.loop, self.threads, settings, lambda blob: self._ended(name, asked, blob), verify, by_digest, asked[1]
         )
         self._unlogged[blob] = self.loop.time() + LOG_SECONDS, asked
         return blob

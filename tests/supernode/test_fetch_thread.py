@@ -14,6 +14,7 @@ import pytest
 
 from dfengine._piece import Geometry
 from dfengine.errors import DigestMismatch, DiskFull, OriginUnreachable, SourceGone, StorageError
+from dfengine.origin.cancel import Cancel
 from dfengine.origin.version import Version
 from dfengine.supernode.copies import fetch_thread, following
 from dfengine.supernode.copies.cache import Cache, Description
@@ -136,6 +137,39 @@ def test_a_fetch_that_loses_the_lead_any_number_of_times_continues(tmp_path: Pat
     monkeypatch.setattr(fetch_thread, "read_gaps", read_gaps)
     fetch_thread.run(fetch)
     assert (fetch.state, fetch.error, losses) == (SUCCESS, None, 0)
+
+
+def test_a_fetch_whose_supernode_may_not_follow_reads_on_when_another_takes_the_lead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(str(tmp_path))
+    fetch, opened = fetch_of(cache), 0
+    fetch.events.fetch_ended = None  # type: ignore[assignment,method-assign]
+    body: Any = SimpleNamespace(version=Version('"e"', length=5), length=5, vary=frozenset())
+
+    def open_origin(fetch: Fetch, **_: object) -> Any:
+        nonlocal opened
+        opened += 1
+        if opened > 1:
+            fetch.stop()
+        if fetch.cancel is not None:
+            fetch.cancel.close()
+        fetch.cancel = Cancel()
+        fetch.lead_lost("h:1", 0.0)  # before it reads
+        return None, body
+
+    def read_gaps(fetch: Fetch, origin: object, body: object, file: Copy, gaps: object) -> None:
+        fetch.lead_lost("h:1", 0.0)
+        if fetch.cancel is not None and fetch.cancel.is_set:
+            raise SourceGone("the download was stopped")
+        file.write(0, b"abcde", cache.piece_digest(memoryview(b"abcde")))
+
+    monkeypatch.setattr(following, "may_follow", lambda _: True)
+    monkeypatch.setattr(fetch_thread, "may_use_leader", lambda *_: False)
+    monkeypatch.setattr(fetch_thread, "open_origin", open_origin)
+    monkeypatch.setattr(fetch_thread, "read_gaps", read_gaps)
+    fetch_thread.run(fetch)
+    assert (fetch.state, fetch.error, opened) == (SUCCESS, None, 1)
 
 
 @pytest.mark.parametrize("length", [-1, 5])

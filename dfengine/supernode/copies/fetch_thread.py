@@ -111,7 +111,7 @@ def _restore(fetch: Fetch, stored: StoredHead) -> None:
         else:
             known.vary = known.vary | selection(fetch.request.headers, body.vary)
             if not (body.not_modified or stored.version.covers(body.version)):
-                incomplete = _read(fetch, origin, body, None)
+                incomplete = _read(fetch, origin, body, None, _follows(fetch))
                 if incomplete is not None:
                     _fetch(fetch, incomplete)
                 return
@@ -132,7 +132,8 @@ def _fetch(fetch: Fetch, found: Found | None) -> None:
     if found is not None:
         verify_found(fetch, found[0], lambda n: None)
     while True:  # once more each time another supernode takes the lead from this one
-        if following.may_follow(fetch) and may_use_leader(fetch.request.url, fetch.access):
+        follows = _follows(fetch)
+        if follows:
             result = following.follow(fetch, found)
             if result == following.CHANGED:
                 return _renew(fetch)
@@ -145,20 +146,29 @@ def _fetch(fetch: Fetch, found: Found | None) -> None:
         if fetch.file is not None and not fetch.description.version(fetch.file.geometry.length).covers(body.version):
             body.close()  # another version than the one that the leading supernode has
             return _renew(fetch)
-        found = _read(fetch, origin, body, found)
+        found = _read(fetch, origin, body, found, follows)
         if found is None:
             return
 
 
-def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> Found | None:
+def _follows(fetch: Fetch) -> bool:
+    """Whether the task's leader is followed. If not, the origin is read here, and no notice of another leader counts."""
+    follows = following.may_follow(fetch) and may_use_leader(fetch.request.url, fetch.access)
+    if not follows:
+        with fetch.changed:
+            fetch.new_leader = ""
+    return follows
+
+
+def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None, follows: bool) -> Found | None:
     """Read the origin's response into a copy. Return None when the copy is complete, the incomplete copy when another supernode has
-    taken the lead. Raises OriginError, StorageError."""
+    taken the lead and this one `follows`. Raises OriginError, StorageError."""
     try:
         file, gaps = _begin(fetch, body, found)
     except BaseException:
         body.close()
         raise
-    _set_interruptible(fetch, following.may_follow(fetch))
+    _set_interruptible(fetch, follows)
     mixed = False
     try:
         read_gaps(fetch, origin, body, file, gaps)
@@ -167,7 +177,7 @@ def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> Fo
             raise
         mixed = True
     except SourceGone:
-        if fetch.stopped or not fetch.new_leader:
+        if fetch.stopped or not (follows and fetch.new_leader):
             raise
         fetch.reads_origin = False
         return file, fetch.description

@@ -28,6 +28,8 @@ from dfengine.storage.path_protection import is_own_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dfengine._piece import Geometry
     from dfengine.client.joining import Joining
     from dfengine.client.leader_place import LeaderPlace
@@ -62,6 +64,7 @@ class OpenFileStorage(PassedMemory):
         self._changed = threading.Condition()
         self._ended = self._opened = False
         self._last: TransferOnDemand | None = None
+        self._on_opened: list[Callable[[], object]] = []
 
     @property
     def descriptors(self) -> list[int]:
@@ -82,6 +85,14 @@ class OpenFileStorage(PassedMemory):
             self._opened = True
             return self._last
 
+    def when_opened(self, notify: Callable[[], object]) -> None:
+        """Call `notify` once, in any thread, when `await_open` would not wait any more: at once if it would not wait now."""
+        with self._changed:
+            if self._last is None and not self._ended:
+                self._on_opened.append(notify)
+                return
+        notify()
+
     def await_end(self, seconds: float) -> bool:
         """Wait until the download has ended. Return False after `seconds`."""
         with self._changed:
@@ -99,10 +110,16 @@ class OpenFileStorage(PassedMemory):
         """See Place."""
         transfer = super().open(geometry, generation)
         assert isinstance(transfer, TransferOnDemand)
+        self._set_last(transfer)
+        return transfer
+
+    def _set_last(self, transfer: TransferOnDemand) -> None:
         with self._changed:
             self._last = transfer
             self._changed.notify_all()
-        return transfer
+            waiting, self._on_opened = self._on_opened, []
+        for notify in waiting:
+            notify()
 
     def _begin(self, geometry: Geometry, generation: bytes) -> TransferOnDemand:
         kept, self.kept_copy = self.kept_copy, None
@@ -148,9 +165,7 @@ class OpenFileStorage(PassedMemory):
         self.transfer = transfer = self._transfer_over(file, [])
         if transfer.digester is not None:
             transfer.start(transfer.digester.run, "digest", fetches=False)
-        with self._changed:
-            self._last = transfer
-            self._changed.notify_all()
+        self._set_last(transfer)
         return transfer
 
     def delegate_digests(self, leader: LeaderPlace) -> None:
@@ -245,6 +260,9 @@ class OpenFileStorage(PassedMemory):
             self._ended = True
             self._changed.notify_all()
             last = self._last
+            waiting, self._on_opened = self._on_opened, []
+        for notify in waiting:
+            notify()
         if last is not None:
             last.end()
 

@@ -11,7 +11,9 @@ be wrong.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.client.download_thread import DownloadThread
@@ -93,7 +95,9 @@ class Blob:
         self._fetching = _BlobFetching(settings, lambda: loop.call_soon_threadsafe(self._ended), verify)
         self._download_thread = DownloadThread(self._fetching, "blob")
         self._transfer: TransferOnDemand | None = None
-        self._opening: asyncio.Future[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._requests = 0
+        """Number of requests that wait for its length."""
         self.closed = False
         """Whether it was closed, since it has no use any more."""
         self.verified = False
@@ -112,8 +116,12 @@ class Blob:
     async def opened(self) -> PieceFile:
         """The file, once its length is known. Raises the download's error, a subclass of DfengineError."""
         if self._opening is None:
-            self._opening = self.loop.run_in_executor(self._threads, self._await_open)
-        await asyncio.shield(self._opening)
+            self._opening = self.loop.create_task(self._await_open())
+        self._requests += 1
+        try:
+            await asyncio.shield(self._opening)
+        finally:
+            self._requests -= 1
         self.idle_since = self.loop.time()
         if self._transfer is None or self.closed:
             self._opening = None
@@ -125,10 +133,25 @@ class Blob:
     @property
     def idle(self) -> bool:
         """Whether it has no reader, and no request waits for its length."""
-        return not self.readers and (self._opening is None or self._opening.done())
+        return not self.readers and not self._requests
 
-    def _await_open(self) -> None:
-        self._transfer = self._transfer or self._fetching.place.await_open(OPEN_SECONDS)
+    async def _await_open(self) -> None:
+        """Wait for the length, in no thread: any number of blobs may wait for servers that do not respond."""
+        place = self._fetching.place
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OPEN_SECONDS):
+                while self._find_transfer() is None and not place.await_end(0.0):
+                    opened = asyncio.Event()
+                    place.when_opened(partial(self._call_on_loop, opened.set))
+                    await opened.wait()
+
+    def _find_transfer(self) -> TransferOnDemand | None:
+        self._transfer = self._transfer or self._fetching.place.await_open(0.0)
+        return self._transfer
+
+    def _call_on_loop(self, call: Callable[[], object]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self.loop.call_soon_threadsafe(call)
 
     def check_progress(self) -> None:
         """Call every second while it has readers: record the progress."""
@@ -205,7 +228,7 @@ class Blob:
         self.verified = self._fetching.failure is None
         self.corrupt = isinstance(self._fetching.failure, DigestMismatch)
         if self.verified:
-            self._await_open()  # does not wait, since it is open
+            self._find_transfer()
             self.verified = not self.version_changed
         self._on_finished(self)
         for reader in list(self.readers):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dfengine.client import local_peer
@@ -25,8 +25,6 @@ from dfengine.storage.home import Home
 from dfengine.task import task_id
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from dfengine.proxy.blobs.blob_store import BlobStore
     from dfengine.settings import ProxySettings
     from dfengine.storage.piece_file import PieceFile
@@ -43,27 +41,31 @@ SUPERNODES = 2
 
 
 class BlobAnnouncer:
-    """store: of the blobs. threads: run operations that wait for a disk or a supernode."""
+    """store: of the blobs."""
 
-    def __init__(self, settings: ProxySettings, store: BlobStore, threads: Executor) -> None:
+    def __init__(self, settings: ProxySettings, store: BlobStore) -> None:
         self._settings = settings
         self._store = store
         self._folder = store.path
-        self._threads = threads
-        self._turn = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "announce")
+        """Announces one blob after the other. It waits for name servers and the peer server, and no request waits for it."""
 
     def start(self) -> None:
         """Serve again the blobs that an earlier process announced."""
         if self._settings.nodes:
-            self._threads.submit(self._resume)
+            self._thread.submit(self._resume)
 
     def add(self, hex: str, file: PieceFile) -> None:
         """Announce a public blob by its digest; it is in the folder, complete and verified."""
         if self._settings.nodes and file.geometry.length >= MIN_LENGTH:
             digests = bytes(file.record.digests[: content.DIGEST * file.geometry.count])
-            self._threads.submit(self._publish, hex, file.geometry.length, digests)
+            self._thread.submit(self._publish, hex, file.geometry.length, digests)
 
-    # In threads. If the home is not writable or no supernode responds, the blob is not announced.
+    def close(self) -> None:
+        """Announce no more, when the process ends."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    # In the thread. If the home is not writable or no supernode responds, the blob is not announced.
 
     def _resume(self) -> None:
         with contextlib.suppress(DfengineError, OSError):
@@ -79,7 +81,7 @@ class BlobAnnouncer:
                     peer.sock.close()
 
     def _publish(self, hex: str, length: int, digests: bytes) -> None:
-        with self._turn, contextlib.suppress(DfengineError, OSError):
+        with contextlib.suppress(DfengineError, OSError):
             settings, home = self._settings, Home(self._settings.home)
             path, url, sign = os.path.join(os.path.realpath(self._folder), hex), content_url(hex), unique_sign()
             known = resolved(settings.nodes)

@@ -39,7 +39,7 @@ MAX_IDLE = 128
 """Maximum number of open blobs without readers; each has threads of its own until it is complete."""
 
 THREADS = 32
-"""Threads for opening, comparing and closing."""
+"""Threads for comparing, closing, and writing manifests: work that waits for the disk or for CPU, not for servers."""
 
 RETRY_SECONDS = 5.0
 """Time for retries by this host and by a supernode after a registry's first failure. Then a client gets the registry's own response,
@@ -107,7 +107,7 @@ class Blobs:
         self._settings = settings
         self.cache_size = settings.cache_size
         """Maximum number of bytes of blobs on the disk, 0: no limit."""
-        self._announcer = BlobAnnouncer(settings, self.store, self.threads)
+        self._announcer = BlobAnnouncer(settings, self.store)
         self._announcer.start()
         self._open: dict[str, Blob] = {}
         self._unlogged: dict[Blob, tuple[float, tuple[str, str]]] = {}
@@ -334,4 +334,5 @@ class Blobs:
         """Close all, when the process ends."""
         for blob in [*self._open.values(), *self._dropped]:
             blob.close()
+        self._announcer.close()
         self.threads.shutdown(wait=False, cancel_futures=True)

@@ -61,7 +61,7 @@ class World:
         for request in meanwhile[1:]:
             self.ask(*request)
         if lost:
-            node.failed(self.now)
+            node.failed(began, self.now)
         elif not task:
             node.heartbeat_acked(answer, began, self.now)
         elif answer is None:
@@ -139,7 +139,7 @@ def test_without_redis_the_last_response_counts_and_requests_back_off() -> None:
     rests = []
     now = 2.0
     for _ in range(6):
-        node.failed(now)
+        node.failed(now, now)
         assert not node.may_request(now)
         rest = next(n / 10 for n in range(1, 1000) if node.may_request(now + n / 10))
         rests.append(rest)
@@ -149,6 +149,20 @@ def test_without_redis_the_last_response_counts_and_requests_back_off() -> None:
     assert not node.reached
     node.heartbeat_acked([ClusterMember("y", "h:1"), ClusterMember("x", "h:2")], now, now)
     assert (node.reached, node.may_request(now), sorted(node.members)) == (True, True, ["x", "y"])
+
+
+def test_requests_that_fail_together_count_as_one_failure() -> None:
+    """Those that were sent before the pause began, whether they fail within it or later."""
+    node = ClusterView()
+    for began, failed in ((0.0, 3.0), (0.5, 3.0), (1.0, 4.0), (2.9, 5.9)):
+        node.failed(began, failed)
+        assert not node.reached
+    assert (node.may_request(4.9), node.may_request(5.0)) == (False, True)
+    node.failed(6.0, 9.0)
+    assert (node.may_request(12.9), node.may_request(13.0)) == (False, True), "the next one is consecutive"
+    node.heartbeat_acked([], 13.0, 13.0)
+    node.failed(14.0, 17.0)
+    assert (node.may_request(18.9), node.may_request(19.0)) == (False, True)
 
 
 def test_grants_from_before_a_silence_longer_than_ttl_expire() -> None:
@@ -174,7 +188,7 @@ def test_without_redis_members_follow_earlier_members_only_and_form_no_cycle(kno
     for own, others in zip("vwxyz", known, strict=False):
         node = ClusterView()
         node.heartbeat_acked([ClusterMember(each, each) for each in others], 0.0, 0.0)
-        node.failed(1.0)
+        node.failed(1.0, 1.0)
         led = node.fallback_leader(task, ClusterMember(own, own), gone)
         assert led is None or (led.id in others - gone and led.id != own)
         if led is not None:

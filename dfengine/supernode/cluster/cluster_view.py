@@ -58,7 +58,7 @@ class ClusterView:
         self._granted: dict[str, float] = {}
         """Task -> the end of the grant."""
         self._leaders: dict[str, ClusterMember] = {}
-        self._backoff, self._retry_at = BACKOFF, 0.0
+        self._backoff, self._paused_at, self._retry_at = BACKOFF, 0.0, 0.0
 
     def is_member(self, now: float) -> bool:
         """Whether the others see this supernode as a member."""
@@ -108,11 +108,15 @@ class ClusterView:
         self._leaders.pop(task, None)
         return self._granted.pop(task, None) is not None
 
-    def failed(self, now: float) -> None:
-        """Note a missing or invalid answer of Redis."""
+    def failed(self, began: float, now: float) -> bool:
+        """Note a missing or invalid answer of Redis. Return False, without effect, if a failure after `began` counts already: requests that
+        were sent together fail together."""
+        if began < self._paused_at:
+            return False
         self.reached = False
-        self._retry_at = now + self._backoff
+        self._paused_at, self._retry_at = now, now + self._backoff
         self._backoff = min(MAX_BACKOFF, 2 * self._backoff)
+        return True
 
     def last_leader(self, task: str) -> ClusterMember | None:
         """Return the task's leader of the last answer; None for this supernode or no answer."""

@@ -144,7 +144,7 @@ class Cluster:
         try:
             found = self._requests.run(lambda: self._scripts.acquire_lead(task, self.own.id, self._record()), REQUEST_TIMEOUT)
         except ClusterError as error:
-            self._failed(error)
+            self._failed(error, now)
             with self._lock:
                 if len(self._unanswered) < MAX_UNGRANTED:
                     self._unanswered.setdefault(task, now)
@@ -211,13 +211,14 @@ class Cluster:
         self.notices.subscribe(LEAD_TAKEN, receive)
 
     def _request_unless_paused(self, call: Callable[[], bool]) -> bool:
+        began = time.monotonic()
         with self._lock:
-            if not self._view.may_request(time.monotonic()):
+            if not self._view.may_request(began):
                 return False
         try:
             return self._requests.run(call, REQUEST_TIMEOUT)
         except ClusterError as error:
-            self._failed(error)
+            self._failed(error, began)
             return False
 
     def release(self, task: str) -> None:
@@ -258,26 +259,27 @@ class Cluster:
 
     async def request(self, call: Callable[[RedisScripts], Result], seconds: float) -> Result:
         """Return the answer to a request without blocking the loop. Raises ClusterError, at once in the pause after a failure."""
+        began = time.monotonic()
         with self._lock:
-            may_request = self._view.may_request(time.monotonic())
+            may_request = self._view.may_request(began)
         if not may_request:
             raise ClusterError("Redis is not asked for a while after it failed")
         try:
             return await self._requests.run_on_loop(partial(call, self._scripts), seconds)
         except ClusterError as error:
-            self._failed(error)
+            self._failed(error, began)
             raise
 
     def keyed_name(self, name: str) -> str:
         """Return a keyed digest of `name`, the same at all members, that reveals nothing of it to Redis."""
         return hmac.digest(self._keys[0], b"name:" + name.encode("utf-8", "surrogateescape"), "sha256").hex()[:32]
 
-    def _failed(self, error: ClusterError) -> None:
+    def _failed(self, error: ClusterError, began: float) -> None:
         with self._lock:
-            self._view.failed(time.monotonic())
-            reported, self._reported = self._reported, False
+            lost = self._view.failed(began, time.monotonic()) and self._reported
+            self._reported = self._reported and not lost
             self.failures += 1
-        if reported:
+        if lost:
             self._events.warning("redis_lost", reason=str(error), members=len(self.others))
 
     def _succeeded(self) -> None:
@@ -290,13 +292,14 @@ class Cluster:
 
     def _run(self) -> None:
         while not self._stopped:
+            began = time.monotonic()
             with self._lock:
-                may_request = self._view.may_request(time.monotonic())
+                may_request = self._view.may_request(began)
             if may_request:
                 try:
                     self._heartbeat()
                 except ClusterError as error:
-                    self._failed(error)
+                    self._failed(error, began)
             with self._wakeup:
                 self._wakeup.wait_for(lambda: self._stopped or self._send_due, HEARTBEAT_PERIOD)
                 self._send_due = False

@@ -391,17 +391,18 @@ def test_a_leader_that_stops_responding_is_left_for_a_fallback_leader(
     other.close()
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["last known leader", "fallback leader"])
 @pytest.mark.parametrize("where", ["registration", "pull"])
-def test_a_supernode_that_redis_made_the_leader_does_not_wait_for_its_fallback_leader(
-    cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch, where: str
+def test_a_supernode_that_redis_made_the_leader_does_not_wait_for_another_one(
+    cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch, where: str, known: bool
 ) -> None:
-    """The fallback leader may follow it meanwhile, as Redis tells it."""
+    """The other one may follow it meanwhile, as Redis tells it."""
     monkeypatch.setattr(following, "FALLBACK_PATIENCE", 3600.0)
     monkeypatch.setattr(following, "PATIENCE", 3600.0)
     if where == "registration":
         leader.registered = lambda answer: {"code": wire.WAIT}
     leader.pulled = lambda answer: wire.Pulled(wire.WAIT)
-    fetch = fetch_of(cache, None, fallback_leaders=(leader.address,))
+    fetch = fetch_of(cache, leader.address if known else None, fallback_leaders=(leader.address,))
     cluster: Any = fetch.cluster
     cluster.led = iter([False, False, True])
     assert following.follow(fetch, None) == ORIGIN

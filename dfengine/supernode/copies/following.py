@@ -3,7 +3,7 @@
 Each piece is compared with the digest that the leader names, and offered here at once: each supernode sends to its own hosts, and the
 origin is read once. The leader also sends the origin's validators, so that a follower that continues without it reads the rest by range. A
 lost leader costs LOST seconds: then another member leads, whatever the state of Redis (`fallback_leader` of `cluster/cluster_view.py`). If
-Redis meanwhile makes this supernode the leader, the other one may follow it: this one reads the origin if it receives nothing. A leader
+Redis makes this supernode the leader meanwhile, any other one may follow it: this one reads the origin if it receives nothing. A leader
 that refuses, or sends nothing for PATIENCE seconds, costs that time, and the origin is read. From a leader that reads the origin slowly
 this supernode takes the lead (`slow_leader`). A supernode whose own link is slow as well sends its hosts on.
 
@@ -106,8 +106,6 @@ class _Following:
         """Addresses that cannot be reached."""
         self._task = ""
         """The leader's id of the task: each supernode makes its own ids of private files."""
-        self._fallback = False
-        """Whether the present leader is a fallback leader."""
         self._followed_since, self._patience = self._received_at, PATIENCE
         """When following the present leader began, and for how long it may send nothing."""
         self._slow_leader = SlowLeader()
@@ -138,7 +136,6 @@ class _Following:
                 address, known = cluster.fallback_leader(fetch.request.cluster_name, self._unreachable), False
             if address is None:
                 return ORIGIN
-            self._fallback = not known
             self._followed_since, self._patience, self._bytes = time.monotonic(), PATIENCE if known else FALLBACK_PATIENCE, 0
             self._slow_leader.leader_changed(self._followed_since)
             try:
@@ -349,10 +346,10 @@ class _Following:
             raise _LeaderChanged(takes_lead=True)
 
     def _check_own_lead(self, received_at: float) -> None:
-        """Check whether Redis has made this supernode the leader, and the fallback leader sends nothing. Raises _LeaderChanged."""
+        """Check whether Redis has made this supernode the leader meanwhile, and the other one sends nothing. Raises _LeaderChanged."""
         fetch = self._fetch
         assert fetch.cluster is not None
-        if self._fallback and time.monotonic() - received_at > LOST and fetch.cluster.has_lead(fetch.request.cluster_name):
+        if time.monotonic() - received_at > LOST and fetch.cluster.has_lead(fetch.request.cluster_name):
             raise _LeaderChanged(takes_lead=True)
 
     def _end_probe(self) -> None:

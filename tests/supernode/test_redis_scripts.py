@@ -93,9 +93,9 @@ def test_members_join_and_leave_and_each_task_has_one_leader(scripts: RedisScrip
     assert scripts.acquire_lead("t", B, b"I am b") == b"I am a"
     assert scripts.acquire_lead("t", A, b"I am a again") is None
     assert scripts.acquire_lead("t", B, b"I am b") == b"I am a again"
-    scripts.release("t", B)
+    scripts.release(["t"], B)
     assert scripts.acquire_lead("t", B, b"I am b") == b"I am a again", "only the leader can release the lead"
-    scripts.release("t", A)
+    scripts.release(["t", "unknown"], A)
     assert scripts.acquire_lead("t", B, b"I am b") is None
     scripts.leave(B)
     assert scripts.acquire_lead("t", A, b"I am a") is None, "a member that left leads nothing"
@@ -331,6 +331,67 @@ def test_requests_without_a_response_are_bounded(monkeypatch: pytest.MonkeyPatch
         assert cluster.leader(f"t{n}") is None
     assert len(asked) == request_threads.AT_ONCE
     go.set()
+
+
+class Granting:
+    """Answers requests like a Redis that grants every lead. failing: answers no request to release leads."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.released: list[list[str]] = []
+        self.failing, self.leader = False, None
+
+    def heartbeat(self, *_: Any) -> list[bytes]:
+        return []
+
+    def acquire_lead(self, task: str, *_: Any) -> bytes | None:
+        self.asked.append(task)
+        return self.leader
+
+    def release(self, tasks: list[str], id: str) -> None:
+        if self.failing:
+            raise ClusterError("TimeoutError")
+        self.released.append(tasks)
+
+    def receive_notices(self, *_: Any) -> Any:
+        return SimpleNamespace(epoch=b"", last=0, records=[])
+
+
+def test_released_tasks_are_sent_in_few_requests_between_heartbeats() -> None:
+    scripts: Any = Granting()
+    cluster = Cluster(scripts, [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    tasks = [f"t{n}" for n in range(2 * membership.MAX_RELEASED_AT_ONCE + 10)]
+    for task in tasks:
+        assert cluster.leader(task) is None
+    for task in tasks:
+        cluster.release(task)
+    scripts.failing = True
+    with pytest.raises(ClusterError):
+        cluster._heartbeat()
+    scripts.failing = False
+    assert cluster.leader(tasks[1]) is None, "it is led again"
+    for _ in range(4):
+        cluster._heartbeat()
+    assert [len(each) for each in scripts.released] == [membership.MAX_RELEASED_AT_ONCE] * 2 + [9]
+    assert [each for batch in scripts.released for each in batch] == [tasks[0], *tasks[2:]]
+    assert cluster.has_lead(tasks[1])
+
+
+def test_grants_are_requested_until_the_next_heartbeat_is_due_each_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts: Any = Granting()
+    cluster = Cluster(scripts, [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    for task in ("a", "b", "c"):
+        assert cluster.fallback_leader(task, ()) is None
+    monkeypatch.setattr(membership, "HEARTBEAT_PERIOD", 0.0)
+    scripts.leader = b"a record of another supernode"
+    for _ in range(4):
+        cluster._heartbeat()
+    assert scripts.asked == ["a", "b", "c", "a"], "one with each heartbeat"
+    scripts.leader = None
+    monkeypatch.setattr(membership, "HEARTBEAT_PERIOD", 3600.0)
+    cluster._heartbeat()
+    assert scripts.asked[4:] == ["b", "c", "a"]
+    assert all(map(cluster.has_lead, "abc"))
 
 
 def test_requests_whose_threads_cannot_start_return_their_slots(monkeypatch: pytest.MonkeyPatch) -> None:

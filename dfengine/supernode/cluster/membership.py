@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from dfengine.errors import BadValue
@@ -38,6 +39,9 @@ LEAVE_TIMEOUT = 0.3
 
 MAX_RELEASES = 10_000
 """Tasks that wait to be released. Beyond these, tasks stay this supernode's as long as it runs."""
+
+MAX_RELEASED_AT_ONCE = 500
+"""Tasks that one request releases, with each heartbeat: Redis serves no other request meanwhile, for less than a millisecond."""
 
 MAX_UNGRANTED = 1000
 """Tasks that this supernode leads without a grant, and requests a grant for; as many that it may lead without knowing. For further ones it
@@ -75,7 +79,8 @@ class Cluster:
         self._lock = threading.Lock()
         self._requests = RequestThreads()
         self._wakeup = threading.Condition()
-        self._releases: list[str] = []
+        self._releases: dict[str, None] = {}
+        """Tasks to release, in their order."""
         self._ungranted: dict[str, float] = {}
         """Task -> the time since which this supernode leads it without a grant, monotonic seconds."""
         self._unanswered: dict[str, float] = {}
@@ -135,6 +140,8 @@ class Cluster:
     def leader(self, task: str) -> str | None:
         """Return HOST:PORT of the task's leader; None: this supernode, or unknown. Called in a fetch's thread; may block."""
         now = time.monotonic()
+        with self._wakeup:
+            self._releases.pop(task, None)
         with self._lock:
             if self._view.leads(task, now):
                 return None
@@ -230,7 +237,7 @@ class Cluster:
         if led:
             with self._wakeup:
                 if len(self._releases) < MAX_RELEASES:
-                    self._releases.append(task)
+                    self._releases[task] = None
 
     def send_now(self) -> None:
         """Send waiting notices now rather than with the next heartbeat."""
@@ -255,7 +262,7 @@ class Cluster:
 
     async def release_claim(self, name: str) -> None:
         """Release such a reservation. Raises ClusterError."""
-        await self.request(lambda scripts: scripts.release(name, self.own.id), REQUEST_TIMEOUT)
+        await self.request(lambda scripts: scripts.release([name], self.own.id), REQUEST_TIMEOUT)
 
     async def request(self, call: Callable[[RedisScripts], Result], seconds: float) -> Result:
         """Return the answer to a request without blocking the loop. Raises ClusterError, at once in the pause after a failure."""
@@ -321,13 +328,21 @@ class Cluster:
             self._refusals += 1
             self._events.warning("member_refused", **({"address": address} if address else {}), reason=reason)
         self._refused = refused
-        with self._wakeup:
-            releases, self._releases = self._releases, []
-        for task in releases:
-            self._requests.run(partial(self._scripts.release, task, self.own.id), REQUEST_TIMEOUT)
+        self._send_releases()
         self.notices.exchange(lambda call: self._requests.run(call, REQUEST_TIMEOUT))
         self._confirm_leads()
-        self._request_grants()
+        self._request_grants(began + HEARTBEAT_PERIOD)
+
+    def _send_releases(self) -> None:
+        """Release tasks that wait for it. They wait until Redis answers, unless they are led again. Raises ClusterError."""
+        with self._wakeup:
+            tasks = list(islice(self._releases, MAX_RELEASED_AT_ONCE))
+        if not tasks:
+            return
+        self._requests.run(lambda: self._scripts.release(tasks, self.own.id), REQUEST_TIMEOUT)
+        with self._wakeup:
+            for task in tasks:
+                self._releases.pop(task, None)
 
     def _confirm_leads(self) -> None:
         """Find out which tasks Redis has granted to this supernode by requests that it did not answer in time. Raises ClusterError."""
@@ -344,8 +359,9 @@ class Cluster:
             for task in [task for task, at in self._unanswered.items() if began - at > GRANT_PATIENCE]:
                 del self._unanswered[task]
 
-    def _request_grants(self) -> None:
-        """Request grants for the tasks that this supernode leads without one, so that others learn of it. Raises ClusterError."""
+    def _request_grants(self, until: float) -> None:
+        """Request grants for the tasks that this supernode leads without one, so that others learn of it; the next heartbeat is due at
+        `until`. Raises ClusterError."""
         with self._lock:
             ungranted = list(self._ungranted.items())
         for task, since in ungranted:
@@ -354,8 +370,11 @@ class Cluster:
             with self._lock:
                 if found is None and task in self._ungranted:
                     self._view.granted(task, began, time.monotonic())
-                if found is None or began - since > GRANT_PATIENCE:
-                    self._ungranted.pop(task, None)
+                ungranted_since = self._ungranted.pop(task, None)
+                if found is not None and ungranted_since is not None and began - since <= GRANT_PATIENCE:
+                    self._ungranted[task] = ungranted_since  # behind the tasks that are not requested before the next heartbeat
+            if began >= until:
+                return
 
     def close(self) -> None:
         """Give up all leads at the end of the process, if Redis answers."""

@@ -76,7 +76,9 @@ return found
 """
 
 RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+for _, key in ipairs(KEYS) do
+  if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
+end
 return false
 """
 
@@ -278,9 +280,9 @@ class RedisScripts:
             raise ClusterError("Redis returned no list of leads")
         return [task for task, leads in zip(tasks, found, strict=True) if leads == 1]
 
-    def release(self, task: str, id: str) -> None:
-        """Give up the lead of a task. Raises ClusterError."""
-        self._run(RELEASE, [self._lead_key(task)], [id])
+    def release(self, tasks: list[str], id: str) -> None:
+        """Give up the leads of those of the tasks that this supernode leads. Raises ClusterError."""
+        self._run(RELEASE, list(map(self._lead_key, tasks)), [id])
 
     def reserve_probes(self, task: str, id: str, seconds: float) -> bool:
         """Reserve probes of the task's origin for this supernode; False: another one has them reserved. Raises ClusterError."""

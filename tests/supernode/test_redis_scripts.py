@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import redis
@@ -375,6 +376,19 @@ def test_released_tasks_are_sent_in_few_requests_between_heartbeats() -> None:
     assert [len(each) for each in scripts.released] == [membership.MAX_RELEASED_AT_ONCE] * 2 + [9]
     assert [each for batch in scripts.released for each in batch] == [tasks[0], *tasks[2:]]
     assert cluster.has_lead(tasks[1])
+
+
+def test_the_patience_for_a_late_grant_begins_with_the_last_request_for_it() -> None:
+    scripts: Any = Granting()
+    cluster = Cluster(scripts, [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    scripts.acquire_lead = Mock(side_effect=ClusterError("TimeoutError"))
+    scripts.confirm_leads = Mock(side_effect=[[], ["t"]])
+    cluster._unanswered["t"] = -3600.0  # an earlier request
+    assert cluster.leader("t") is None
+    cluster._heartbeat()
+    assert not cluster.has_lead("t")
+    cluster._heartbeat()
+    assert cluster.has_lead("t")
 
 
 def test_grants_are_requested_until_the_next_heartbeat_is_due_each_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ class Cluster:
         self._ungranted: dict[str, float] = {}
         """Task -> the time since which this supernode leads it without a grant, monotonic seconds."""
         self._unanswered: dict[str, float] = {}
-        """Task -> the time of a request for its leader that Redis did not answer in time, and may process later."""
+        """Task -> the time of the last request for its leader, which Redis did not answer in time, and may process later."""
         self._stopped = self._send_due = False
         self._reported = True
         """Whether Redis answers, according to the last event."""
@@ -153,8 +153,8 @@ class Cluster:
         except ClusterError as error:
             self._failed(error, now)
             with self._lock:
-                if len(self._unanswered) < MAX_UNGRANTED:
-                    self._unanswered.setdefault(task, now)
+                if task in self._unanswered or len(self._unanswered) < MAX_UNGRANTED:
+                    self._unanswered[task] = now
             return last.address if last is not None else None
         with self._lock:
             self._unanswered.pop(task, None)

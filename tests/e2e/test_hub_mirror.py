@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.scene import MIB, PATIENCE, Scene, buffered, until
-from tests.e2e.upstream import get
+from tests.e2e.upstream import Asked, Upstream, get, ok
 from tests.origins.hub import Hub
 
 TOKEN = "hf_t0ken"
@@ -171,6 +173,30 @@ def test_a_gated_repository_is_served_only_with_a_valid_token(stage: Scene, hub:
             answer, body = get(hosts[0], f"/hub/datasets/org/data/resolve/{commit}/{path.replace(' ', '%20')}", **fields)
             assert (answer.status, body) == (401, b"gated")
     assert {authorization for server, _, authorization in hub.seen if server == "store"} == {""}
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
+def test_a_branch_of_a_busy_hub_has_the_hubs_own_response(stage: Scene, status: str) -> None:
+    """The branch may have moved since the hub responded."""
+    body, commit, busy = b"one\n", "0123456789" * 4, False
+    tag = hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+
+    def answer(sock: socket.socket, asked: Asked) -> object:
+        if busy:
+            return ok(b"busy", "Retry-After: 7", status=status)(sock, asked)
+        return ok(body, f"X-Repo-Commit: {commit}", f'ETag: "{tag}"')(sock, asked)
+
+    with Upstream() as hub:
+        for revision in ("main", commit):
+            hub.scripts[f"/org/name/resolve/{revision}/f"] = answer
+        url = stage.proxy("--hub", hub.url)[1]
+        for revision in ("main", commit):
+            assert get(url, f"/hub/org/name/resolve/{revision}/f")[1] == body
+        busy = True
+        for method in ("HEAD", "GET"):
+            told, _ = get(url, "/hub/org/name/resolve/main/f", method)
+            assert (told.status, told.headers["Retry-After"]) == (int(status[:3]), "7")
+            assert get(url, f"/hub/org/name/resolve/{commit}/f", method)[0].status == 200
 
 
 def test_a_slow_snapshot_completes_after_the_other_host_is_killed(stage: Scene, hub: Hub) -> None:

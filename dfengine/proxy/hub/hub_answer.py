@@ -176,7 +176,7 @@ class HubAnswer(RequestHandler):
         hub, registry, target = self._hub, self._hub.registry, self._hub.path + self._asked.target
         fields: Fields = [(b"Host", registry.authority.encode()), *self._credentials, (b"Accept-Encoding", b"identity")]
         permit = hub.permissions.cached(registry, target, fields) if self._asked.lasts else None
-        permit = permit or await hub.permissions.ask(registry, target, fields)
+        permit = permit or await hub.permissions.ask(registry, target, fields, changes=not self._asked.lasts)
         file = known_file(permit) if permit.allowed else None
         if file is None:
             return False

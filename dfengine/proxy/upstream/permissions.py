@@ -1,7 +1,7 @@
 """Access rights at a registry: its response to a HEAD with the requester's own credentials, cached for a minute.
 
 So hosts with different tokens share one copy, and each gets only content that its token opens. While a registry cannot be reached, is
-silent (see `timeouts`), or responds 5xx or 429, its response of the last hour is valid.
+silent (see `timeouts`), or responds 5xx or 429, its response of the last hour is valid; 5xx and 429 are passed on for content that changes.
 """
 
 from __future__ import annotations
@@ -81,15 +81,18 @@ class Permissions:
         """Record that the registry has just sent the content."""
         self._keep(self._key(registry, target, fields), Permit(200, content_type, length, self._loop.time()))
 
-    async def ask(self, registry: Registry, target: str, fields: Fields) -> Permit:
-        """The response to a HEAD with these fields. Raises Unanswered, OriginUnreachable or a related error if there is none."""
+    async def ask(self, registry: Registry, target: str, fields: Fields, changes: bool = False) -> Permit:
+        """The response to a HEAD with these fields. Raises Unanswered, OriginUnreachable or a related error if there is none.
+
+        changes: whether the target may name other content now: then a 5xx or 429 is an error, for the client to see.
+        """
         key = self._key(registry, target, fields)
         held, silent = self._known[key] if self.was_allowed(registry, target, fields) else None, self.silent_servers.is_silent(registry)
         if held is not None and silent:
             return held
         task = self._asking.get(key)
         if task is None:
-            task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields))
+            task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields, changes))
             task.add_done_callback(partial(self._asked, key))
         # The HEAD continues after its client has left: its response is cached for the next request.
         timeout = timeouts.OPTIONAL_SECONDS if held is not None else 0.0 if silent else timeouts.OWN_REQUEST_SECONDS
@@ -107,7 +110,7 @@ class Permissions:
         if not task.cancelled():
             task.exception()  # retrieved, for the case that no request waits for it
 
-    async def _ask(self, key: bytes, registry: Registry, target: str, fields: Fields) -> Permit:
+    async def _ask(self, key: bytes, registry: Registry, target: str, fields: Fields, changes: bool) -> Permit:
         try:
             async with asyncio.timeout(HEAD_SECONDS):
                 permit = await self._head(registry, target, fields)
@@ -121,7 +124,7 @@ class Permissions:
                 raise Unanswered.of(registry.authority) from None
             raise
         if timeouts.is_failure(permit.status):
-            if self.was_allowed(registry, target, fields):
+            if not changes and self.was_allowed(registry, target, fields):
                 return self._known[key]
             raise OriginError(f"{registry.authority} answered {permit.status}", permit.status)
         self._known.pop(key, None)

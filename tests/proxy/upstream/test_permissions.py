@@ -116,6 +116,24 @@ def test_an_earlier_permission_is_valid_while_the_registry_fails(said: int) -> N
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("said", [429, 503])
+def test_a_failing_server_is_asked_itself_for_content_that_changes(said: int) -> None:
+    """The earlier response may be about other content. It is valid again if the server does not respond at all."""
+
+    async def run() -> None:
+        permissions, registry = Asking(), Registry.parse("https://hub")
+        permissions.speaks.set()
+        permissions.said = said
+        permissions.record_allowed(registry, "/main/x", [], "", 7)
+        before = permissions.cached(registry, "/main/x", [])
+        with pytest.raises(OriginError) as error:
+            await permissions.ask(registry, "/main/x", [], changes=True)
+        assert error.value.status == said
+        assert await permissions.ask(registry, "/main/x", []) is before
+
+    asyncio.run(run())
+
+
 def test_silence_of_a_server_expires() -> None:
     now = 5.0
     found, registry, other = timeouts.SilentServers(lambda: now), Registry.parse("https://registry"), Registry.parse("https://other")

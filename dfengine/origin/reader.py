@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 CHANGED = 3
 """Responses of another version in a row after which the file is read again: of two servers behind one name the first may respond again."""
 
+MAX_REREADS = 100
+"""Responses in all that begin before bytes received earlier, because the origin proves no version or serves no range. A few new bytes in
+each are progress, and would otherwise prolong the read without end."""
+
 ANEW = 0.1
 """Seconds, plus up to as many at random, before the retry after a response of another version."""
 
@@ -72,7 +76,8 @@ class Reader(Assignment):
         self._comparison = ResponseComparison(sink.stored() if compare else ())
         self._changed = threading.Condition()
         self._pause = TICK
-        self._changed_responses = 0
+        self._changed_responses = self._broken_by_change = self._rereads = 0
+        """Changes without new bytes in between, in responses' heads and bodies; those in bodies, re-reads included; see MAX_REREADS."""
         self._received = self._most_received = 0
         """Bytes since the file was last begun, and the most before it was begun again."""
         self._ended = False
@@ -252,8 +257,9 @@ class Reader(Assignment):
             claim.received(count, now)
             # Bytes that are only compared, or fetched again because no validator binds them, are no progress.
             self._received += count
-            new = self._received > self._most_received or (self.version.binds and not self._comparing)
-            self._most_received = max(self._most_received, self._received)
+            new = self.version.binds and not self._comparing
+            if self._received > self._most_received:
+                new, self._most_received, self._broken_by_change = True, self._received, 0
             if new and not claim.progressed:
                 claim.progressed = True
                 self._retry.progress()
@@ -296,6 +302,8 @@ class Reader(Assignment):
                     raise
                 self._plain = True
                 return self._open(claim)
+            if claim.body.start < start:
+                self._count_reread()
         self._learn(claim)
 
     def _from_the_beginning(self, claim: Claim) -> None:
@@ -304,6 +312,7 @@ class Reader(Assignment):
         if claim.first or self._parts:
             self._sink.report(f"no validator proves that {self._origin.key} still has the same file: it is read from its beginning again")
         body = claim.body = self._origin.open(waiting=partial(self._check_claim, claim))
+        self._count_reread()
         if geometry.length >= 0 and body.length not in (-1, geometry.length):
             raise OriginDiffers(f"the origin's file had {geometry.length} bytes and has {body.length} now")
         with self._changed:
@@ -325,6 +334,13 @@ class Reader(Assignment):
             self._piece_claims = PieceClaims([(0, geometry.count if geometry.count >= 0 else ENDLESS)], self._piece_claims.longest)
             claim.first, claim.past = self._piece_claims.claim() or (0, 0)
 
+    def _count_reread(self) -> None:
+        """Raises OriginError after MAX_REREADS."""
+        with self._changed:
+            self._rereads += 1
+        if self._rereads > MAX_REREADS:
+            raise OriginError(f"{self._origin.key} breaks off whenever it sends the file: read from its beginning {MAX_REREADS} times", final=True)
+
     def _learn(self, claim: Claim) -> None:
         body = claim.body
         if body is not None and body.length >= 0 and self._sink.geometry.length < 0:
@@ -336,14 +352,16 @@ class Reader(Assignment):
     def _handle_failure(self, claim: Claim, error: OriginError) -> str:
         """Handle a failure; return the message for the user. Hold the lock."""
         held = len(self._claims) + (self._main is not None)
-        if isinstance(error, OriginDiffers):
+        if isinstance(error, OriginDiffers) or self._rereads > MAX_REREADS:
             raise error
         if not claim.progressed and (claim.concurrent or held):
             self._refused(error, max(1, held), time.monotonic())
             return ""
         if isinstance(error, OriginChanged):
             self._changed_responses += 1
-            if self._changed_responses > CHANGED:
+            # A re-read permits one more changed response; only a byte further than all before permits more re-reads.
+            self._broken_by_change += claim.body is not None
+            if max(self._changed_responses, self._broken_by_change) > CHANGED:
                 raise error
             self._rest_for(ANEW * (1.0 + self._chance()), time.monotonic())
             return ""

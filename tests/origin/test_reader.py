@@ -621,6 +621,39 @@ def test_another_servers_version_at_the_end_of_the_first_response_is_requested_a
     assert origin.asked == [(95, None)]
 
 
+class Changing(Origin):
+    """Each response is found changed behind its last byte, as a local file that is written to."""
+
+    def open(self, start: int = 0, end: int | None = None, **more: Any) -> Body:
+        body = super().open(start, end, **more)
+        body.end_unknown = True
+        return body
+
+    def check_end(self, start: int, version: Version) -> None:
+        raise OriginChanged("origin:80 has changed the file")
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("binds", ["strong", "nothing"])
+def test_rereads_that_end_by_a_change_without_a_new_byte_are_bounded(binds: str, connections: int) -> None:
+    found = run(Changing(95, [Behaviour("renamed")] * 1000, binds, hides=True), connections=connections)
+    assert isinstance(found.reader.error, OriginChanged)
+    assert len(found.origin.bodies) <= 4 * readers.CHANGED
+
+
+@pytest.mark.parametrize("binds", ["strong", "nothing"])
+def test_rereads_that_each_bring_a_new_byte_are_bounded(binds: str) -> None:
+    class WithoutRanges(Origin):
+        def open(self, start: int = 0, end: int | None = None, **more: Any) -> Body:
+            return super().open(**more)
+
+    script = [Behaviour("cut", n) for n in range(1, 900)]
+    found = run(WithoutRanges(995, script, binds), connections=1)
+    assert isinstance(found.reader.error, OriginError)
+    assert len(found.origin.bodies) == readers.MAX_REREADS + 2
+    assert found.origin.sent[0] <= len(found.origin.bodies)
+
+
 def test_a_permanent_change_of_version_is_an_error() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("other")] * 1000]), connections=1)
     assert isinstance(found.reader.error, OriginChanged)

@@ -339,7 +339,7 @@ class Reader(Assignment):
         with self._changed:
             self._rereads += 1
         if self._rereads > MAX_REREADS:
-            raise OriginError(f"{self._origin.key} breaks off whenever it sends the file: read from its beginning {MAX_REREADS} times", final=True)
+            raise OriginError(f"{self._origin.key} breaks off again and again: the file was read {MAX_REREADS} times", final=True)
 
     def _learn(self, claim: Claim) -> None:
         body = claim.body

@@ -6,6 +6,7 @@ Handlers receive the state and a request, and return a Response or a coroutine o
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,7 +51,10 @@ RESULTS = {str(wire.FAILED): "FAILED", str(wire.WRITTEN): "SUCCESS", str(wire.NO
 FORM = "application/x-www-form-urlencoded"
 
 LEGACY_SECONDS = 4.0
-"""Longest time in seconds until the answer to a registration of 1.x."""
+"""Seconds after which a registration of 1.x waits no longer for the head of the origin's response: dfget waits 5 for an answer."""
+
+LEGACY_GRACE = 0.5
+"""Seconds after LEGACY_SECONDS at which it is answered in any case, as when the origin does not check credentials by then."""
 
 
 def answer(message: wire.Answer, status: int = 200) -> Response:
@@ -80,9 +84,10 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         with state.quota.registering(request.client, OVERHEAD + registration.texts):
             how, url = wanted(state, registration, request.client), registration.task_url or registration.raw_url
             how = replace(how, traceparent=span.traceparent) if span.traceparent else how
-            # 1.x's dfget waits 5 s for an answer; at code 609 it registers again, three times.
-            async with asyncio.timeout(None if registration.native else LEGACY_SECONDS):
-                fetch, member = await join(state, registration, how, url, request.client)
+            # At code 609 dfget registers again, three times. The head's wait ends first: a complete copy that is being compared is used.
+            until = math.inf if registration.native else state.loop.time() + LEGACY_SECONDS
+            async with asyncio.timeout(None if registration.native else LEGACY_SECONDS + LEGACY_GRACE):
+                fetch, member = await join(state, registration, how, url, request.client, until)
     except ProtocolViolation as error:
         state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refusal(str(error), 400, 400)

@@ -100,13 +100,14 @@ class OriginFetches:
         self._heads: dict[str, asyncio.Future[None]] = {}
         """Task -> a future that is done once its origin has responded, or is no longer requested."""
 
-    async def ensure(self, task: str, wanted: FetchRequest, address: str = "") -> Fetch:
-        """Return the fetch of a task once its head is known, starting it for the client at `address`. Raises DfengineError."""
+    async def ensure(self, task: str, wanted: FetchRequest, address: str = "", until: float = math.inf) -> Fetch:
+        """Return the fetch of a task once its head is known, starting it for the client at `address`. until: loop time at which waiting for
+        the head ends, if that is before HEAD_SECONDS. Raises DfengineError."""
         now = self._loop.time()
         fetch = self.fetch_pool.fetches.get(task)
-        if fetch is not None and fetch.state == FAILED:
-            self.fetch_failed(fetch)  # its thread is about to report the failure
         if fetch is not None:
+            if fetch.state == FAILED:
+                self.fetch_failed(fetch)  # its thread is about to report the failure
             self._registry.used[task] = now
             fetch.extend_retry_limits(wanted.retry_limits)
         self.refusals.check(task, now, "cache ")
@@ -146,7 +147,7 @@ class OriginFetches:
             self.fetch_pool.revalidate(fetch, self._validated, address)
         if (head := self._heads.get(task)) is not None:
             try:
-                await asyncio.wait_for(asyncio.shield(head), HEAD_SECONDS)
+                await asyncio.wait_for(asyncio.shield(head), min(HEAD_SECONDS, until - self._loop.time()))
             except TimeoutError:
                 if fetch.state == SUCCESS and task in self._swarm.tasks:
                     return fetch  # a long comparison with the origin's version: the task's downloads continue during it
@@ -320,8 +321,7 @@ class OriginFetches:
         if fetch.failure_reported:
             return
         fetch.failure_reported = True
-        error = fetch.error
-        self._end_span(fetch, error)
+        self._end_span(fetch, error := fetch.error)
         self._counts["cdn_failed"] += 1
         self._started.pop(fetch.task, None)
         self._events.warning("fetch_failed", task=fetch.task, url=fetch.current_url, reason=str(error), from_origin=fetch.origin_bytes)
@@ -366,8 +366,7 @@ class OriginFetches:
         self._events.info("origin_changed", task=fetch.task, url=fetch.request.url)
         self._end(fetch.task, "the file changed at its origin: download it again")
         if fetch.task not in self._heads:
-            # New registrations wait for the head of the new generation.
-            self._heads[fetch.task] = self._loop.create_future()
+            self._heads[fetch.task] = self._loop.create_future()  # new registrations wait for the head of the new generation
 
     # `copies.eviction.Usage`, which describes each method
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,14 +21,18 @@ from dfengine.task import Peer, task_id
 
 
 async def register(
-    state: SupernodeState, registration: wire.Registration, wanted: FetchRequest, task_url: str, address: str = ""
+    state: SupernodeState, registration: wire.Registration, wanted: FetchRequest, task_url: str, address: str = "",
+    until: float = math.inf,
 ) -> tuple[Fetch, RegisteredDownload]:
-    """Register a download for the client at `address`. Raises OriginError for a refusal of the origin, RemoteError, StorageError."""
+    """Register a download for the client at `address`. Raises OriginError for a refusal of the origin, RemoteError, StorageError.
+
+    until: see `OriginFetches.ensure`.
+    """
     state.cache.check_length(registration.file_length)
     if is_content(wanted.url):
         fetch = await _content_fetch(state, registration, wanted, address)
     else:
-        fetch = await _task_fetch(state, registration, wanted, task_url, address)
+        fetch = await _task_fetch(state, registration, wanted, task_url, address, until)
         if not registration.follows:
             _redirect_from_slow(state, registration, fetch)
     return fetch, join_swarm(state, registration, fetch, address)
@@ -82,7 +87,9 @@ async def _content_fetch(state: SupernodeState, registration: wire.Registration,
     return await state.shares.find(task, wanted.url)
 
 
-async def _task_fetch(state: SupernodeState, registration: wire.Registration, wanted: FetchRequest, task_url: str, address: str) -> Fetch:
+async def _task_fetch(
+    state: SupernodeState, registration: wire.Registration, wanted: FetchRequest, task_url: str, address: str, until: float
+) -> Fetch:
     """Return the fetch of the download's task, a variant of it if the origin's Vary requires that."""
 
     def check_room(task: str) -> None:
@@ -92,7 +99,7 @@ async def _task_fetch(state: SupernodeState, registration: wire.Registration, wa
     if shared is not None:
         check_room(shared.task)
         return shared
-    fetch = await ensure_fetch(state, wanted, task_url, registration.md5 or registration.identifier, address, check_room)
+    fetch = await ensure_fetch(state, wanted, task_url, registration.md5 or registration.identifier, address, check_room, until)
     for names in (fetch.description.vary, ("*",)):
         if fetch.description.matches(wanted.headers):
             break
@@ -101,7 +108,7 @@ async def _task_fetch(state: SupernodeState, registration: wire.Registration, wa
             name = state.fetches.cluster_names.variant(name, wanted.headers, names)
         check_room(task)
         request = replace(wanted, insecure=fetch.request.insecure, cacerts=fetch.request.cacerts, cluster_name=name)
-        fetch = await state.fetches.ensure(task, request, address)
+        fetch = await state.fetches.ensure(task, request, address, until)
     return fetch
 
 
@@ -118,13 +125,14 @@ def _fetch_from_hosts(state: SupernodeState, wanted: FetchRequest, task_url: str
 
 async def ensure_fetch(
     state: SupernodeState, wanted: FetchRequest, task_url: str, sign: str, address: str,
-    check_room: Callable[[str], None] = lambda task: None,
+    check_room: Callable[[str], None] = lambda task: None, until: float = math.inf,
 ) -> Fetch:
     """Return the fetch of the first of the possible tasks whose origin can be verified as that task requires.
 
-    sign: see `task.task_id`. check_room: called with the task before its fetch begins; its exceptions are passed on. Raises as `register`.
+    sign: see `task.task_id`. check_room: called with the task before its fetch begins; its exceptions are passed on. until: see
+    `OriginFetches.ensure`. Raises as `register`.
     """
-    shared = await _shared_fetch(state, wanted, task_url, sign, address, check_room)
+    shared = await _shared_fetch(state, wanted, task_url, sign, address, check_room, until)
     if shared is not None:
         return shared
     tasks = [*state.credentials.tasks(wanted, task_url, sign)]
@@ -149,14 +157,14 @@ async def ensure_fetch(
         task, request = tasks.pop(0)
         check_room(task)
         try:
-            return await state.fetches.ensure(task, request, address)
+            return await state.fetches.ensure(task, request, address, until)
         except OriginUntrusted:
             if not tasks:
                 raise
 
 
 async def _shared_fetch(
-    state: SupernodeState, wanted: FetchRequest, task_url: str, sign: str, address: str, check_room: Callable[[str], None]
+    state: SupernodeState, wanted: FetchRequest, task_url: str, sign: str, address: str, check_room: Callable[[str], None], until: float,
 ) -> Fetch | None:
     """Return the fetch shared by clients whose own credentials open the same version; None without proof: each then has its own task.
 
@@ -178,7 +186,7 @@ async def _shared_fetch(
             names = state.fetches.cluster_names
             name = names.shared_task(wanted, task_url, sign, version) if names is not None else ""
             named = replace(wanted, cluster_name=name, credentials_proved=True)
-            fetch = await state.fetches.ensure(task, named, address)
+            fetch = await state.fetches.ensure(task, named, address, until)
         except OriginBusy:
             raise
         except OriginError:

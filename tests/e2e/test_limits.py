@@ -54,7 +54,7 @@ def test_headers_of_a_waiting_preheat_count_towards_its_clients_quota(tmp_path: 
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         waiting = asyncio.Event()
 
-        async def ensure(task: str, wanted: FetchRequest, address: str) -> None:
+        async def ensure(task: str, wanted: FetchRequest, address: str, until: float) -> None:
             waiting.set()
             await asyncio.sleep(60)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import queue
 import threading
@@ -17,7 +18,9 @@ import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.errors import OriginTruncated, RemoteError
+from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
+from dfengine.supernode import api_v1
 from dfengine.supernode.copies import fetch_pool
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
@@ -26,18 +29,18 @@ from dfengine.supernode.copies.fetch_thread import fail
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.time_slices import SLICE
-from dfengine.task import Peer
+from dfengine.task import Peer, task_id
 from tests.own_descriptors import own_descriptors
 from tests.swarm.invariant import check
 
 TASK = "ab" * 32
 
 
-def fetch_of(node: SupernodeState, count: int) -> Fetch:
+def fetch_of(node: SupernodeState, count: int, task: str = TASK) -> Fetch:
     """A fetch of `count` pieces whose head is known, without a thread."""
-    fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), node.cache, node.fetch_pool._post_if_current, node.fetches, node.fetches.room)
-    fetch.file = node.cache.create(TASK, Geometry(count << 22), fetch.description)
-    node.fetch_pool.fetches[TASK] = fetch
+    fetch = Fetch(task, FetchRequest("http://127.0.0.1:1/f"), node.cache, node.fetch_pool._post_if_current, node.fetches, node.fetches.room)
+    fetch.file = node.cache.create(task, Geometry(count << 22), fetch.description)
+    node.fetch_pool.fetches[task] = fetch
     node.fetches.fetch_head(fetch)
     return fetch
 
@@ -98,6 +101,31 @@ def test_a_request_waiting_for_the_head_of_a_removed_task_fails(tmp_path: Path) 
         node.close()
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(("native", "limit"), [(1, "origin_fetches.HEAD_SECONDS"), (0, "api_v1.LEGACY_SECONDS")])
+def test_a_copy_is_used_during_a_long_comparison_with_the_origin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: int, limit: str
+) -> None:
+    """Each client is answered before it gives up waiting: 1.x's dfget would read the origin itself."""
+    monkeypatch.setattr(f"dfengine.supernode.{limit}", 0.05)
+    url = "http://127.0.0.1:1/f"
+    message = {"rawUrl": url, "taskUrl": url, "cid": "c-1", "ip": "127.0.0.1", "path": "/peer/file/x", "hostName": "h", "version": "1",
+               "superNodeIp": "127.0.0.1", "native": native}
+
+    async def play() -> dict[str, Any]:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        fetch = fetch_of(node, 3, task_id(url))
+        fetch.state = SUCCESS
+        node.fetches.validated[fetch.task] = node.now()
+        node.fetches._heads[fetch.task] = asyncio.get_running_loop().create_future()
+        answer = await api_v1.register(node, Request("POST", b"/peer/registry", {}, json.dumps(message).encode(), "127.0.0.1"))
+        node.close()
+        return dict(json.loads(answer.body))
+
+    answer = asyncio.run(play())
+    assert answer["code"] == 200, answer
+    assert answer["data"]["taskId"] == task_id(url)
 
 
 def test_a_copy_that_lacks_pieces_loads_as_incomplete_despite_its_description(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ Laws:
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -53,9 +54,13 @@ class FileRequests:
         """Call `ask` for each number, in several threads with connections of their own. Raises the first exception of `ask`."""
         numbers = [*which]
         left = iter(numbers)
-        threads = [threading.Thread(target=self._work, args=(left, ask), name="look", daemon=True) for _ in numbers[1:AT_ONCE]]
-        for thread in threads:
-            thread.start()
+        threads: list[threading.Thread] = []
+        # A process at its limit of threads sends requests from those that it could start.
+        with contextlib.suppress(RuntimeError):
+            for _ in numbers[1:AT_ONCE]:
+                thread = threading.Thread(target=self._work, args=(left, ask), name="look", daemon=True)
+                thread.start()
+                threads.append(thread)
         if numbers:
             self._work(left, ask)
         for thread in threads:

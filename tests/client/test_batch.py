@@ -110,6 +110,28 @@ def test_each_file_ends_once_and_at_most_the_allowed_number_run(downloads: Downl
     assert progress.name == "100 files"
 
 
+@pytest.mark.parametrize("started", [0, 1])
+def test_files_are_downloaded_by_as_many_threads_as_the_system_permits(
+    downloads: Downloads, monkeypatch: pytest.MonkeyPatch, started: int
+) -> None:
+    start, running = threading.Thread.start, list[threading.Thread]()
+
+    def limited(thread: threading.Thread) -> None:
+        if len(running) >= started:
+            raise RuntimeError("can't start new thread")
+        running.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    if started:
+        assert len(all_of(wanted(20), 5)[0]) == 20
+        assert downloads.most == 1
+    else:
+        with pytest.raises(LocalError, match="too many threads"):
+            all_of(wanted(20), 5)
+        assert not downloads.seen
+
+
 def test_the_rate_limit_is_divided_among_downloads(downloads: Downloads) -> None:
     all_of(wanted(3), 4, limit=1000)
     assert {settings.locallimit for settings in downloads.seen} == {250}

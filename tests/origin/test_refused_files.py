@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from dfengine.errors import OriginError
 from dfengine.manifest import Manifest, decode
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.refused_files import AT_ONCE, refuses
+from dfengine.origin.refused_files import AT_ONCE, FileRequests, refuses
 from dfengine.origin.tree_listing import ListingCache, manifest
 from dfengine.origin.tree_origin import TreeOrigin
 from tests.origin.test_tree_origin import FILES, data, origin_settings, read
@@ -93,6 +96,25 @@ def test_a_refused_file_that_is_no_longer_listed_causes_no_request(cancel: Cance
         before.report_refusal("gone", 404)
         assert not manifest(served.url, origin_settings(), cancel, before=before).refused
         assert not served.asked()
+
+
+def test_requests_are_sent_by_as_many_threads_as_the_system_permits(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error would leave the threads that had started with a Cancel that is about to be closed."""
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name == "look":
+            if started:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    asked = set[int]()
+    FileRequests(origin_settings(), cancel, time.monotonic() + 60).for_each(range(20), lambda n, _: asked.add(n))
+    assert asked == set(range(20))
+    assert len(started) == 1
+    assert not started[0].is_alive()
 
 
 def test_an_origin_that_allows_one_request_at_a_time_refuses_only_the_refused_file(cancel: Cancel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import random
 import threading
 import time
@@ -481,6 +482,48 @@ def test_no_thread_remains_when_the_leader_is_lost_during_a_piece(cache: Cache, 
     assert following.follow(fetch_of(cache, leader.address), None) == ORIGIN
     assert not [thread for thread in threading.enumerate() if thread.name == "follow"]
     go.set()
+
+
+@pytest.mark.parametrize(("started", "result"), [(0, ORIGIN), (1, COMPLETE)])
+def test_a_follower_reads_with_as_many_threads_as_the_system_permits(
+    cache: Cache, leader: Leader, impatient: None, monkeypatch: pytest.MonkeyPatch, started: int, result: str
+) -> None:
+    start, running = threading.Thread.start, list[threading.Thread]()
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name == "follow":
+            if sum(each.is_alive() for each in running) >= started:
+                raise RuntimeError("can't start new thread")
+            running.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    opened, eventfd = list[int](), os.eventfd
+
+    def recorded(*given: int) -> int:
+        opened.append(eventfd(*given))
+        return opened[-1]
+
+    monkeypatch.setattr(os, "eventfd", recorded)
+    assert following.follow(fetch_of(cache, leader.address), None) == result
+    assert not any(thread.is_alive() for thread in running)
+    assert opened
+    for fd in opened:
+        with suppress(OSError):  # closed
+            assert "eventfd" not in os.readlink(f"/proc/self/fd/{fd}")
+
+
+def test_a_probe_without_a_thread_has_failed(cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error would end the fetch, and remove its copy."""
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    fetch: Any = fetch_of(cache, leader.address)
+    probe = leader_probe.LeaderProbe(fetch, SimpleNamespace(), lambda: None, TASK, "c", 1.0)  # type: ignore[arg-type, return-value]
+    assert probe.ended
+    assert probe.rates is None
+    probe.close()
 
 
 def test_a_stopped_fetch_stops_following(cache: Cache, leader: Leader) -> None:

@@ -5,6 +5,7 @@ The leader names a piece that it will read late, and reports its bytes read from
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -37,7 +38,10 @@ class LeaderProbe:
         """Bytes per second from the origin to this supernode, and to the leader; None: the measurement failed."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="probe", daemon=True)
-        self._thread.start()
+        self._started = False
+        with contextlib.suppress(RuntimeError):  # no thread can be started: the measurement has failed
+            self._thread.start()
+            self._started = True
 
     @property
     def ended(self) -> bool:
@@ -49,7 +53,8 @@ class LeaderProbe:
         with self._fetch.changed:
             if self._fetch.cancel is not None:
                 self._fetch.cancel.set()
-        self._thread.join()
+        if self._started:
+            self._thread.join()
 
     def _run(self) -> None:
         try:

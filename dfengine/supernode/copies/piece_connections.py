@@ -47,6 +47,7 @@ class PieceConnections:
     """Connections that read into one copy. One thread offers and collects; `close` it. received_at: monotonic, of the last piece; or 0."""
 
     def __init__(self, fetch: Fetch, file: Copy, connect: Connect) -> None:
+        """Raises RemoteError if no thread can be started."""
         self._fetch, self._file, self._connect = fetch, file, connect
         self.received_at = 0.0
         self._mean = SLOW
@@ -60,14 +61,21 @@ class PieceConnections:
         self._connections: set[Connection] = set()
         self._closed = False
         self._in_progress = 0
-        self._threads = [threading.Thread(target=self._work, name="follow", daemon=True) for _ in range(MAX_PIECES)]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        # A process at its limit of threads reads with those that it could start.
+        with contextlib.suppress(RuntimeError):
+            for _ in range(MAX_PIECES):
+                thread = threading.Thread(target=self._work, name="follow", daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        if not self._threads:
+            os.close(self._results_fd)
+            raise RemoteError("no thread can be started to read from the leader")
 
     @property
     def room(self) -> int:
         """Number of pieces that may be offered now."""
-        return max(0, (SLOW_PIECES if self._mean >= SLOW else MAX_PIECES) - self._in_progress)
+        return max(0, min(SLOW_PIECES if self._mean >= SLOW else MAX_PIECES, len(self._threads)) - self._in_progress)
 
     @property
     def idle(self) -> bool:

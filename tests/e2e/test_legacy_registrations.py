@@ -175,7 +175,23 @@ def test_a_report_of_a_missing_file_needs_no_range(stage: Scene) -> None:
     client.register()
     about = f"srcCid={client.cid}&dstCid=x&dstIp=&taskId={client.task}&range=&realMd5=&expectedMd5="
     assert exchange(node.node, "GET", f"/peer/piece/error?errorType=FILE_NOT_EXIST&{about}") == (200, b"")
-    assert exchange(node.node, "GET", f"/peer/piece/error?errorType=FILE_MD5_NOT_MATCH&{about}")[0] == 500
+
+
+def test_reports_of_failed_pieces_are_answered_alike_whatever_their_fields(stage: Scene) -> None:
+    """1.x checks none of them."""
+    stage.file("f.bin", MIB)
+    url, node = stage.origin() + "/f.bin", stage.supernode()
+    client = LegacyClient(node, url, "127.0.0.41")
+    client.register()
+    right = {"errorType": "FILE_MD5_NOT_MATCH", "srcCid": client.cid, "dstCid": f"cdnnode:127.0.0.1~{client.task}", "taskId": client.task,
+             "range": "0-4194303", "dstIp": "", "realMd5": "", "expectedMd5": ""}
+    for wrong in (
+        {}, {"srcCid": "stranger"}, {"dstCid": "stranger"}, {"taskId": "ab" * 32}, {"range": ""}, {"range": "x"},
+        {"range": "41943040-46137343"}, {"errorType": "x"}, {"errorType": ""},
+    ):
+        assert exchange(node.node, "GET", f"/peer/piece/error?{urlencode(right | wrong)}") == (200, b""), wrong
+    assert exchange(node.node, "GET", "/peer/piece/error") == (200, b"")
+    assert node.metric("dfengine_internal_errors_total") == 0
 
 
 @pytest.mark.parametrize(("path", "answer"), [("heartbeat", b'{"seedTaskIDs":null}\n'), ("network", b'{"nodes":null}\n')])

@@ -20,6 +20,12 @@ from dfengine.errors import BadValue, ProtocolViolation
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Exceptions of a decoder for bytes that are not such a message."""
 
+
+
+class UnreadableBody(ProtocolViolation):
+    """The body of a request that 1.x has, too, is not in its form."""
+
+
 MAX_PIECES = (1 << 31) - 1
 """Maximum number of pieces in a message: every index fits a machine word, whatever a client sends."""
 
@@ -108,13 +114,13 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
 
     @classmethod
     def decode(cls, body: bytes, form: bool = False) -> Registration:
-        """Decode a body. Raises ProtocolViolation if it is no JSON object (or form of up to MAX_FORM bytes), BadValue for a wrong type."""
+        """Decode a body. Raises UnreadableBody if it is no JSON or form, ProtocolViolation over a limit, BadValue for a wrong type."""
         try:
             return cls._of_form(body) if form else _registration.decode(_known_fields(body))
         except (msgspec.ValidationError, RecursionError) as error:
             raise BadValue(f"validation failure list:\n{error}") from None
         except UNREADABLE as error:
-            raise ProtocolViolation(f"request body cannot be read: {error}") from None
+            raise UnreadableBody(f"request body cannot be read: {error}") from None
 
     @classmethod
     def _of_form(cls, body: bytes) -> Registration:
@@ -136,9 +142,9 @@ def _known_fields(body: bytes) -> bytes:
     try:
         given = _raw_fields.decode(body)
     except msgspec.ValidationError:
-        raise ProtocolViolation("request body is not a JSON object") from None
+        raise UnreadableBody("request body is not a JSON object") from None
     except UNREADABLE as error:
-        raise ProtocolViolation(f"request body cannot be read: {error}") from None
+        raise UnreadableBody(f"request body cannot be read: {error}") from None
     folded = {key.lower(): text for key, value in given.items() if (text := bytes(value)) != b"null"}
     known = Registration.__struct_encode_fields__
     return b"{%s}" % b",".join(b'"%s":%s' % (key.encode(), text) for key, text in folded.items() if key in known)
@@ -153,20 +159,20 @@ def _form_pairs(body: bytes) -> list[tuple[str, str]]:
     try:
         pairs = parse_qsl(body.decode(), max_num_fields=256)
     except ValueError as error:
-        raise ProtocolViolation(f"request body cannot be read: {error}") from None
+        raise UnreadableBody(f"request body cannot be read: {error}") from None
     return [(name.lower(), value) for name, value in pairs]
 
 
 def folded(body: bytes) -> dict[str, Any]:
-    """A JSON request's fields with lower-case keys, without nulls. Raises ProtocolViolation, also for more than MAX_FOLDED bytes."""
+    """A JSON request's fields with lower-case keys, without nulls. Raises UnreadableBody, ProtocolViolation over MAX_FOLDED bytes."""
     if len(body) > MAX_FOLDED:
         raise ProtocolViolation(f"{len(body)} bytes are more than {MAX_FOLDED}")
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ProtocolViolation(f"request body cannot be read: {error}") from None
+        raise UnreadableBody(f"request body cannot be read: {error}") from None
     if not isinstance(value, dict):
-        raise ProtocolViolation("request body is not a JSON object")
+        raise UnreadableBody("request body is not a JSON object")
     return {key.lower(): field for key, field in value.items() if field is not None}
 
 

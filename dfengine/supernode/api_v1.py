@@ -1,6 +1,6 @@
 """The endpoints of 1.x, over the same swarm as the native pull. Codes and texts are those of 1.x (docs/protocol.md).
 
-Handlers receive the state and a request, and return a Response or a coroutine of one. The router maps a ProtocolViolation to status 400.
+Handlers receive the state and a request, and return a Response or a coroutine of one. The router maps a ProtocolViolation to a refusal.
 """
 
 from __future__ import annotations
@@ -67,6 +67,12 @@ def refusal(message: str, status: int = 500, code: int = 500) -> Response:
     return answer(wire.Answer(code, message=message), status)
 
 
+def refuse_body(request: Request, error: ProtocolViolation) -> Response:
+    """Refuse a request for its body. On 1.x's paths an unreadable body gets 1.x's refusal, a body over a limit that 1.x lacks 400."""
+    legacy = isinstance(error, wire.UnreadableBody) and ("/peer/" in request.path or request.path.endswith("/task/metrics"))
+    return refusal(str(error)) if legacy else refusal(str(error), 400, 400)
+
+
 # REGISTRATION
 
 
@@ -90,7 +96,7 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
                 fetch, member = await join(state, registration, how, url, request.client, until)
     except ProtocolViolation as error:
         state.events.warning("registration_refused", client=request.client, reason=str(error))
-        return refusal(str(error), 400, 400)
+        return refuse_body(request, error)
     except TimeoutError:
         state.events.debug("registration_deferred", client=request.client, reason="the origin has not answered yet")
         return answer(wire.Answer(wire.WAIT_AUTH, msg="register again: the origin has not answered yet"))
@@ -140,7 +146,7 @@ def refuse_draining(state: SupernodeState, request: Request) -> Response:
     Raises CloseConnection for a client of 1.x: it looks for another supernode after a closed connection, but not after a refusal."""
     try:
         native = wire.Registration.decode(request.body, request.headers.get("content-type", "").lower().startswith(FORM)).native
-    except ProtocolViolation:
+    except (ProtocolViolation, BadValue):
         native = 0
     if not native:
         raise CloseConnection

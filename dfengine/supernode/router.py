@@ -163,7 +163,7 @@ class Router:
         except BadRequest as error:
             result = text(error.status, error.reason)
         except ProtocolViolation as error:
-            result = api_v1.refusal(str(error), 400, 400)
+            result = api_v1.refuse_body(request, error)
         if isinstance(result, Response):
             self._answered(path, started, size, result)
             return result

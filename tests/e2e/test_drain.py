@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
+import pytest
+
+from dfengine.net.http import CloseConnection, Request
+from dfengine.supernode import api_v1
 from tests.e2e.scene import DFENGINE, MIB, Scene, status, until
 
 
@@ -46,3 +51,10 @@ def test_a_draining_supernode_refuses_registrations_with_the_reason(stage: Scene
     assert "the supernode served 1048576 bytes" in said
     stage.kill(held)
     assert node.process.wait(60.0) == 0
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"port": []}', b"{}"])
+def test_a_registration_of_1x_or_without_its_form_ends_the_connection_of_a_draining_supernode(body: bytes) -> None:
+    state: Any = None
+    with pytest.raises(CloseConnection):
+        api_v1.refuse_draining(state, Request("POST", b"/peer/registry", {}, body, "127.0.0.1"))

@@ -199,5 +199,17 @@ def test_requests_of_seeds_need_no_body(stage: Scene, path: str, answer: bytes) 
     node = stage.supernode()
     for body in (b"", b"null", b"{}", b' {"cid": 7}'):
         assert exchange(node.node, "POST", f"/peer/{path}", JSON, body) == (200, answer)
-    for body in (b"x", b"[]", b"{", b'{"a":"\xff"}'):
-        assert exchange(node.node, "POST", f"/peer/{path}", JSON, body)[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/peer/registry", "/v1.0.6/peer/registry", "/peer/heartbeat", "/peer/network", "/task/metrics"])
+def test_unreadable_bodies_are_refused_as_1x_refuses_them(stage: Scene, path: str) -> None:
+    """And with 400 on the paths of native clients, which 1.x lacks."""
+    node = stage.supernode()
+    ours = {"registry": "join", "heartbeat": "alive", "network": "network", "metrics": "report"}[path.rpartition("/")[2]]
+    optional = path in ("/peer/heartbeat", "/peer/network")
+    for body in (b"x", b"[]", b"{", b'{"a":"\xff"}', *(() if optional else (b"", b"null"))):
+        status, content = exchange(node.node, "POST", path, JSON, body)
+        assert (status, json.loads(content)["code"]) == (500, 500), body
+    for body in (b"x", b"[]", b"{"):
+        assert exchange(node.node, "POST", f"/swarm/{ours}", JSON, body)[0] == 400, body
+    assert node.metric("dfengine_internal_errors_total") == 0

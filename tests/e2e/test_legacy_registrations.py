@@ -163,6 +163,13 @@ def test_the_status_of_a_pull_is_checked_before_its_client_and_the_result_only_o
     assert code("status=700") in (wire.CONTINUE, wire.WAIT)
     assert code("status=700&result=") in (wire.CONTINUE, wire.WAIT)
     assert code("status=701&range=0-4194303") == code("status=701&range=0-4194303&result=x") == wire.BAD_PARAMETER
+    for status in ("status=abc", "status=", "status=0700", "status=999", ""):
+        _, content = exchange(node.node, "GET", f"/peer/task?taskId={client.task}&srcCid={client.cid}&result=502&{status}")
+        said = json.loads(content)
+        assert said["code"] == wire.BAD_PARAMETER
+        assert said["msg"].startswith("failed to convert piece result (INVALID) dfgetTaskStatus ()")
+    _, content = exchange(node.node, "GET", f"/peer/task?taskId={client.task}&srcCid={client.cid}&status=701&range=x&result=999")
+    assert json.loads(content)["msg"].startswith("pieceRange: x")
     assert code("status=7", "stranger") == code("status=", "stranger") == code("result=502", "stranger") == wire.BAD_PARAMETER
     assert code("status=700&result=502", "stranger") == wire.NOT_FOUND
 

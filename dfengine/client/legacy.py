@@ -46,6 +46,7 @@ class LegacySession:
         self._without_md5: list[tuple[int, str, str]] = []
         """Offers without an md5, which are reported as failed when the next pull is due."""
         self._seen_without_md5 = 0
+        """How many in a row."""
         self._reported: set[int] = set()
         self.finished_md5 = ""
 
@@ -182,6 +183,7 @@ class LegacySession:
             if n != piece.piece or piece.piece_size != geometry.piece_size or n >= len(transfer.file.available):
                 raise ProtocolViolation(f"supernode {self._member.node} offers piece {piece.piece} as {piece.range!r}")
             if piece.digest:
+                self._seen_without_md5 = 0
                 self._offered[n, piece.source.cid] = piece
                 offers.append((n, f"framed:{piece.digest}", (piece.source.replace(path=request_path(piece.source.path)),)))
             else:

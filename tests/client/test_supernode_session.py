@@ -232,6 +232,17 @@ class TestLegacy:
             pull.step(transfer, 0.0)
         assert line.answers == []
 
+    def test_offers_without_an_md5_count_only_in_a_row(self, line: Line, transfer: Transfer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(legacy, "chance", lambda: -1.0)
+        monkeypatch.setattr(legacy, "REFUSED", 2)
+        pull = LegacySession(member(line, False))
+        line.answers = [self.offers(self.piece(0, pieceMd5=""), self.piece(1))]
+        pull.step(transfer, 0.0)
+        assert fetch(transfer) == [1]
+        line.answers = [self.offers(self.piece(0, pieceMd5="")), b'{"code":602}']
+        pull.step(transfer, 0.0)
+        assert line.answers == []
+
     def test_an_offer_of_a_stored_piece_is_reported_without_fetching_it(self, line: Line, transfer: Transfer) -> None:
         transfer.plan.add_stored([0])
         pull = LegacySession(member(line, False))

@@ -5,8 +5,8 @@ Laws:
   then the socket is not read.
 * The socket is not read either while MAX_PIPELINED answers are not ready, or HIGH_WATER bytes of answers are unread. A client that does
   not read for stall_seconds is disconnected.
-* All bytes buffered for a client are counted: unfinished requests, and answers that are not sent or not read. A connection that makes
-  them exceed the client's share is closed.
+* All bytes buffered for a client are counted: unfinished requests, requests whose answer is not ready (what their handlers left of them),
+  and answers that are not sent or not read. A connection that makes them exceed the client's share is closed.
 * A connection is always in one of four phases, each with a deadline: a request is arriving (head_seconds from its first byte), a request
   waits for a turn or an answer (no deadline), answers are unread (stall_seconds), idle (idle_seconds).
 * An answer without an end (`EventStream`) is the last of its connection: no request is read after it. It has a deadline only while
@@ -49,8 +49,9 @@ class ControlProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         # Created with the first byte, or (the reader) with the first request that is not plain: silent connections must cost little.
         self._reader: RequestReader | None = None
-        self._answers: deque[tuple[Answer | bytes, bool, bool]] | None = None
-        """Unsent answers in the order of their requests: (answer, keep alive, without a body). Bytes are a response with its head."""
+        self._answers: deque[tuple[Answer | bytes, bool, bool, int]] | None = None
+        """Unsent answers in the order of their requests: (answer, keep alive, without a body, bytes of the request while it waits).
+        Bytes are a response with its head."""
         self._requests: deque[Request | BadRequest] | None = None
         """Complete requests that wait for a turn."""
         self._backlog = b""
@@ -98,7 +99,7 @@ class ControlProtocol(asyncio.Protocol):
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.end()
-        for answer, _, _ in self._answers or ():
+        for answer, _, _, _ in self._answers or ():
             if not isinstance(answer, READY):
                 answer.cancel()
         connection, self._connection = self._connection, None
@@ -235,7 +236,7 @@ class ControlProtocol(asyncio.Protocol):
         """Count the bytes buffered for this client; disconnect a client that exceeds its share."""
         held = len(self._backlog) + (self._reader.buffered if self._reader is not None else 0)
         if self._answers:
-            held += sum(_size(answer) for answer, _, _ in self._answers)
+            held += sum(_size(answer, request) for answer, _, _, request in self._answers)
         if self._unread and self._transport is not None:
             held += self._transport.get_write_buffer_size()
         if held != self._held:
@@ -270,15 +271,15 @@ class ControlProtocol(asyncio.Protocol):
         keep_alive = request.keep_alive
         if not keep_alive:
             self._stopped = True
-        self._queue_answer(answer, keep_alive, request.method == "HEAD")
+        self._queue_answer(answer, keep_alive, request.method == "HEAD", 0 if isinstance(answer, READY) else request.memory)
 
     # ANSWERS
 
-    def _queue_answer(self, answer: Answer | bytes, keep_alive: bool, bodiless: bool) -> None:
+    def _queue_answer(self, answer: Answer | bytes, keep_alive: bool, bodiless: bool, request: int = 0) -> None:
         if not self._answers and isinstance(answer, READY):
             self._send(answer, keep_alive, bodiless)
         elif self._answers is not None:
-            self._answers.append((answer, keep_alive, bodiless))
+            self._answers.append((answer, keep_alive, bodiless, request))
             if isinstance(answer, READY):
                 self._count_buffered()
             else:
@@ -288,7 +289,7 @@ class ControlProtocol(asyncio.Protocol):
     def _flush(self, _: object = None) -> None:
         """Send the answers that are ready, up to the first that is not."""
         while self._answers:
-            answer, keep_alive, bodiless = self._answers[0]
+            answer, keep_alive, bodiless, _ = self._answers[0]
             if not isinstance(answer, READY):
                 if not answer.done():
                     break
@@ -326,12 +327,14 @@ class ControlProtocol(asyncio.Protocol):
             self._transport.abort()
 
 
-def _size(answer: Answer | bytes) -> int:
-    """Size in bytes of an answer that waits for an earlier one; 0 while it is not ready."""
+def _size(answer: Answer | bytes, request: int) -> int:
+    """Size in bytes of an answer that waits for an earlier one; while it is not ready, of its request."""
     if isinstance(answer, bytes):
         return len(answer)
     if not isinstance(answer, Response):
-        if not answer.done() or answer.cancelled() or answer.exception() is not None:
+        if not answer.done():
+            return request
+        if answer.cancelled() or answer.exception() is not None:
             return 0
         answer = answer.result()
     return len(answer.body)

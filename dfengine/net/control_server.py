@@ -31,7 +31,7 @@ IDLE_SECONDS = 75.0
 STALL_SECONDS = 60.0
 SWEEP_SECONDS = 1.0
 MEMORY = 128 << 20
-"""Bytes buffered for all clients together: unfinished requests, and answers that are not sent or not read."""
+"""Bytes buffered for all clients together: unfinished and waiting requests, and answers that are not sent or not read."""
 
 UNSENT = 64 << 10
 """Bytes of unsent answers that the kernel buffers for one connection."""

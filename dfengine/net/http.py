@@ -25,6 +25,9 @@ MAX_BODY = 1 << 20
 MAX_PIPELINED = 64
 """Maximum number of waiting requests of one connection."""
 
+FIELD = 150
+"""Bytes of memory that a kept header field takes beyond its characters."""
+
 SINGLE = frozenset({"dfengine-auth", "content-length", "transfer-encoding", "host", "range", "piecenum", "piecesize"})
 """Headers that would be ambiguous if they occurred twice."""
 
@@ -89,6 +92,11 @@ class Request:
         self.keep_alive = keep_alive
         self.connection: ConnectionState | None = None
         """The connection of the request, so that a handler can set its `member`; None where handlers may not."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the request takes while it waits for its response: of its target, its path and query string are kept as well."""
+        return len(self.body) + 2 * len(self.target) + sum(len(name) + len(value) + FIELD for name, value in self.headers.items())
 
     @property
     def query(self) -> dict[str, str]:

@@ -73,6 +73,7 @@ class CacheRoutes:
             return refusal(str(error), 400, 400)
         if not isinstance(pinned, bool):
             return refusal('pinned: {"Code":2,"Msg":"invalid value"}', 400, 400)
+        request.body = b""
         found = await pin(state, last(request), pinned)
         return _missing(request) if found is None else _json(found)
 

@@ -52,6 +52,7 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
             state.fetch_pool.fetches[task].wants_pieces(message.pieces)
         elif message.end != -1:
             state.fetch_pool.fetches[task].wants(message.una, message.end)
+        request.body = b""  # it is not kept while the pull waits
         parked = state.parked.park((task, cid), want, min(message.wait, MAX_WAIT))
         state.wake()
         return parked

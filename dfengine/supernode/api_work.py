@@ -13,6 +13,8 @@ from dfengine.supernode.state import SupernodeState
 def request_work(state: SupernodeState, request: Request) -> Response | asyncio.Future[Response]:
     """Park a proxy's request for work. Raises ProtocolViolation."""
     try:
-        return state.workers.request_work(work_messages.decode_request(request.body), request.client)
+        asked = work_messages.decode_request(request.body)
+        request.body = b""  # it is not kept while the request waits
+        return state.workers.request_work(asked, request.client)
     except RemoteError as error:
         return text(429, str(error))

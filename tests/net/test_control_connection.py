@@ -61,7 +61,9 @@ def test_responses_queued_behind_a_parked_one_count_towards_the_memory_quota(
                     if not future.done():
                         future.set_result(Response(200, bytes(SIZE)))
             await asyncio.sleep(0.1)
-            assert server.memory.amount_of("127.0.0.1") == len(server.connections) * SIZE * BEHIND > 0
+            parked_bytes = Request("GET", b"/parked", {"host": "x"}, b"", "").memory
+            assert server.memory.amount_of("127.0.0.1") == len(server.connections) * (parked_bytes + SIZE * BEHIND)
+            assert server.connections
             assert (len(server.connections) == clients) == (clients == 1), "a client within its share is not cut off"
             for future in waiting:
                 if not future.done():
@@ -75,6 +77,54 @@ def test_responses_queued_behind_a_parked_one_count_towards_the_memory_quota(
 
     with ExitStack() as stack:
         asyncio.run(ask())
+
+
+@pytest.mark.parametrize("keeps", ["body", "target", "fields", "nothing"])
+def test_waiting_requests_count_towards_the_memory_quota(keeps: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_server, "MEMORY", 1 << 20)
+    target, fields, body = b"/", b"", b""
+    if keeps == "target":
+        target += b"x" * 10_000
+    elif keeps == "fields":
+        fields = b"".join(b"%d: y\r\n" % n for n in range(120))
+    else:
+        body = bytes(60_000)
+    message = b"POST %b HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n%b" % (target, fields, len(body), body)
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        waiting: list[asyncio.Future[Response]] = []
+
+        def handler(request: Request) -> Answer:
+            if keeps == "nothing":
+                request.body = b""
+            waiting.append(loop.create_future())
+            return waiting[-1]
+
+        server = ControlServer(loop, handler)
+        await server.start("127.0.0.1", 0)
+        try:
+            with ExitStack() as stack:
+                connections = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 5)) for _ in range(3)]
+                await wait_until(lambda: len(server.connections) == 3)
+                for number in range(1, 61):
+                    if keeps != "nothing" and len(server.connections) < 3:
+                        break
+                    connections[number % 3].sendall(message)
+                    await wait_until(partial(lambda sent: server.requests == sent or len(server.connections) < 3, number))
+                assert server.memory.amount_of("127.0.0.1") <= server.memory.limit
+                if keeps == "nothing":
+                    assert server.memory.amount_of("127.0.0.1") < 60 * 1000
+                await wait_until(lambda: len(server.connections) == (3 if keeps == "nothing" else 2))
+                for future in waiting:
+                    if not future.done():
+                        future.set_result(Response(200))
+                await wait_until(lambda: server.memory.amount_of("127.0.0.1") == 0)
+            await wait_until(lambda: not server.connections)
+        finally:
+            server.close()
+
+    asyncio.run(ask())
 
 
 CLOSING = {

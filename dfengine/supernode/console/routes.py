@@ -98,6 +98,8 @@ class ConsoleRoutes:
             return self._refusal(request)
         try:
             call = Call(request, ids, _query(operation, request), _body(operation, request), may_change)
+            if operation.body is None:
+                request.body = b""  # the call keeps the request for as long as it waits, or as a stream is open
             if operation.name == "openapi":
                 return self._openapi()
             if operation.name == "live":

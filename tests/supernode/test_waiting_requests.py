@@ -1,0 +1,51 @@
+"""Requests that wait do not keep their bodies."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dfengine.net.event_stream import EventStream
+from dfengine.net.http import Request, Response
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode.router import Router
+from dfengine.supernode.state import SupernodeState
+
+ORIGIN = {"task": "t", "cid": "c", "origin": "o:80", "wait": 30}
+WORK = {"worker": "0" * 32, "want": 1, "wait": 30}
+REQUESTS = {
+    "origin": ("POST", "/swarm/origin", ORIGIN), "work": ("POST", "/swarm/work", WORK), "live": ("GET", "/api/v2/live", {}),
+    "overview": ("GET", "/api/v2/overview", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "fields"), REQUESTS.values(), ids=REQUESTS)
+def test_a_request_that_waits_does_not_keep_its_body(method: str, path: str, fields: dict[str, object], tmp_path: Path) -> None:
+    body = msgspec.json.encode(fields | {"unknown": "x" * 100_000})
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        settings = SupernodeSettings(home_dir=str(tmp_path), advertise_ip="127.0.0.1", download_port=8001, origin_limit=1)
+        state = SupernodeState(settings, str(tmp_path), loop)
+        router = Router(state)
+        try:
+            if path == "/swarm/origin":
+                first = router(Request("POST", path.encode(), {}, msgspec.json.encode(ORIGIN | {"cid": "first"}), "127.0.0.2"))
+                assert not isinstance(first, Response)
+                await first
+            request = Request(method, path.encode(), {}, body, "127.0.0.1")
+            answer = router(request)
+            assert request.body == b""
+            if isinstance(answer, Response):
+                assert isinstance(answer, EventStream)
+            else:
+                answer.cancel()
+                await asyncio.wait((answer,))
+        finally:
+            router.close()
+            state.close()
+
+    asyncio.run(scene())

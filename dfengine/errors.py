@@ -210,6 +210,10 @@ class DiskFull(StorageError):
     """The file system, or the user's quota, has no room for the data to be written."""
 
 
+class OutOfResources(StorageError):
+    """No descriptor or memory is left to use a file, which may be right: another attempt may succeed."""
+
+
 class TooLarge(StorageError):
     """A file of that length cannot be stored here, whatever is removed: too many pieces, or beyond the file system's own limit."""
 

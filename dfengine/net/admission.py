@@ -1,5 +1,5 @@
 """Limits the connections that a process accepts on all its ports, in total and per client: as many as its descriptors allow, less a
-reserve.
+reserve. A connection counts with its descriptor and with that of the file that it may be sending.
 
 The reserve is for files, origins and requests to peers: otherwise clients that open connections would keep the process from opening files.
 At the limit, idle connections of the client that has most connections are closed to admit new ones; connections in use are not.
@@ -35,7 +35,7 @@ def raise_descriptor_limit() -> int:
 
 
 class Admission:
-    """Connection counts of a process. descriptors: its limit. share: percent of the connections for one client. now: monotonic seconds."""
+    """Descriptors of a process's connections. descriptors: its limit. share: percent of these for one client. now: monotonic seconds."""
 
     def __init__(self, descriptors: int, share: int = SHARE, now: Callable[[], float] = monotonic) -> None:
         self.limit = max(1, descriptors - min(RESERVE, descriptors // 2))
@@ -46,25 +46,26 @@ class Admission:
         self._now = now
         self._searched = 0.0
 
-    def room(self) -> bool:
-        """Whether there is room for a connection, if necessary after closing idle ones."""
-        if self.count >= self.limit and self._now() - self._searched >= PAUSE:
+    def room(self, descriptors: int = 1) -> bool:
+        """Whether there is room for a connection that uses so many descriptors, if necessary after closing idle ones."""
+        most = self.limit - descriptors
+        if self.count > most and self._now() - self._searched >= PAUSE:
             client, wanted = self._shares.largest(), max(1, self.limit // AT_ONCE)
             for close in self.idle_closers:
                 wanted -= close(client, wanted) if wanted else 0
-            if self.count >= self.limit:
+            if self.count > most:
                 self._searched = self._now()
-        return self.count < self.limit
+        return self.count <= most
 
-    def acquire(self, address: str) -> bool:
+    def acquire(self, address: str, descriptors: int = 1) -> bool:
         """Count one more connection of the client at `address`. False: no room is left, or the client has used its share."""
-        if self._shares.full(address) or not self.room():
+        if self._shares.amount_of(address) + descriptors > self._shares.limit or not self.room(descriptors):
             return False
-        self._shares.acquire(address)
-        self.count += 1
+        self._shares.add(address, descriptors)
+        self.count += descriptors
         return True
 
-    def release(self, address: str) -> None:
-        """Uncount a closed connection that `acquire` counted."""
-        self.count -= 1
-        self._shares.release(address)
+    def release(self, address: str, descriptors: int = 1) -> None:
+        """Uncount a closed connection that `acquire` counted, with as many descriptors."""
+        self.count -= descriptors
+        self._shares.release(address, descriptors)

@@ -48,14 +48,15 @@ class Listener:
     """Listener with total and per-client connection limits.
 
     on_accept: called with the non-blocking socket and the address of each accepted connection; an OSError closes the connection.
-    limit: connections in total. share: percent of them for one client. admission: the process's.
+    limit: connections in total. share: percent of them for one client. admission: the process's. descriptors: of each connection, with its
+    files.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, on_accept: Callable[[socket.socket, str], None], limit: int, share: int,
-        admission: Admission,
+        admission: Admission, descriptors: int = 1,
     ) -> None:
-        self._admission = admission
+        self._admission, self._descriptors = admission, descriptors
         self._loop = loop
         self._sock = sock
         self._on_accept = on_accept
@@ -81,7 +82,7 @@ class Listener:
 
     def _acceptable(self) -> None:
         for _ in range(ACCEPTS):
-            if self._count >= self._limit or not self._admission.room():
+            if self._count >= self._limit or not self._admission.room(self._descriptors):
                 # `release` or the next `resume` accepts the waiting connections.
                 self._set_accepting(False)
                 return
@@ -100,7 +101,7 @@ class Listener:
             if not self._shares.acquire(address[0]):
                 sock.close()
                 continue
-            if not self._admission.acquire(address[0]):
+            if not self._admission.acquire(address[0], self._descriptors):
                 self._shares.release(address[0])
                 sock.close()
                 continue
@@ -120,7 +121,7 @@ class Listener:
         """Uncount an accepted connection that has been closed."""
         self._count -= 1
         self._shares.release(address)
-        self._admission.release(address)
+        self._admission.release(address, self._descriptors)
         self.resume()
 
     def close(self) -> None:

@@ -50,6 +50,9 @@ has UNSENT * (FEW / n) squared, at least MIN_UNSENT, so that all together buffer
 
 SWEEP_SECONDS = 1.0
 
+DESCRIPTORS = 2
+"""Descriptors of one connection: its socket, and the file that it sends."""
+
 MAX_LOADS = min(32, (os.cpu_count() or 1) + 4)
 """Threads that read slices from the disk; further slices wait."""
 
@@ -100,9 +103,9 @@ class PieceServer:
         self.turns = turns or Turns(loop.call_soon, time.monotonic)
         self.memory = Quota(MEMORY, share)
         self._route = route
-        admission = admission or Admission(max_connections + RESERVE, 100)
+        admission = admission or Admission(DESCRIPTORS * max_connections + RESERVE, 100)
         admission.idle_closers.append(self._close_idle)
-        self._listener = Listener(loop, sock, self._accept, max_connections, share, admission)
+        self._listener = Listener(loop, sock, self._accept, max_connections, share, admission, DESCRIPTORS)
         self._sweeper: asyncio.TimerHandle | None = None
         self._loader: ThreadPoolExecutor | None = None
 

@@ -8,6 +8,7 @@ import weakref
 from collections import OrderedDict
 
 from dfengine.errors import StorageError
+from dfengine.storage.os_errors import storage_error
 
 MAX_OPEN = 256
 """Limit of open files beyond those that are being read or written."""
@@ -61,7 +62,8 @@ class ReopenedFile:
             descriptors.keep(self, held)
 
     def hold(self) -> OpenDescriptor:
-        """The file's descriptor, open as long as the caller holds the result. Raises StorageError: it was removed or replaced."""
+        """The file's descriptor, open as long as the caller holds the result. Raises StorageError: it was removed or replaced;
+        OutOfResources."""
         with self._descriptors.turn:
             held = self._live()
             if held is None:
@@ -77,7 +79,7 @@ class ReopenedFile:
         try:
             held = OpenDescriptor(os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
         except OSError as error:
-            raise StorageError(f"cannot open {self.path}: {error.strerror}") from error
+            raise storage_error(f"cannot open {self.path}", error) from error
         state = os.fstat(held.fd)
         if (state.st_dev, state.st_ino) != self._same:
             raise StorageError(f"{self.path} was replaced")

@@ -173,7 +173,7 @@ class PieceFile:
             try:
                 count = os.preadv(fd, [buffer[got:length]], offset + got)
             except OSError as error:
-                raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
+                raise storage_error(f"cannot read {self.path}", error) from error
             if count == 0:
                 if not self.may_end(n, got):
                     raise StorageError(f"{self.path} is cut short at byte {offset + got}")

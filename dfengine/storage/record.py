@@ -158,7 +158,7 @@ class Record:
         try:
             fd = os.open(path, flags | os.O_CLOEXEC | follow | os.O_NONBLOCK)
         except OSError as error:
-            raise StorageError(f"cannot open {path}: {error.strerror}") from error
+            raise storage_error(f"cannot open {path}", error) from error
         try:
             if os.fstat(fd).st_uid != os.geteuid():
                 raise StorageError(f"{path} is another user's")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from dfengine._piece import Geometry, parse_range
-from dfengine.errors import BadRange, StorageError
+from dfengine.errors import BadRange, OutOfResources, StorageError
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import TEXT, BadRequest, Parts, Request, Response, text
 from dfengine.storage.descriptors import OpenDescriptor
@@ -112,9 +112,11 @@ class DownloadRoutes:
                      started=partial(self._requested, fetch.task, n, client))
 
     def _hold(self, fetch: Fetch, file: Copy, first: int, past: int) -> OpenDescriptor | None:
-        """Return the copy's descriptor; None when its file was removed."""
+        """Return the copy's descriptor; None when its file was removed. Raises BadRequest when it cannot be opened now."""
         try:
             return file.hold()
+        except OutOfResources:
+            raise BadRequest(503, "no descriptor is left for the file: try again later") from None
         except StorageError:
             self._damaged(fetch, file, first, past)
             return None

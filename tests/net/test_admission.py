@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.net.admission import PAUSE, RESERVE, Admission
+from dfengine.net.http import Response
+from dfengine.net.listener import listen_on
+from dfengine.net.piece_server import PieceServer
 
 
 class Port:
@@ -63,3 +67,43 @@ def test_connections_in_use_are_not_closed() -> None:
     now[0] += PAUSE
     assert port.come("d")
     assert Counter(port.open) == {"a": 7, "b": 7, "c": 1, "d": 1}
+
+
+def test_a_connection_that_sends_files_counts_with_the_descriptor_of_its_file() -> None:
+    now = [1.0]
+    admission = Admission(32, 50, lambda: now[0])
+    assert [admission.acquire(client, 2) for client in "a" * 5 + "b" * 3] == [True] * 4 + [False] + [True] * 3
+    assert admission.count == 14
+    assert admission.acquire("b")
+    assert not admission.acquire("c", 2), "one descriptor is left"
+    assert not admission.room(2)
+    assert admission.acquire("c")
+    admission.release("c")
+    admission.release("a", 2)
+    assert admission.acquire("c", 2)
+    for client, descriptors in (("a", 2), ("a", 2), ("a", 2), ("b", 2), ("b", 2), ("b", 2), ("b", 1), ("c", 2)):
+        admission.release(client, descriptors)
+    assert admission.count == 0
+
+
+def test_a_connection_of_a_piece_server_counts_twice() -> None:
+    async def scene() -> None:
+        admission = Admission(256)
+        server = PieceServer(asyncio.get_running_loop(), listen_on("127.0.0.1", 0), lambda request: Response(200), admission=admission)
+        server.start()
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            async with asyncio.timeout(60):
+                while not server.connections:
+                    await asyncio.sleep(0.001)
+            assert admission.count == 2
+            writer.close()
+            await writer.wait_closed()
+            async with asyncio.timeout(60):
+                while server.connections:
+                    await asyncio.sleep(0.001)
+            assert admission.count == 0
+        finally:
+            server.close()
+
+    asyncio.run(scene())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dfengine._piece import Geometry
-from dfengine.errors import LocalError, StorageError
+from dfengine.errors import LocalError, OutOfResources, StorageError
 from dfengine.location import is_content
 from dfengine.manifest import HEAD, shared_base
 from dfengine.origin.piece_claims import missing
@@ -24,7 +24,7 @@ from dfengine.origin.request import selection
 from dfengine.origin.version import Version
 from dfengine.storage.descriptors import Descriptors
 from dfengine.storage.hashing import hasher
-from dfengine.storage.os_errors import storage_error
+from dfengine.storage.os_errors import EXHAUSTED, storage_error
 from dfengine.storage.record import Record
 from dfengine.supernode.copies.copy import Copy
 from dfengine.task import redacted_url, task_id
@@ -112,7 +112,7 @@ class Cache:
     def load(self, task: str, verified: str = "") -> tuple[Copy, Description] | None:
         """Load the copy left by an earlier process, complete or not. None: no copy, an unusable one, or one `verified` in another way.
 
-        A copy whose record and description have different generations is removed.
+        A copy whose record and description have different generations is removed. Raises OutOfResources.
         """
         try:
             with open(self._file_path(task, ".json"), "rb") as file:
@@ -129,7 +129,13 @@ class Cache:
             # The three files are not written atomically: a copy counts as complete only if its record agrees.
             description.complete = description.complete and copy.record.is_complete()
             return copy, description
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
+        except OutOfResources:
+            raise
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise storage_error(f"cannot read {self._file_path(task)}", error) from error
+            return None
+        except (msgspec.DecodeError, UnicodeDecodeError, StorageError):
             return None
 
     def _opened(self, task: str, copy: Copy) -> Copy:

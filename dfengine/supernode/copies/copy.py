@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 
 from dfengine._bitset import Bitset
-from dfengine.errors import StorageError
+from dfengine.errors import OutOfResources, StorageError
 from dfengine.storage.descriptors import Descriptors, OpenDescriptor, ReopenedFile
 from dfengine.storage.os_errors import storage_error
 from dfengine.storage.piece_file import PieceFile
@@ -59,11 +59,18 @@ class Copy(PieceFile):
         return memoryview(mmap.mmap(-1, size if self.geometry.length < 0 else max(1, min(size, self.geometry.length))))
 
     def verify(self, n: int, buffer: memoryview) -> bool:
-        """Read piece n into `buffer` (see `buffer()`) and compare it with its digest. False: it was wrong or unreadable, and is dropped."""
-        with contextlib.suppress(StorageError):
+        """Read piece n into `buffer` (see `buffer()`) and compare it with its digest. False: it was wrong or unreadable, and is dropped.
+
+        Raises OutOfResources, which says nothing about the piece.
+        """
+        try:
             if self.matches_digest(n, buffer[: self.read_into(n, buffer)]):
                 self._verified.set(n)
                 return True
+        except OutOfResources:
+            raise
+        except StorageError:
+            pass
         self.drop(n)
         return False
 

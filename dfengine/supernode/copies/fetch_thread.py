@@ -15,7 +15,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine._piece import Geometry
-from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginUnreachable, SourceGone, StorageError
+from dfengine.errors import (
+    DfengineError,
+    DigestMismatch,
+    OriginChanged,
+    OriginError,
+    OriginUnreachable,
+    OutOfResources,
+    SourceGone,
+    StorageError,
+)
 from dfengine.origin.piece_claims import ENDLESS, missing
 from dfengine.origin.request import selection
 from dfengine.origin.retry import transient
@@ -71,7 +80,7 @@ def fail(fetch: Fetch, error: DfengineError) -> None:
     # Its traceback would keep this fetch and the copy's descriptors until the garbage collector runs.
     error.__cause__ = error.__context__ = None
     fetch.error = error.with_traceback(None)
-    if isinstance(error, DigestMismatch | OriginChanged) or (fetch.file is not None and isinstance(error, StorageError)):
+    if isinstance(error, DigestMismatch | OriginChanged) or _spoils_copy(fetch, error):
         # Before the state changes: the next fetch's copy has the same name, and may need the room.
         with contextlib.suppress(OriginUnreachable):
             fetch.use_files(lambda: fetch.cache.remove(fetch.task))
@@ -81,6 +90,11 @@ def fail(fetch: Fetch, error: DfengineError) -> None:
     fetch.state = FAILED
     fetch.notify()
     fetch.post(fetch.events.fetch_failed, fetch)
+
+
+def _spoils_copy(fetch: Fetch, error: DfengineError) -> bool:
+    """Whether the copy may be unusable after this error of its files."""
+    return fetch.file is not None and isinstance(error, StorageError) and not isinstance(error, OutOfResources)
 
 
 def _run(fetch: Fetch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from dfengine._piece import TAIL
-from dfengine.errors import OriginUnreachable, StorageError
+from dfengine.errors import OriginUnreachable, OutOfResources, StorageError
 from dfengine.storage.hashing import hasher
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
@@ -51,8 +51,15 @@ def compute(fetch: Fetch, file: Copy, wait: bool = True) -> bool:
                 continue  # the length turned out to end right before n
             return False
         # The md5 must be of verified bytes: a piece that was right when it arrived may have changed on the disk.
-        if not file.verify(n, buffer):
-            fetch.piece_damaged(n)
+        try:
+            if not file.verify(n, buffer):
+                fetch.piece_damaged(n)
+                continue
+        except OutOfResources:
+            if not wait:
+                return False
+            with fetch.changed:
+                fetch.changed.wait(POLL)
             continue
         length = file.geometry.content(n)[1]
         whole.update(buffer[:length])

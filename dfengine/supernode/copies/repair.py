@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dfengine.errors import OriginChanged, OriginUnreachable, StorageError
+from dfengine.errors import OriginChanged, OriginUnreachable, OutOfResources, StorageError
 from dfengine.origin.piece_claims import missing
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
@@ -18,7 +18,7 @@ from dfengine.supernode.copies.origin_reading import open_origin, read_gaps
 def verify_found(fetch: Fetch, file: Copy, right: Callable[[int], None]) -> None:
     """Compare every piece in the record with its digest: call `right` for each right one, `fetch.damaged` for each other.
 
-    The piece that a stream waits for is compared first. Raises OriginUnreachable if the process ends.
+    The piece that a stream waits for is compared first. Raises OriginUnreachable if the process ends, OutOfResources.
     """
     waiting, buffer = dict.fromkeys(n for n in file.record.available if n not in file.available), file.buffer()
     while waiting:
@@ -47,6 +47,8 @@ def fetch_missing(fetch: Fetch, file: Copy) -> bool:
     try:
         for n in file.drop_truncated():
             fetch.piece_damaged(n)
+    except OutOfResources:
+        raise
     except StorageError:
         return False
     known, length = fetch.description, file.geometry.length

@@ -10,7 +10,7 @@ import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from dfengine.errors import StorageError
+from dfengine.errors import OutOfResources, StorageError
 from dfengine.net.client_quota import SHARE, Quota
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
@@ -74,9 +74,13 @@ class Scrubber:
         with contextlib.suppress(StorageError):
             for lost in file.drop_truncated():
                 fetch.piece_damaged(lost)
-        right = n in file.available and file.verify(n, file.buffer())
-        if not right:
-            fetch.piece_damaged(n)
+        try:
+            right = n in file.available and file.verify(n, file.buffer())
+        except OutOfResources:
+            right = False  # not known: the next report of the piece has it read again
+        else:
+            if not right:
+                fetch.piece_damaged(n)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._compared, (fetch.task, n), right)
 

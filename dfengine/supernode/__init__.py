@@ -25,6 +25,7 @@
     verifier, reachability            checks complaints at the accused source; checks that a peer server runs at its stated address
     copy_lookups                      finds and describes a copy on the disk for a request
     time_slices, thread_calls         long work on the loop's thread, and long calls of requests in other threads
+    request_places                    limits requests that wait, in total and per client
     readiness, reconfiguring          whether the supernode accepts downloads, and how it drains; settings that SIGHUP changes
     negative_cache, idle_sweep        final refusals of origins; removes idle tasks from memory
 

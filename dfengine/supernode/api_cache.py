@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from dfengine import wire
 from dfengine.errors import ProtocolViolation
+from dfengine.net.client_quota import SHARE
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import PAGE, last, page
 from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.copies.cache import TASK_ID, Cache
 from dfengine.supernode.copy_lookups import MAX_WAITING, Described
+from dfengine.supernode.request_places import Caller, RequestPlaces
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.thread_calls import too_many_waiting
+from dfengine.supernode.thread_calls import TOO_MANY_WAITING
 from dfengine.task import redacted_url
 
 AT_ONCE = 4
@@ -27,23 +30,22 @@ def _json(value: Any) -> Response:
 
 
 class CacheRoutes:
-    """The cache endpoints of one supernode."""
+    """The cache endpoints of one supernode. may_change: see ConsoleToken.changes. share: percent of the requests for one client."""
 
-    def __init__(self) -> None:
-        self._lists = 0
+    def __init__(self, may_change: Callable[[Request], bool] = lambda request: False, share: int = SHARE) -> None:
+        self._may_change = may_change
+        self._lists = RequestPlaces(AT_ONCE + MAX_WAITING, TOO_MANY_WAITING, share)
         """Requests for lists in progress."""
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def list_all(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/cache: pageSize copies (at most PAGE) in the order of their last use, after skipping pageNum such pages."""
         number, size = page(request, "pageNum", 0), min(page(request, "pageSize", PAGE), PAGE)
-        if self._lists >= AT_ONCE + MAX_WAITING:
-            raise too_many_waiting()
-        self._lists += 1
-        try:
+        with self._lists.place(self._caller(request)):
             return _json((await self.copies(state, number * size, size))[0])
-        finally:
-            self._lists -= 1
+
+    def _caller(self, request: Request) -> Caller:
+        return Caller(request.client, self._may_change(request))
 
     async def copies(self, state: SupernodeState, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
         """Return up to `limit` copies in the order of their last use, skipping the first `offset`, and the number of all copies."""
@@ -62,7 +64,7 @@ class CacheRoutes:
 
     async def get(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/cache/{task}."""
-        found = await find(state, last(request))
+        found = await find(state, last(request), self._caller(request))
         return _missing(request) if found is None else _json(found)
 
     async def change(self, state: SupernodeState, request: Request) -> Response:
@@ -74,28 +76,28 @@ class CacheRoutes:
         if not isinstance(pinned, bool):
             return refusal('pinned: {"Code":2,"Msg":"invalid value"}', 400, 400)
         request.body = b""
-        found = await pin(state, last(request), pinned)
+        found = await pin(state, last(request), pinned, self._caller(request))
         return _missing(request) if found is None else _json(found)
 
     async def remove(self, state: SupernodeState, request: Request) -> Response:
         """DELETE /api/v1/cache/{task}: remove the copy from memory and disk; its downloads register again."""
-        return Response(200, b"true\n") if await evict(state, last(request)) else _missing(request)
+        return Response(200, b"true\n") if await evict(state, last(request), self._caller(request)) else _missing(request)
 
 
-async def pin(state: SupernodeState, task: str, pinned: bool) -> dict[str, Any] | None:
+async def pin(state: SupernodeState, task: str, pinned: bool, caller: Caller) -> dict[str, Any] | None:
     """Pin or unpin a task's copy, and return its description as `find` does."""
-    task = await named(state, task)
-    found = await find(state, task)
+    task = await named(state, task, caller)
+    found = await find(state, task, caller)
     if found is not None:
         state.fetches.kept.pin(task, found["url"], pinned, open=found["task"] == task)
         found["pinned"] = pinned
     return found
 
 
-async def evict(state: SupernodeState, task: str) -> bool:
+async def evict(state: SupernodeState, task: str, caller: Caller) -> bool:
     """Remove a copy from memory and disk; its downloads register again. Return False if there is no copy. Raises BadRequest."""
-    task = await named(state, task)
-    if await find(state, task) is None:
+    task = await named(state, task, caller)
+    if await find(state, task, caller) is None:
         return False
     if task in state.fetch_pool.fetches:
         state.fetches.forget(task)
@@ -104,22 +106,22 @@ async def evict(state: SupernodeState, task: str) -> bool:
     return True
 
 
-async def find(state: SupernodeState, task: str) -> dict[str, Any] | None:
+async def find(state: SupernodeState, task: str, caller: Caller) -> dict[str, Any] | None:
     """Return the description of a task's copy, None without a copy. Raises BadRequest when `task` is not a task id, or too many wait."""
     state.shares.copies.expire()
-    task = await named(state, task)
-    copy, description = await state.copy_lookups.describe(task)
+    task = await named(state, task, caller)
+    copy, description = await state.copy_lookups.describe(task, caller)
     return _object(state, *copy, description) if copy is not None else None
 
 
-async def named(state: SupernodeState, name: str) -> str:
+async def named(state: SupernodeState, name: str, caller: Caller) -> str:
     """Return the id of the task with this public name, or `name` itself without a copy. Raises BadRequest when `name` is malformed."""
     if not TASK_ID.fullmatch(name):
         raise BadRequest(400, "a task is 64 hex digits")
     task = state.names.find(name)
     if task != name or name in state.fetch_pool.fetches:
         return task
-    return await state.copy_lookups.task_of(name)
+    return await state.copy_lookups.task_of(name, caller)
 
 
 def _read_copies(cache: Cache, offset: int, limit: int) -> tuple[list[tuple[tuple[float, str, int], Described | None]], int]:

@@ -106,7 +106,7 @@ class Router:
         token = token or PreheatToken()
         self._preheats = Preheats(state, lambda: token.text)
         console = console or ConsoleToken()
-        cache, preheats = CacheRoutes(), PreheatRoutes(self._preheats)
+        cache, preheats = CacheRoutes(console.changes, state.settings.client_share), PreheatRoutes(self._preheats)
         jobs = JobRoutes(self._preheats, state.advertise_ip)
         opened: dict[str, dict[str, Route]] = {
             "/api/v1/preheats": {"GET": preheats.list_all, "POST": preheats.create},

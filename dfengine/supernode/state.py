@@ -78,7 +78,7 @@ class SupernodeState:
         self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3", settings.max_length)
         self.credentials = TaskIds(home)
         self.names = TaskNames(self.credentials)
-        self.copy_lookups = CopyLookups(self.cache, self.names)
+        self.copy_lookups = CopyLookups(self.cache, self.names, settings.client_share)
         events.mask = self.names.mask
         self.parked = ParkedPulls(loop, self.swarm, self.timings.parked)
         self.registry = Registry(loop, self.swarm, self.parked, settings.client_share)

@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from dfengine.net.http import BadRequest
+from dfengine.net.client_quota import SHARE
+from dfengine.supernode.request_places import Caller, RequestPlaces
 
 _Result = TypeVar("_Result")
 
@@ -24,28 +25,25 @@ async def in_thread(call: Callable[[], _Result]) -> _Result:
         raise
 
 
-def too_many_waiting() -> BadRequest:
-    """Return the refusal of a request that would have to wait behind too many others."""
-    return BadRequest(429, "too many requests for copies are waiting: ask again later")
+TOO_MANY_WAITING = "too many requests for copies are waiting: ask again later"
+"""Refusal of a request that would have to wait behind too many others."""
 
 
 class ThreadCalls:
-    """Calls of one kind. max_running: at the same time. max_waiting: requests that wait for a turn; further ones are refused."""
+    """Calls of one kind. max_running: at the same time. max_waiting: requests that wait for a turn, see RequestPlaces; further ones are
+    refused. share: percent of these for one client."""
 
-    def __init__(self, max_running: int, max_waiting: int) -> None:
+    def __init__(self, max_running: int, max_waiting: int, share: int = SHARE) -> None:
         self._turns = asyncio.Semaphore(max_running)
-        self._max_waiting = max_waiting
-        self._waiting = 0
+        self.waiting = RequestPlaces(max_waiting, TOO_MANY_WAITING, share)
 
-    async def run(self, call: Callable[[], _Result]) -> _Result:
-        """Return `call()`. Raises BadRequest if max_waiting requests wait already."""
-        if self._turns.locked() and self._waiting >= self._max_waiting:
-            raise too_many_waiting()
-        self._waiting += 1
-        try:
-            await self._turns.acquire()
-        finally:
-            self._waiting -= 1
+    async def run(self, call: Callable[[], _Result], caller: Caller) -> _Result:
+        """Return `call()`. Raises BadRequest if too many requests wait already."""
+        if self._turns.locked():
+            with self.waiting.place(caller):
+                await self._turns.acquire()
+        else:
+            await self._turns.acquire()  # at once
         try:
             return await in_thread(call)
         finally:

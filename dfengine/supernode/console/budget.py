@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic, thread_time
 from typing import TypeVar
 
-from dfengine.net.http import BadRequest
+from dfengine.net import client_quota
+from dfengine.supernode.request_places import Caller, RequestPlaces
 from dfengine.supernode.thread_calls import in_thread
 
 _Item = TypeVar("_Item")
@@ -21,22 +22,23 @@ SLICE = 0.002
 """Seconds of work after which the loop does its other work; a slice ends after the step that exceeds it."""
 
 MAX_WAITING = 64
-"""Requests in progress, which wait for the budget, for figures or for a list; further ones are refused."""
+"""Requests in progress, which wait for the budget, for figures or for a list, see RequestPlaces; further ones are refused."""
 
 MAX_AT_ONCE = 2000
 """Items that are sorted on the loop's thread; more are sorted in another thread."""
 
 
 class Budget:
-    """clock: monotonic seconds. cpu_seconds: processor seconds of the calling thread, which do not increase while other processes run."""
+    """clock: monotonic seconds. cpu_seconds: processor seconds of the calling thread, which do not increase while other processes run.
+    client_share: percent of the requests in progress for one client."""
 
     def __init__(
         self, share: float = SHARE, burst: float = BURST, clock: Callable[[], float] = monotonic,
-        cpu_seconds: Callable[[], float] = thread_time,
+        cpu_seconds: Callable[[], float] = thread_time, client_share: int = client_quota.SHARE,
     ) -> None:
         self._share, self._burst, self._clock, self._cpu_seconds = share, burst, clock, cpu_seconds
         self._credit, self._at = burst, clock()
-        self._requests = 0
+        self._requests = RequestPlaces(MAX_WAITING, "too many requests for figures are waiting: ask again later", client_share)
         self._lists = asyncio.Lock()
 
     def delay(self) -> float:
@@ -55,16 +57,9 @@ class Budget:
         finally:
             self._credit -= self._cpu_seconds() - started
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Count a request until the end of the `with` block. Raises BadRequest if MAX_WAITING requests are in progress already."""
-        if self._requests >= MAX_WAITING:
-            raise BadRequest(429, "too many requests for figures are waiting: ask again later")
-        self._requests += 1
-        try:
-            yield
-        finally:
-            self._requests -= 1
+    def request(self, caller: Caller) -> AbstractContextManager[None]:
+        """Count a request until the end of the `with` block. Raises BadRequest if too many requests are in progress already."""
+        return self._requests.place(caller)
 
     async def wait_turn(self) -> None:
         """Wait until more work may be done."""

@@ -36,6 +36,7 @@ from dfengine.supernode.console.overview import overview
 from dfengine.supernode.console.sampler import Sampler, select_page
 from dfengine.supernode.console.swarm_watch import SwarmWatch
 from dfengine.supernode.preheat_request import parse_v1
+from dfengine.supernode.request_places import Caller
 
 if TYPE_CHECKING:
     from dfengine.net.event_ring import Event
@@ -55,6 +56,11 @@ class Call:
     query: Any
     body: Any = None
     may_change: bool = False
+
+    @property
+    def caller(self) -> Caller:
+        """Who sent the request."""
+        return Caller(self.request.client, self.may_change)
 
 
 class Handlers:
@@ -161,13 +167,13 @@ class Handlers:
         return CachePage(items=[CopyRow(**each) for each in found], total=total, offset=query.offset, at=time.time(), room=room_fields)
 
     async def copy(self, call: Call) -> CopyRow:
-        return _copy(call, await api_cache.find(self._state, call.ids["task"]))
+        return _copy(call, await api_cache.find(self._state, call.ids["task"], call.caller))
 
     async def pin(self, call: Call) -> CopyRow:
-        return _copy(call, await api_cache.pin(self._state, call.ids["task"], call.body.pinned))
+        return _copy(call, await api_cache.pin(self._state, call.ids["task"], call.body.pinned, call.caller))
 
     async def evict(self, call: Call) -> Done:
-        if not await api_cache.evict(self._state, call.ids["task"]):
+        if not await api_cache.evict(self._state, call.ids["task"], call.caller):
             raise BadRequest(404, f"copy of task {call.ids['task']}: not found")
         return Done()
 

@@ -114,7 +114,7 @@ class ConsoleRoutes:
             if operation.changes:
                 found = await getattr(self._handlers, operation.name)(call)
             else:
-                with budget.request():
+                with budget.request(call.caller):
                     await budget.wait_turn()
                     found = await getattr(self._handlers, operation.name)(call)
         except BadRequest as error:

@@ -47,7 +47,7 @@ class Sampler:
         self.origin_requests = self.origin_bytes = 0
         self.rate: float | None = None
         self.origin_rate: float | None = None
-        self.budget = budget or Budget()
+        self.budget = budget or Budget(client_share=state.settings.client_share)
         self._state = state
         self._rates, self._host_rates = Rates(), Rates()
         self._delivered: dict[str, int] = {}

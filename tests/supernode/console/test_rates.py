@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack, suppress
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from dfengine.net.http import BadRequest
 from dfengine.supernode.console import budget as module
 from dfengine.supernode.console.budget import Budget
 from dfengine.supernode.console.rates import Rates
+from dfengine.supernode.request_places import Caller
 
 
 @given(st.floats(0, 1e12), st.lists(st.floats(0.21, 34.9), min_size=2, max_size=20))
@@ -100,7 +102,7 @@ def test_requests_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) 
         clock.spend(1)
 
         async def ask() -> None:
-            with clock.budget.request():
+            with clock.budget.request(Caller()):
                 await clock.budget.wait_turn()
 
         first = asyncio.ensure_future(ask())
@@ -110,7 +112,24 @@ def test_requests_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) 
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        with clock.budget.request():
+        with clock.budget.request(Caller()):
             assert clock.budget.delay()
 
     asyncio.run(scene())
+
+
+def test_a_client_does_not_take_all_places_of_requests_for_figures() -> None:
+    with ExitStack() as stack:
+        budget = Clock(1e-6, 0.0).budget
+
+        def admitted(address: str, may_change: bool = False) -> int:
+            count = 0
+            with suppress(BadRequest):
+                while True:
+                    stack.enter_context(budget.request(Caller(address, may_change)))
+                    count += 1
+            return count
+
+        assert admitted("10.0.0.1") == module.MAX_WAITING * 3 // 4
+        assert admitted("10.0.0.2") == module.MAX_WAITING // 4
+        assert admitted("10.0.0.1", may_change=True) == module.MAX_WAITING * 3 // 4

@@ -161,7 +161,7 @@ def test_a_list_of_a_client_that_has_left_ends_before_the_next() -> None:
 
 
 def test_requests_beyond_the_limit_that_wait_for_the_same_figures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "MAX_WAITING", 3)
+    monkeypatch.setattr(budget, "MAX_WAITING", 4)  # 3 of one client
 
     async def scene() -> list[int]:
         settings = SupernodeSettings(home_dir=str(tmp_path), advertise_ip="127.0.0.1", download_port=8001)

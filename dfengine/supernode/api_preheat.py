@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +48,9 @@ def totals(state: SupernodeState, job: Job | RemoteJob) -> Totals:
     )  # fmt: skip
 
 
+MAX_START = 20.0
+"""Seconds for which a response waits for the origin of its preheat, and for the preheat's turn."""
+
 MAX_LISTED = 1000
 """Parts of one job in a response."""
 
@@ -77,14 +81,15 @@ class PreheatRoutes:
     async def create(self, state: SupernodeState, request: Request) -> Response:
         """POST /api/v1/preheats {type, url, filter, headers, scope, platform...}: fetch a file or an image before any client requests it.
 
-        md5 and identifier, which 1.x does not have, name the task of a file as in a registration. For a file the response waits up to 20 s
-        for the origin; for an image it does not wait.
+        md5 and identifier, which 1.x does not have, name the task of a file as in a registration. For a file the response waits up to
+        MAX_START seconds for the origin; for an image it does not wait.
         """
         job = start_job(self._preheats, request, parse_v1)
         if isinstance(job, Response):
             return job
         if job.kind == FILE:
-            await asyncio.shield(job.started)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(job.started), MAX_START)
             if job.state == FAILED:
                 return refusal(job.error)
         return as_json({"ID": job.id}, 201)

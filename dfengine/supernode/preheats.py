@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
 
 from dfengine.errors import BadValue, DfengineError, OriginBusy, RemoteError
 from dfengine.location import CONTENT
@@ -34,7 +35,7 @@ from dfengine.supernode.preheat_targets import PreheatTargets
 from dfengine.supernode.registration import ensure_fetch
 from dfengine.supernode.registration_check import OVERHEAD
 from dfengine.supernode.remote_preheats import RemoteJob
-from dfengine.task import task_id, task_url
+from dfengine.task import client_of, task_id, task_url
 
 if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch import Fetch
@@ -61,7 +62,7 @@ MAX_SECONDS = 86400.0
 """Longest time that a job runs, in seconds."""
 
 AT_ONCE = 16
-"""Jobs that run at the same time; the others wait."""
+"""Jobs that run at the same time, of which one client has its share; the others wait."""
 
 MANIFEST_THREADS = 4
 """Threads that read manifests."""
@@ -78,6 +79,8 @@ class Preheats:
         self._jobs: dict[str, Job] = {}
         self._shares = Quota(MAX_UNDER_WAY, state.settings.client_share)
         self._job_slots = asyncio.Semaphore(AT_ONCE)
+        self._client_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """Client -> its share of the slots, while it has jobs."""
         self._threads = ThreadPoolExecutor(MANIFEST_THREADS, "preheat")
         self._numbers = itertools.count(time.time_ns() // 1000)
         """Numbers do not repeat those of an earlier process, and hardly ever those of another supernode."""
@@ -205,7 +208,7 @@ class Preheats:
     async def _run(self, job: Job, request: PreheatRequest) -> None:
         try:
             with self.state.quota.registering(job.client, OVERHEAD + request.texts):
-                async with self._job_slots, asyncio.timeout(MAX_SECONDS):
+                async with self._slots_of(job.client), self._job_slots, asyncio.timeout(MAX_SECONDS):
                     job.change(RUNNING)
                     request = request.replace(cacerts=self.state.quota.shared(request.cacerts, job.client))
                     await self._work(job, request)
@@ -218,6 +221,10 @@ class Preheats:
             job.change(FAILED, failed[0].error + more)
         else:
             job.change(SUCCESS)
+
+    def _slots_of(self, address: str) -> asyncio.Semaphore:
+        share = Quota(AT_ONCE, self.state.settings.client_share).limit
+        return self._client_slots.setdefault(client_of(address), asyncio.Semaphore(share))
 
     async def _work(self, job: Job, request: PreheatRequest) -> None:
         """Run a job. Raises DfengineError when it cannot be started; errors of its parts are stored in the parts."""

@@ -1,22 +1,28 @@
-"""Preheats that are cancelled while a thread works for them."""
+"""Preheats: those that are cancelled while a thread works for them, those that wait for their turn."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dfengine.net.http import Request
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.image import ImageReader
 from dfengine.origin.image_manifest import Blob
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode.preheat_job import Part
-from dfengine.supernode.preheat_request import parse_v1
+from dfengine.supernode import api_preheat
+from dfengine.supernode import preheats as module
+from dfengine.supernode.api_preheat import PreheatRoutes
+from dfengine.supernode.preheat_job import Job, Part
+from dfengine.supernode.preheat_request import PreheatRequest, parse_v1
 from dfengine.supernode.preheat_targets import PreheatTargets
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
@@ -76,5 +82,65 @@ def test_a_cancelled_preheat_is_cancelled_at_the_other_supernode_that_begins_it(
         go.set()
         assert await asyncio.to_thread(cancelled.get, timeout=20) == "name"
         targets.close()
+
+    asyncio.run(play())
+
+
+def file_preheat(url: str) -> PreheatRequest:
+    return parse_v1(b'{"type": "file", "url": "%b"}' % url.encode())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_preheats_of_one_client_leave_slots_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        running: list[str] = []
+
+        async def work(self: Preheats, job: Job, request: PreheatRequest) -> None:
+            running.append(job.client)
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(Preheats, "_work", work)
+        preheats = Preheats(node)
+        jobs = [preheats.begin(file_preheat(f"http://o/{n}"), "10.0.0.1") for n in range(module.AT_ONCE + 4)]
+        jobs += [preheats.begin(file_preheat("http://o/other"), "10.0.0.2")]
+        await until(lambda: "10.0.0.2" in running)
+        assert running.count("10.0.0.1") == module.AT_ONCE * 3 // 4
+        preheats.close()
+        await asyncio.gather(*(job.task for job in jobs if job is not None and job.task is not None), return_exceptions=True)
+        preheats._jobs.clear()
+        jobs.clear()
+        await asyncio.sleep(0)
+        gc.collect()  # the cancelled tasks' tracebacks
+        assert not preheats._client_slots
+        node.close()
+
+    asyncio.run(play())
+
+
+def test_the_response_to_a_new_preheat_does_not_wait_for_its_turn_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_preheat, "MAX_START", 0.01)
+
+    async def play() -> None:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+
+        async def work(self: Preheats, job: Job, request: PreheatRequest) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(Preheats, "_work", work)
+        preheats = Preheats(node)
+        jobs = [preheats.begin(file_preheat(f"http://o/{n}"), f"10.0.0.{n}") for n in range(module.AT_ONCE)]
+        request = Request("POST", b"/api/v1/preheats", {}, b'{"type": "file", "url": "http://o/further"}', "10.0.1.1")
+        async with asyncio.timeout(60):
+            response = await PreheatRoutes(preheats).create(node, request)
+        assert response.status == 201
+        preheats.close()
+        await asyncio.gather(*(job.task for job in (*jobs, *preheats) if job is not None and job.task is not None), return_exceptions=True)
+        node.close()
 
     asyncio.run(play())

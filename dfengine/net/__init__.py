@@ -4,6 +4,7 @@
     http, _request                      heads of requests and responses
     control_server, control_connection  the control plane's server on the event loop; `fair_queue` schedules requests fairly between clients
     piece_server, piece_connection      serves pieces by sendfile (`_sendfile`); `rate_queue` and `token_bucket` share a rate
+    cold_slices                         reads slices that are not in memory before they are sent
     send_queue                          whether a slow client reads
     http_client, chunks, _receive       the blocking client, and receiving a piece into its place
     secret, authentication, tls         authentication of requests, and encryption

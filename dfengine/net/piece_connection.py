@@ -5,8 +5,8 @@ Laws:
 * Work for which the loop has no time waits for the client's next turn (`fair_queue`). The next request of a pipeline always does.
 * The bytes buffered for a client are counted; a connection that makes them exceed the client's share is closed.
 * A connection is always in one of three phases, each with a deadline: a head is received (head_seconds from its first byte), an answer is
-  sent (stall_seconds since the last byte moved, or since a limit last throttled the connection), idle (idle_seconds). A client that reads
-  slowly leaves the socket full for longer than that: MIN_ACKNOWLEDGED bytes that it acknowledges meanwhile begin the time again.
+  sent (stall_seconds since the last byte moved, a limit last throttled it, or a read from the disk began), idle (idle_seconds). A slow
+  reader leaves the socket full for longer than that: MIN_ACKNOWLEDGED bytes that it acknowledges meanwhile begin the time again.
 * A limit refuses before bytes move, never after: the bucket determines how much the next sendfile may send.
 * `close` releases everything at once, in any phase: descriptors, the answer's files, its place in a queue.
 
@@ -47,28 +47,9 @@ class PieceConnection:
     """Connection of one client, created when it is accepted; the server forgets it when it closes."""
 
     __slots__ = (
-        "_answer",
-        "_at",
-        "_backlog",
-        "_bytes_sent",
-        "_close",
-        "_held",
-        "_joined",
-        "_more",
-        "_queued",
-        "_queued_until",
-        "_reader",
-        "_reading",
-        "_server",
-        "_sock",
-        "_stalled",
-        "_started",
-        "_unsent",
-        "_upload",
-        "_waiting",
-        "_writing",
-        "client",
-        "deadline",
+        "_answer", "_at", "_backlog", "_bytes_sent", "_close", "_held", "_joined", "_more", "_queued", "_queued_until",
+        "_reader", "_reading", "_server", "_sock", "_stalled", "_started", "_unsent", "_upload", "_waiting", "_writing",
+        "client", "deadline",
     )  # fmt: skip
 
     def __init__(self, server: PieceServer, sock: socket.socket | TlsSocket, client: str) -> None:
@@ -281,22 +262,29 @@ class PieceConnection:
         self.deadline = self._queued_until = now + self._server.stall_seconds
         return before - self._queued < MIN_ACKNOWLEDGED
 
-    def _load(self, cold: FileSlice) -> None:
-        """Read the slice in a thread, then continue."""
-        upload, server = self._upload, self._server
-        server.loads += 1
+    def _load(self) -> None:
+        """Read the slice that is not in memory in a thread, then continue."""
+        self._server.loads += 1
         self._write(False)
-        self.deadline = time.monotonic() + server.stall_seconds
+        self.deadline = math.inf  # its turn does not depend on the client
+        self._server.cold_slices.join(self)
+
+    def begin_load(self) -> Callable[[], None]:
+        """See cold_slices."""
+        assert self._upload is not None
+        upload, cold = self._upload, self._upload.cold
+        self.deadline = time.monotonic() + self._server.stall_seconds
 
         def load() -> None:
-            if self._upload is upload:  # else the client disconnected while the thread was busy
+            if cold is not None and self._upload is upload:  # else the client disconnected before the thread began
                 cold.load()
 
-        def loaded(_: object) -> None:
-            if self._upload is upload:
-                self._continue_answer(None)
+        return load
 
-        server.loop.run_in_executor(server.loader(), load).add_done_callback(loaded)
+    def loaded(self) -> None:
+        """See cold_slices."""
+        if self._upload is not None:
+            self._continue_answer(None)
 
     def _limits(self) -> list[TokenBucket]:
         """The buckets that apply to the answer being sent."""
@@ -359,7 +347,7 @@ class PieceConnection:
                 self._write(True)
                 return False
             if upload.cold is not None:
-                self._load(upload.cold)
+                self._load()
                 return False
             if moved < allowed or allowed == want:
                 self._write(True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.admission import RESERVE, Admission
 from dfengine.net.client_quota import SHARE, Quota
+from dfengine.net.cold_slices import ColdSlices
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.fair_queue import Turns
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
@@ -32,7 +32,6 @@ from dfengine.task import client_of
 
 if TYPE_CHECKING:
     import ssl
-    from concurrent.futures import ThreadPoolExecutor
 
     from dfengine.net.tls_upload import TlsSocket, TlsUpload
 
@@ -52,9 +51,6 @@ SWEEP_SECONDS = 1.0
 
 DESCRIPTORS = 2
 """Descriptors of one connection: its socket, and the file that it sends."""
-
-MAX_LOADS = min(32, (os.cpu_count() or 1) + 4)
-"""Threads that read slices from the disk; further slices wait."""
 
 
 class PieceServer:
@@ -107,7 +103,7 @@ class PieceServer:
         admission.idle_closers.append(self._close_idle)
         self._listener = Listener(loop, sock, self._accept, max_connections, share, admission, DESCRIPTORS)
         self._sweeper: asyncio.TimerHandle | None = None
-        self._loader: ThreadPoolExecutor | None = None
+        self.cold_slices = ColdSlices(loop, share)
 
     @property
     def port(self) -> int:
@@ -167,14 +163,6 @@ class PieceServer:
         """The queue of the connections that `bucket` throttles; None if no connection waits."""
         return self._queues.get(bucket) or None
 
-    def loader(self) -> ThreadPoolExecutor:
-        """The threads that read slices from the disk. They do nothing else: slices do not wait behind other work of the process."""
-        if self._loader is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._loader = ThreadPoolExecutor(MAX_LOADS, "cold-slice")
-        return self._loader
-
     def throttle(self, connection: PieceConnection, bucket: TokenBucket, want: int, first: bool) -> None:
         """Queue `connection` until it may acquire some of `want` bytes from `bucket`."""
         rate_queue = self._queues.get(bucket)
@@ -192,6 +180,7 @@ class PieceServer:
     def forget(self, connection: PieceConnection) -> None:
         """Forget a connection that has closed itself."""
         self.connections.remove(connection)
+        self.cold_slices.leave(connection)
         self._listener.release(connection.client)
 
     def close(self) -> None:
@@ -205,9 +194,7 @@ class PieceServer:
         for rate_queue in self._queues.values():
             rate_queue.close()
         self._queues.clear()
-        if self._loader is not None:
-            # Until the last read has ended: its result would be for a loop that is closed.
-            self._loader.shutdown(cancel_futures=True)
+        self.cold_slices.close()
 
 
 def _by_sendfile(sock: socket.socket, parts: tuple[bytes | FileSlice, ...]) -> Upload:

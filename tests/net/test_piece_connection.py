@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dfengine.net import piece_connection, piece_server
+from dfengine.net import cold_slices, piece_connection, piece_server
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import Parts, Request
 from dfengine.net.listener import listen_on
@@ -67,7 +67,7 @@ def test_requests_queued_behind_the_first_response_count_towards_the_quota(clien
 
 
 def test_nothing_is_read_from_disk_for_clients_that_have_left(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(piece_server, "MAX_LOADS", 1)
+    monkeypatch.setattr(cold_slices, "MAX_LOADS", 1)
     reads: list[str] = []
     goes_on = threading.Event()
 
@@ -95,8 +95,8 @@ def test_nothing_is_read_from_disk_for_clients_that_have_left(fd: int, monkeypat
             goes_on.set()
             stays.setblocking(False)
             assert (await loop.sock_recv(stays, 1000)).startswith(b"HTTP/1.1 206")
-            await loop.run_in_executor(server.loader(), bool)  # runs after all queued loads
             assert server.loads == 21
+            assert len(server.cold_slices) == 0
             assert len(reads) == 1
 
     asyncio.run(ask())
@@ -130,6 +130,43 @@ def test_a_cold_slice_is_sent_while_the_default_executor_is_busy_and_its_threads
         await busy
 
     asyncio.run(ask())
+
+
+def test_a_client_is_not_disconnected_while_its_slice_waits_for_a_thread(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cold_slices, "MAX_LOADS", 1)
+    clock, goes_on, reads = [100.0], threading.Event(), threading.Semaphore(0)
+    for module in (piece_connection, piece_server):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def check() -> bool:
+        reads.release()
+        return goes_on.wait(60)
+
+    def slices(request: Request) -> Parts:
+        return Parts(206, (FileSlice(fd, 0, 5, check=check, must=True),))
+
+    async def ask() -> None:
+        with serving(slices) as (server, address), socket.create_connection(address, 5) as first, socket.socket() as second:
+            first.sendall(REQUEST)
+            while not reads.acquire(blocking=False):
+                await asyncio.sleep(0.001)
+            second.bind(("127.0.0.2", 0))
+            second.connect(address)
+            second.sendall(REQUEST)
+            while server.loads < 2:
+                await asyncio.sleep(0.001)
+            clock[0] += 2 * STALL_SECONDS
+            assert server._sweeper is not None
+            server._sweeper.cancel()
+            server._sweep()
+            assert [connection.client for connection in server.connections] == ["127.0.0.2"], "the first one's read takes too long"
+            goes_on.set()
+            second.setblocking(False)
+            received = b""
+            while not received.endswith(bytes(5)):
+                received += await asyncio.get_running_loop().sock_recv(second, 1000)
+
+    asyncio.run(asyncio.wait_for(ask(), 60))
 
 
 def test_a_response_is_sent_in_all_its_batches() -> None:

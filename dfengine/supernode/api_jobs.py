@@ -6,13 +6,14 @@ Source: its models.Job and internal job states; Harbor's driver reads `id`, `cre
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterable
+from itertools import islice, takewhile
 from typing import Any
 
 from dfengine.errors import RemoteError
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import page
-from dfengine.supernode.api_preheat import MAX_LISTED, as_json, rfc3339, start_job
+from dfengine.supernode.api_preheat import MAX_LISTED, ListTexts, as_json, rfc3339, start_job
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part
 from dfengine.supernode.preheat_request import parse_v2
 from dfengine.supernode.preheats import Preheats
@@ -46,14 +47,15 @@ class JobRoutes:
     def list_all(self, state: SupernodeState, request: Request) -> Response:
         """GET: jobs, the newest first; `per_page` (at most PAGE), `page` (1 is the first), filter `state`.
 
-        The first jobs have their parts, up to MAX_LISTED_TOGETHER; the request for one job returns the others.
+        The first jobs have their parts, up to MAX_LISTED_TOGETHER, and their whole texts, up to MAX_LIST_CHARACTERS; the request for one
+        job returns the others.
         """
         number, size = max(1, page(request, "page", 1)), min(page(request, "per_page", PAGE), PAGE)
         wanted = request.query.get("state", "")
         jobs = [job for job in reversed(self._preheats.all()) if wanted in ("", STATES[job.state])]
-        left, found = MAX_LISTED_TOGETHER, []
+        left, texts, found = MAX_LISTED_TOGETHER, ListTexts(), []
         for job in islice(jobs, (number - 1) * size, number * size):
-            fields, listed = self._job(job, left)
+            fields, listed = self._job(job, left, texts)
             found.append(fields)
             left -= listed
         return as_json(found)
@@ -80,25 +82,30 @@ class JobRoutes:
             raise BadRequest(404, f"job {name[:64]}: not found")
         return job
 
-    def _job(self, job: Job | RemoteJob, most: int = 2 * MAX_LISTED) -> tuple[dict[str, Any], int]:
-        """Return the job with `most` parts at most, and the number of these."""
+    def _job(self, job: Job | RemoteJob, most: int = 2 * MAX_LISTED, texts: ListTexts | None = None) -> tuple[dict[str, Any], int]:
+        """Return the job with `most` parts at most, and the number of these. texts: of a list of jobs."""
+        url, error = redacted_url(job.url), job.error
+        if texts is not None:
+            url, error = texts.fitted(url), texts.fitted(error)
         state, created, updated = STATES[job.state], rfc3339(job.created), rfc3339(job.updated)
-        failed = self._tasks(job, FAILED, min(most, MAX_LISTED))
-        finished = self._tasks(job, SUCCESS, min(most - len(failed), MAX_LISTED))
+        failed = self._tasks(job, FAILED, min(most, MAX_LISTED), texts)
+        finished = self._tasks(job, SUCCESS, min(most - len(failed), MAX_LISTED), texts)
         tasks = {"success_tasks": finished, "failure_tasks": failed, "scheduler_cluster_id": CLUSTER}
         results = [tasks] if job.parts else []
-        state_fields = {"task_name": "preheat", "state": state, "error": job.error, "created_at": created, "results": results}
+        state_fields = {"task_name": "preheat", "state": state, "error": error, "created_at": created, "results": results}
         return {
             "id": job.number, "created_at": created, "updated_at": updated, "is_del": 0, "task_id": job.id, "type": "preheat",
             "state": state,
-            "args": {"type": job.kind, "url": redacted_url(job.url), "scope": job.scope, "platform": ",".join(job.platforms)},
+            "args": {"type": job.kind, "url": url, "scope": job.scope, "platform": ",".join(job.platforms)},
             "result": {"group_uuid": job.id, "state": state, "created_at": created, "updated_at": updated, "job_states": [state_fields]},
             "scheduler_clusters": [],
         }, len(failed) + len(finished)  # fmt: skip
 
-    def _tasks(self, job: Job | RemoteJob, state: str, most: int) -> list[dict[str, Any]]:
-        """Return the first `most` parts in this state."""
-        chosen = islice((part for part in job.parts if part.state == state), most)
+    def _tasks(self, job: Job | RemoteJob, state: str, most: int, texts: ListTexts | None) -> list[dict[str, Any]]:
+        """Return the first `most` parts in this state, as far as their texts fit."""
+        chosen: Iterable[Part] = islice((part for part in job.parts if part.state == state), most)
+        if texts is not None:
+            chosen = takewhile(lambda part: texts.fits(part.characters), chosen)
         return [self._task(job, part) | ({"description": part.error} if state == FAILED else {}) for part in chosen]
 
     def _task(self, job: Job | RemoteJob, part: Part) -> dict[str, Any]:

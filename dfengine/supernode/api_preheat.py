@@ -54,10 +54,35 @@ MAX_START = 20.0
 MAX_LISTED = 1000
 """Parts of one job in a response."""
 
+MAX_LIST_CHARACTERS = 2 << 20
+"""Characters of URLs and errors in a list of preheats: it is made at once, while the loop does nothing else."""
+
+SHORT = 100
+"""Characters of each URL and error in a list beyond MAX_LIST_CHARACTERS."""
+
 ORDER = {FAILED: 0, RUNNING: 1, WAITING: 2, SUCCESS: 3}
 
 CROWDED = "too many preheats are under way: try again when some have ended"
 
+
+
+class ListTexts:
+    """The characters that are left for one list."""
+
+    def __init__(self) -> None:
+        self._left = MAX_LIST_CHARACTERS
+
+    def fits(self, characters: int) -> bool:
+        """Count so many characters if they are left."""
+        if characters > self._left:
+            self._left = 0
+            return False
+        self._left -= characters
+        return True
+
+    def fitted(self, text: str) -> str:
+        """Return the text, shortened if it does not fit."""
+        return text if self.fits(len(text)) else text[:SHORT]
 
 
 def start_job(preheats: Preheats, request: Request, read: Callable[[bytes], PreheatRequest]) -> Job | Response:
@@ -95,8 +120,15 @@ class PreheatRoutes:
         return as_json({"ID": job.id}, 201)
 
     def list_all(self, state: SupernodeState, request: Request) -> Response:
-        """GET /api/v1/preheats: all preheats, without their parts."""
-        return as_json([_job(job) for job in self._preheats.all()])
+        """GET /api/v1/preheats: all preheats, without their parts; beyond MAX_LIST_CHARACTERS the older ones with SHORT texts."""
+        texts, found = ListTexts(), []
+        for job in reversed(self._preheats.all()):
+            fields = _job(job)
+            for name in ("url", "errorMsg"):
+                if name in fields:
+                    fields[name] = texts.fitted(fields[name])
+            found.append(fields)
+        return as_json(found[::-1])
 
     def get(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/preheats/{id}."""

@@ -67,6 +67,11 @@ class Part:
     def ended(self) -> bool:
         return self.state in (SUCCESS, FAILED)
 
+    @property
+    def characters(self) -> int:
+        """Characters of the texts of any length."""
+        return len(self.url) + len(self.error)
+
 
 class Job:
     """A preheat. id: of 1.x's API. number: of Dragonfly 2's. created, updated: Unix seconds. started: done when all origins responded.
@@ -93,6 +98,8 @@ class Job:
         """Another supernode resumes the job."""
         self.resume_fields: dict[str, Any] | str = ""
         """The fields that another supernode needs to resume the job, or why none can; see `preheat_takeover`."""
+        self.kept_characters = 0
+        """Characters of an ended job and its parts; until then the quota of registrations counts the request."""
         self.remote_totals: Totals | None = None
         """The sums over all parts that the other supernode reports."""
 

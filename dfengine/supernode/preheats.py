@@ -55,6 +55,9 @@ MAX_JOBS = 1024
 MAX_PARTS = 1 << 16
 """Jobs, and parts of all jobs, in memory; beyond these, ended jobs are dropped, the oldest first."""
 
+MAX_CHARACTERS = 16 << 20
+"""Characters of URLs and errors of ended jobs and their parts in memory; beyond these, the oldest are dropped as well."""
+
 EACH = 1 << 14
 """Parts of one job, at most."""
 
@@ -182,6 +185,7 @@ class Preheats:
         job.cancel.set()  # a thread that still reads a manifest ends at once
         job.cancel.close()
         self._shares.release(job.client)
+        job.kept_characters = len(job.url) + len(job.error) + sum(part.characters for part in job.parts)
         self._trim()
 
     def _stop(self, job: Job) -> None:
@@ -197,12 +201,13 @@ class Preheats:
                 part.end(job.error)
 
     def _trim(self) -> None:
-        parts = sum(len(job.parts) for job in self)
+        parts, characters = sum(len(job.parts) for job in self), sum(job.kept_characters for job in self)
         for job in list(self):
-            if len(self._jobs) <= MAX_JOBS and parts <= MAX_PARTS:
+            if len(self._jobs) <= MAX_JOBS and parts <= MAX_PARTS and characters <= MAX_CHARACTERS:
                 return
             if job.ended:
                 parts -= len(job.parts)
+                characters -= job.kept_characters
                 del self._jobs[job.id]
 
     async def _run(self, job: Job, request: PreheatRequest) -> None:

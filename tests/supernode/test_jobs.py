@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from dfengine.net.http import Request
-from dfengine.supernode import api_jobs
+from dfengine.supernode import api_jobs, api_preheat
 from dfengine.supernode.api_jobs import JobRoutes
+from dfengine.supernode.api_preheat import PreheatRoutes
 from dfengine.supernode.preheat_job import FAILED, SUCCESS, Part
 
 PARTS = {SUCCESS: 4, FAILED: 2}
@@ -55,3 +56,21 @@ def test_one_job_has_a_bounded_number_of_parts_of_each_state(monkeypatch: pytest
     monkeypatch.setattr(api_jobs, "MAX_LISTED", 3)
     preheats: Any = SimpleNamespace(find=lambda name: job(1))
     assert listed(ask(JobRoutes(preheats, "10.0.0.1"), "/oapi/v1/jobs/1", "get")) == (3, 2)
+
+
+@pytest.mark.parametrize("path", ["/oapi/v1/jobs", "/api/v1/preheats"])
+def test_a_list_has_a_bounded_number_of_characters(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_preheat, "MAX_LIST_CHARACTERS", 50_000, raising=False)
+    jobs = [job(number) for number in range(40)]
+    for each in jobs:
+        each.url, each.error, each.ended = f"http://r/{each.number}/" + "p" * 5000, "e" * 5000, True
+        for part in each.parts:
+            part.url += "p" * 5000
+    preheats: Any = SimpleNamespace(all=lambda: jobs, find=lambda name: jobs[int(name)])
+    jobs_of: Any = JobRoutes(preheats, "10.0.0.1") if path == "/oapi/v1/jobs" else PreheatRoutes(preheats)
+    found = ask(jobs_of, path, "list_all")
+    assert len(found) == 40
+    assert len(json.dumps(found)) < 50_000 + 40 * 1000
+    newest, oldest = (found[0], found[-1]) if path == "/oapi/v1/jobs" else (found[-1], found[0])
+    for fields, complete in ((newest, True), (oldest, False)):
+        assert (len(fields.get("url") or fields["args"]["url"]) > 5000) == complete

@@ -144,3 +144,27 @@ def test_the_response_to_a_new_preheat_does_not_wait_for_its_turn_without_end(tm
         node.close()
 
     asyncio.run(play())
+
+
+def test_ended_preheats_are_dropped_by_the_size_of_their_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CHARACTERS", 100_000, raising=False)
+
+    async def play() -> None:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+
+        async def work(self: Preheats, job: Job, request: PreheatRequest) -> None:
+            job.parts = [Part(url) for url in request.urls]
+
+        monkeypatch.setattr(Preheats, "_work", work)
+        preheats = Preheats(node)
+        for n in range(30):
+            job = preheats.begin(file_preheat(f"http://o/{n:02}/" + "p" * 9900), "10.0.0.1")
+            assert job is not None
+            assert job.task is not None
+            await asyncio.wait((job.task,))
+            await asyncio.sleep(0)
+        assert [each.url[9:11] for each in preheats] == [str(n) for n in range(25, 30)]
+        preheats.close()
+        node.close()
+
+    asyncio.run(play())

@@ -12,6 +12,7 @@ from dfengine.errors import RemoteError
 from dfengine.events import LEVELS
 from dfengine.net.http import BadRequest, Request
 from dfengine.supernode import api_cache
+from dfengine.supernode.api_preheat import ListTexts
 from dfengine.supernode.console import hosts, origins, preheats, tasks
 from dfengine.supernode.console.api_types import (
     CachePage,
@@ -127,8 +128,9 @@ class Handlers:
         query = call.query
         found = [job for job in reversed(self._jobs.all()) if query.state in ("", job.state)]
         items: list[PreheatRow] = []
+        texts = ListTexts()
         chosen = found[query.offset : query.offset + query.limit]
-        await self.sampler.budget.spread(lambda job: items.append(preheats.row(self._state, job)), chosen)
+        await self.sampler.budget.spread(lambda job: items.append(preheats.row(self._state, job, texts)), chosen)
         return PreheatPage(items=items, total=len(found), offset=query.offset, at=time.time())
 
     async def preheat(self, call: Call) -> Preheat:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dfengine.supernode.api_preheat import MAX_LISTED, ORDER, fetched_bytes, totals
+from dfengine.supernode.api_preheat import MAX_LISTED, ORDER, ListTexts, fetched_bytes, totals
 from dfengine.supernode.console.api_types import Preheat, PreheatPart, PreheatRow
 from dfengine.task import redacted, redacted_url
 
@@ -23,9 +23,10 @@ def _fields(state: SupernodeState, job: Job | RemoteJob) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def row(state: SupernodeState, job: Job | RemoteJob) -> PreheatRow:
-    """Return a preheat's row of the list."""
-    return PreheatRow(**_fields(state, job))
+def row(state: SupernodeState, job: Job | RemoteJob, texts: ListTexts) -> PreheatRow:
+    """Return a preheat's row of the list. texts: of the list."""
+    fields = _fields(state, job)
+    return PreheatRow(**fields | {name: texts.fitted(fields[name]) for name in ("url", "error")})
 
 
 def preheat(state: SupernodeState, job: Job | RemoteJob) -> Preheat:

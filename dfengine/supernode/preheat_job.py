@@ -13,6 +13,7 @@ from dfengine.task import redacted
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import Future
 
     from dfengine.supernode.preheat_request import PreheatRequest
 
@@ -90,6 +91,8 @@ class Job:
         self.started = started
         self.task: asyncio.Task[None] | None = None
         self.cancel = Cancel()
+        self.reading: Future[Any] | None = None
+        """The read of a manifest in a thread, which uses `cancel` until it ends."""
         self.supernode = ""
         """HOST:PORT of another supernode that runs the job; "": this one."""
         self.previous_owners: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dfengine.errors import DfengineError, RemoteError
+from dfengine.errors import DfengineError, LocalError, RemoteError
 from dfengine.net import work_messages
 from dfengine.net.node_names import resolved
 from dfengine.net.node_preheats import NodePreheats
@@ -97,7 +97,11 @@ class PreheatTargets:
 
     async def _run_forwarded(self, job: Job, part: Part, node: NodePreheats, fields: dict[str, Any]) -> None:
         part.state, part.fetched = RUNNING, 0
-        started = self._threads.submit(node.begin, fields)
+        try:
+            started = submit(self._threads, partial(node.begin, fields))
+        except LocalError as error:
+            part.end(str(error))
+            return
         try:
             part.end(await self._wait_ended(part, node, await asyncio.wrap_future(started)))
         except DfengineError as error:
@@ -118,7 +122,7 @@ class PreheatTargets:
         while True:
             try:
                 found = await self._in_thread(partial(node.find, name))
-            except RemoteError:
+            except (RemoteError, LocalError):
                 if self._state.loop.time() - answered > LOST:
                     raise
             else:
@@ -134,11 +138,19 @@ class PreheatTargets:
             pause = min(POLL[1], pause * 1.3)
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
-        return await self._state.loop.run_in_executor(self._threads, call)
+        return await asyncio.wrap_future(submit(self._threads, call))
 
     def close(self) -> None:
         """Shut down at the end of the process."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def submit(threads: ThreadPoolExecutor, call: Callable[[], Result]) -> Future[Result]:
+    """Begin a call in a thread. Raises LocalError when none can be started."""
+    try:
+        return threads.submit(call)
+    except RuntimeError as error:
+        raise LocalError(str(error)) from None
 
 
 def _cancel(node: NodePreheats, name: str) -> None:

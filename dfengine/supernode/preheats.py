@@ -31,7 +31,7 @@ from dfengine.supernode.copies import fetch as copies
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
 from dfengine.supernode.preheat_request import FILE, PreheatRequest
-from dfengine.supernode.preheat_targets import PreheatTargets
+from dfengine.supernode.preheat_targets import PreheatTargets, submit
 from dfengine.supernode.registration import ensure_fetch
 from dfengine.supernode.registration_check import OVERHEAD
 from dfengine.supernode.remote_preheats import RemoteJob
@@ -148,7 +148,7 @@ class Preheats:
         job = self._jobs[name] = Job(name, next(self._numbers), request, client, self.state.loop.create_future())
         job.resume_fields = preheat_takeover.resume_fields(request, self._own_platform)
         job.task = self.state.loop.create_task(self._run(job, request))
-        job.task.add_done_callback(lambda _: self._ended(job))
+        job.task.add_done_callback(partial(self._ended, job))
         self.state.events.info("preheat_started", preheat=name, kind=request.kind, url=request.urls[0], client=client)
         self._trim()
         return job
@@ -176,14 +176,18 @@ class Preheats:
         """Return the public name of a task, which need not be in memory yet."""
         return task if wanted.open else self.state.names.alias(task)
 
-    def _ended(self, job: Job) -> None:
+    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
         if not job.ended:
-            job.change(FAILED, CANCELLED)
+            job.change(FAILED, CANCELLED if task.cancelled() else _reason(task.exception()))
         log = self.state.events.warning if job.state == FAILED else self.state.events.info
         log("preheat_ended", preheat=job.id, state=job.state, reason=job.error, parts=len(job.parts), seconds=job.updated - job.created)
         self._stop(job)
         job.cancel.set()  # a thread that still reads a manifest ends at once
-        job.cancel.close()
+        if job.reading is None:
+            job.cancel.close()
+        else:
+            # It may be about to wait for the descriptor, whose number a close would free for another use.
+            job.reading.add_done_callback(lambda _: job.cancel.close())
         self._shares.release(job.client)
         job.kept_characters = len(job.url) + len(job.error) + sum(part.characters for part in job.parts)
         self._trim()
@@ -246,7 +250,7 @@ class Preheats:
         access = OriginAccess(self.state.settings.origin_allow, self.state.settings.origin_deny)
         reader = ImageReader(image, request.headers, request.user, request.password, job.cancel, access=access, insecure=request.insecure,
                              cacerts=request.cacerts)
-        blobs = await self._in_thread(partial(reader.blobs, request.platforms or (self._own_platform,)))
+        blobs = await self._in_thread(job, partial(reader.blobs, request.platforms or (self._own_platform,)))
         job.parts = [Part(image.blob(blob.digest), blob.digest, blob.size) for blob in blobs if _is_own(request, blob.digest)]
         if len(job.parts) * (1 + len(hosts)) > EACH:
             raise RemoteError(f"{len(job.parts)} blobs at {len(hosts)} hosts are more than {EACH}: name fewer hosts")
@@ -254,7 +258,7 @@ class Preheats:
 
         async def opened() -> Headers:
             async with turn:
-                return await self._in_thread(reader.headers)
+                return await self._in_thread(job, reader.headers)
 
         async with asyncio.TaskGroup() as group:
             for part in list(job.parts):
@@ -263,8 +267,10 @@ class Preheats:
                 group.create_task(self._fetch_blob(job, request, part, opened, slots, list(zip(hosts, others, strict=True))))
             await self._targets.forward(job, request, group)
 
-    async def _in_thread(self, call: Callable[[], Result]) -> Result:
-        return await self.state.loop.run_in_executor(self._threads, call)
+    async def _in_thread(self, job: Job, call: Callable[[], Result]) -> Result:
+        """Return the result of a read for the job. Raises LocalError when no thread can be started."""
+        reading = job.reading = submit(self._threads, call)
+        return await asyncio.wrap_future(reading)
 
     async def _fetch_file(self, job: Job, request: PreheatRequest, part: Part, slots: asyncio.Semaphore) -> None:
         async with slots:
@@ -349,6 +355,13 @@ class Preheats:
         self._targets.close()
         if self.notices is not None:
             self.notices.close()
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return the reason of a failure that the job did not expect, or that ended the tasks of its parts."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, DfengineError) else f"it failed: {error!r}"
 
 
 def _is_own(request: PreheatRequest, digest: str) -> bool:

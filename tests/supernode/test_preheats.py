@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dfengine.errors import RemoteError
 from dfengine.net.http import Request
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.image import ImageReader
 from dfengine.origin.image_manifest import Blob
-from dfengine.settings import SupernodeSettings
+from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.supernode import api_preheat
 from dfengine.supernode import preheats as module
 from dfengine.supernode.api_preheat import PreheatRoutes
-from dfengine.supernode.preheat_job import Job, Part
+from dfengine.supernode.preheat_job import FAILED, Job, Part
 from dfengine.supernode.preheat_request import PreheatRequest, parse_v1
 from dfengine.supernode.preheat_targets import PreheatTargets
 from dfengine.supernode.preheats import Preheats
@@ -47,9 +50,10 @@ def test_the_end_of_a_preheat_ends_the_thread_that_reads_its_manifest(tmp_path: 
         job.task.cancel()  # as a time limit or the failure of another part does
         await asyncio.wait([job.task])
         await asyncio.sleep(0)
-        go.set()
         assert cancel.is_set
-        assert cancel.fd < 0
+        assert cancel.fd >= 0, "the thread may be about to wait for the descriptor"
+        go.set()
+        await until(lambda: cancel.fd < 0)
         preheats.close()
         node.close()
 
@@ -164,6 +168,55 @@ def test_ended_preheats_are_dropped_by_the_size_of_their_texts(tmp_path: Path, m
             await asyncio.wait((job.task,))
             await asyncio.sleep(0)
         assert [each.url[9:11] for each in preheats] == [str(n) for n in range(25, 30)]
+        preheats.close()
+        node.close()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("kind", ["image", "file"])
+def test_a_preheat_reports_why_no_thread_can_begin_it(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def play() -> None:
+        settings = SupernodeSettings(advertise_ip="127.0.0.1", nodes=(SupernodeAddress("10.0.0.9", 8002),))
+        node = SupernodeState(settings, str(tmp_path), asyncio.get_running_loop())
+        preheats = Preheats(node)
+        body = {"type": kind, "url": "http://127.0.0.1:1/v2/a/manifests/1", "scope": "all_seed_peers"}
+        monkeypatch.setattr(Preheats, "_fetch_file", fetched)
+        monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+        job = preheats.begin(parse_v1(json.dumps(body).encode()), "10.0.0.1")
+        assert job is not None
+        assert job.task is not None
+        await asyncio.wait((job.task,))
+        await asyncio.sleep(0)
+        assert (job.state, job.error) == (FAILED, "can't start new thread")
+        assert job.cancel.fd < 0
+        preheats.close()
+        node.close()
+
+    async def fetched(self: Preheats, job: Job, request: PreheatRequest, part: Part, slots: asyncio.Semaphore) -> None:
+        part.end()
+
+    asyncio.run(play())
+
+
+def test_the_failure_of_a_task_of_a_preheat_is_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(self: Preheats, job: Job, request: PreheatRequest) -> None:
+        async with asyncio.TaskGroup():
+            raise RemoteError("the name has no address")
+
+    async def play() -> None:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        monkeypatch.setattr(Preheats, "_work", work)
+        preheats = Preheats(node)
+        job = preheats.begin(file_preheat("http://o/f"), "10.0.0.1")
+        assert job is not None
+        assert job.task is not None
+        await asyncio.wait((job.task,))
+        await asyncio.sleep(0)
+        assert (job.state, job.error) == (FAILED, "the name has no address")
         preheats.close()
         node.close()
 

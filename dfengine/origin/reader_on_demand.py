@@ -53,8 +53,8 @@ class ReaderOnDemand(Reader):
                 self._pause = max(TICK, self._waits_since + MAIN_WAITS - now) if waits else IDLE
             return None
         if self._idle:
-            # Time in which no piece was wanted does not make an origin slow.
-            self._idle, self._rate = False, Rate(self._origin.floor, now)
+            # Time in which no piece was wanted does not make an origin slow, and an idle response that ends does not make it unreliable.
+            self._idle, self._rereads, self._rate = False, 0, Rate(self._origin.floor, now)
         return self._claim_for(*run, now)
 
     def _wants(self) -> tuple[int, int] | None:

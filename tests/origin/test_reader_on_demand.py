@@ -213,6 +213,20 @@ def test_a_sole_range_of_a_busy_origin_is_tried_again(monkeypatch: pytest.Monkey
     assert asking.origin.asked == [(700, 710), (200, 210), (200, 210)]
 
 
+def test_responses_that_end_while_nothing_is_wanted_do_not_use_up_the_rereads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without validators and ranges each of them costs one: a file may be open for days, at a server that closes idle connections."""
+    monkeypatch.setattr(readers, "MAX_REREADS", 2)
+    asking = DemandedReader(Origin(1000, [Behaviour("cut", PIECE * n + 5) for n in range(1, 12)], binds="nothing"), Sink(1000))
+    for n in range(10):
+        asking.want(n)
+        end = time.monotonic() + LONGEST
+        while not asking.reader._idle and asking.reader.error is None and time.monotonic() < end:
+            time.sleep(0.001)
+    assert asking.end() is None
+    assert right(asking)
+    assert sorted(asking.sink.pieces) == list(range(10))
+
+
 def test_an_origin_that_grants_one_connection_delivers_all_wanted_pieces() -> None:
     asking = DemandedReader(Origin(1000, [Behaviour(), *[Behaviour("status", 429)] * 2]), Sink(1000))
     asking.want(70, 20, 3)

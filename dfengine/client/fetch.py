@@ -121,11 +121,11 @@ class Fetcher:
         except RemoteError as error:
             self._transfer.drop(job, "slow" if isinstance(error, Silent) else "gone", str(error))
             return
-        in_step = False
+        at_response_end = False
         try:
-            in_step = self._exchange(connection, job)
+            at_response_end = self._exchange(connection, job)
         finally:
-            if in_step and connection.usable:
+            if at_response_end and connection.usable:
                 self._transfer.connections.release(connection)
             else:
                 connection.close()
@@ -133,18 +133,18 @@ class Fetcher:
     def _exchange(self, connection: Connection, job: Job) -> bool:
         """Fetch this job's piece and pipelined ones on that connection. Return False if the connection is not at the end of an answer."""
         waiting: deque[Job] = deque()
-        in_step = self._send_request(connection, job, waiting)
-        while in_step and waiting:
+        at_response_end = self._send_request(connection, job, waiting)
+        while at_response_end and waiting:
             if len(waiting) < PIPELINED and connection.usable:
                 ahead = self._transfer.job_ahead((connection.host, connection.port))
                 if ahead is not None:
                     self._send_request(connection, ahead, waiting)
-            in_step = self._receive_answer(connection, waiting.popleft())
+            at_response_end = self._receive_answer(connection, waiting.popleft())
             if waiting and not connection.usable:
-                in_step = False
+                at_response_end = False
         for left in waiting:
             self._transfer.drop(left)
-        return in_step
+        return at_response_end
 
     def _send_request(self, connection: Connection, job: Job, waiting: deque[Job]) -> bool:
         try:

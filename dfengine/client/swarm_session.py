@@ -94,7 +94,7 @@ class SwarmSession:
         self._served: Transfer | None = None
         self._threads = 0
         self._session: SupernodeSession | None = None
-        self._in_step = False
+        self._ended_cleanly = False
         """Whether the connection to the supernode is at the end of an answer."""
         self.member: Membership | None = None
         self.supernode_md5 = ""
@@ -124,7 +124,7 @@ class SwarmSession:
         try:
             self.member = begin()
             failed = self._drive_memberships()
-            self._in_step = failed is None and self.member is not None and self.member.native
+            self._ended_cleanly = failed is None and self.member is not None and self.member.native
             return failed
         except RemoteError as error:
             self.refused = isinstance(error, SupernodeError) and error.code != 0
@@ -334,7 +334,7 @@ class SwarmSession:
             leave(self.member)
 
     def close(self) -> None:
-        if self._in_step and self.member is not None:
+        if self._ended_cleanly and self.member is not None:
             self._dialer.release(self.member.connection, named=True)
             return
         if self._session is not None:

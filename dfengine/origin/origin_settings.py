@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dfengine.origin.curl_transfers import CurlTransfers
 
 
-class SharedResources(Value):
+class OriginPermissions(Value):
     """A supernode's own resources that any client may use: files of its disk below `roots`, and its credentials for objects at or below
     the locations of `signs`."""
 
@@ -29,7 +29,7 @@ class SharedResources(Value):
     signs: tuple[Location, ...] = ()
 
     @classmethod
-    def parse(cls, roots: Iterable[str], signs: Iterable[str]) -> SharedResources:
+    def parse(cls, roots: Iterable[str], signs: Iterable[str]) -> OriginPermissions:
         """Parse the options --origin-root and --origin-sign. Raises BadValue."""
         found = []
         for url in signs:

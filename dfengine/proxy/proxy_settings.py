@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dfengine.proxy.forward.forward_settings import Forwarding, forwarding
-from dfengine.proxy.front.access_control import Guard, Listen
+from dfengine.proxy.front.access_control import AccessControl, Listen
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.registry import logins
 from dfengine.proxy.s3 import facade
@@ -33,7 +33,7 @@ class LoadedSettings(Value):
 
     settings: ProxySettings
     listens: tuple[Listen, ...]
-    guard: Guard
+    guard: AccessControl
     known: tuple[Registry, ...]
     s3_face: S3Face
     forwards: Forwarding
@@ -43,7 +43,7 @@ class LoadedSettings(Value):
 def read(settings: ProxySettings, legacy: Forwarding | None = None) -> LoadedSettings:
     """Read the files that `settings` name. Raises BadValue, LocalError."""
     listens = tuple(map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)))
-    guard = Guard(listens, settings.allow, read_token(settings.token_file))
+    guard = AccessControl(listens, settings.allow, read_token(settings.token_file))
     s3_face = S3Face(tuple(map(Listen.parse, settings.s3_listen)), facade.buckets(settings.s3_buckets), read_keys(settings.s3_keys))
     facade.checked(s3_face.listens, s3_face.buckets, settings.allow, s3_face.keys)
     known = logins.given(tuple(map(Registry.parse, settings.registries)), read_logins(settings.registry_auth))

@@ -14,7 +14,7 @@ from dfengine.errors import DigestMismatch, DiskFull, OriginBusy, OriginChanged,
 from dfengine.net import tracing
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.origin_access import OriginAccess
-from dfengine.origin.origin_settings import SharedResources
+from dfengine.origin.origin_settings import OriginPermissions
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import shared_pauses, shared_pins
 from dfengine.supernode.cluster.membership import Cluster
@@ -85,7 +85,7 @@ class OriginFetches:
         self.fetch_pool = FetchPool(
             cache, loop.call_soon_threadsafe, self, self.room, access=OriginAccess(settings.origin_allow, settings.origin_deny),
             share=settings.client_share, connections=settings.origin_connections,
-            own=SharedResources.parse(settings.origin_root, settings.origin_sign), store=self.store)
+            own=OriginPermissions.parse(settings.origin_root, settings.origin_sign), store=self.store)
         self.cluster: Cluster | None = None
         self.cluster_names: ClusterNames | None = None
         """Names of tasks in the cluster."""
@@ -220,7 +220,7 @@ class OriginFetches:
         self.fetch_pool.cluster = cluster
         shared_pauses.share(self.fetch_pool.pauses, cluster)
         shared_pins.share(self.kept, cluster, self._loop.call_soon_threadsafe)
-        cluster.on_lead_taken(lambda *lead: self._loop.call_soon_threadsafe(self.fetch_pool.lead_lost, *lead))
+        cluster.on_lead_taken(lambda *lead: self._loop.call_soon_threadsafe(self.fetch_pool.lead_taken, *lead))
         cluster.start()
 
     def close(self) -> None:

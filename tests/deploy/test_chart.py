@@ -16,7 +16,7 @@ import yaml
 from dfengine.about import VERSION
 from dfengine.app import cli, options
 from dfengine.net.secret import OPEN
-from dfengine.proxy.front.access_control import Guard, Listen
+from dfengine.proxy.front.access_control import AccessControl, Listen
 from dfengine.proxy.front.health import PATHS
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.registry.client_files import files
@@ -166,7 +166,7 @@ def test_command_lines_are_valid_for_dfengine(case: list[dict[str, Any]]) -> Non
         for text in found.get("registries", ()):
             Registry.parse(text)
         if "listen" in found:
-            Guard(tuple(map(Listen.parse, found["listen"])), tuple(found["allow"]), "")
+            AccessControl(tuple(map(Listen.parse, found["listen"])), tuple(found["allow"]), "")
 
 
 def test_servers_announce_addresses_that_others_can_reach(case: list[dict[str, Any]]) -> None:

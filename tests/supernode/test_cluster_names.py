@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dfengine.origin.local_root import Roots
-from dfengine.origin.origin_settings import SharedResources
+from dfengine.origin.origin_settings import OriginPermissions
 from dfengine.supernode.cluster_names import ClusterNames
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.task_ids import TaskIds
@@ -38,8 +38,8 @@ def test_names_differ_where_ids_differ_and_are_equal_on_all_supernodes(tmp_path:
         home.mkdir()
     found: list[tuple[str, ...]] = []
     for given in WANTED:
-        names = [*ClusterNames(KEY, SharedResources(Roots(())).may_sign).tasks(*given)]
-        assert set(names).isdisjoint(ClusterNames(b"l" * 32, SharedResources(Roots(())).may_sign).tasks(*given))
+        names = [*ClusterNames(KEY, OriginPermissions(Roots(())).may_sign).tasks(*given)]
+        assert set(names).isdisjoint(ClusterNames(b"l" * 32, OriginPermissions(Roots(())).may_sign).tasks(*given))
         found += zip(names, *([task for task, _ in TaskIds(str(home)).tasks(*given)] for home in homes), strict=True)
     columns = [*zip(*found, strict=True)]
     assert {len(set(column)) for column in columns} == {len(found)}, "as many names as tasks"
@@ -48,7 +48,7 @@ def test_names_differ_where_ids_differ_and_are_equal_on_all_supernodes(tmp_path:
 
 
 def test_shared_private_files_and_variants_have_separate_names(tmp_path: Path) -> None:
-    names, ids = ClusterNames(KEY, SharedResources(Roots(())).may_sign), TaskIds(str(tmp_path))
+    names, ids = ClusterNames(KEY, OriginPermissions(Roots(())).may_sign), TaskIds(str(tmp_path))
 
     def both(version: str, *headers: tuple[str, str]) -> tuple[Any, ...]:
         wanted = FetchRequest("https://o/f", headers)
@@ -66,7 +66,7 @@ def test_files_that_a_supernode_signs_for_have_a_separate_name() -> None:
     """A supernode that may not sign for a file reads it unsigned, or follows another one that may not."""
 
     def named(url: str, *signs: str) -> str:
-        [name] = ClusterNames(KEY, SharedResources.parse((), signs).may_sign).tasks(FetchRequest(url), url, "")
+        [name] = ClusterNames(KEY, OriginPermissions.parse((), signs).may_sign).tasks(FetchRequest(url), url, "")
         return name
 
     inside, outside = "s3://buck/a/f", "s3://buck/b/f"

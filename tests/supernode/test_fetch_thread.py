@@ -127,7 +127,7 @@ def test_a_fetch_that_loses_the_lead_any_number_of_times_continues(tmp_path: Pat
         nonlocal losses
         losses -= 1
         if losses:
-            fetch.lead_lost("h:1", 0.0)
+            fetch.lead_taken("h:1", 0.0)
             raise SourceGone("the download was stopped")
         file.write(0, b"abcde", cache.piece_digest(memoryview(b"abcde")))
 
@@ -155,11 +155,11 @@ def test_a_fetch_whose_supernode_may_not_follow_reads_on_when_another_takes_the_
         if fetch.cancel is not None:
             fetch.cancel.close()
         fetch.cancel = Cancel()
-        fetch.lead_lost("h:1", 0.0)  # before it reads
+        fetch.lead_taken("h:1", 0.0)  # before it reads
         return None, body
 
     def read_gaps(fetch: Fetch, origin: object, body: object, file: Copy, gaps: object) -> None:
-        fetch.lead_lost("h:1", 0.0)
+        fetch.lead_taken("h:1", 0.0)
         if fetch.cancel is not None and fetch.cancel.is_set:
             raise SourceGone("the download was stopped")
         file.write(0, b"abcde", cache.piece_digest(memoryview(b"abcde")))

@@ -635,7 +635,7 @@ def test_a_follower_notified_of_another_leader_follows_it(cache: Cache, leader: 
 
     def pulled(answer: wire.Pulled) -> Any:
         if leader.given:
-            fetch.lead_lost(other.address, 1e6)
+            fetch.lead_taken(other.address, 1e6)
         return alone(answer)
 
     leader.pulled = pulled
@@ -655,7 +655,7 @@ def test_a_supernode_that_lost_the_lead_redirects_its_hosts_if_its_link_is_slow(
     told: list[Any] = []
     fetch.post = lambda event, *given: told.append(event)
     fetch.events.fetch_redirects_hosts = "sends on"  # type: ignore[assignment,method-assign]
-    fetch.lead_lost(leader.address, rate)
+    fetch.lead_taken(leader.address, rate)
     assert following.follow(fetch, None) == COMPLETE
     assert told.count("sends on") == sent
 
@@ -729,7 +729,7 @@ def test_two_supernodes_cut_off_from_each_other_do_not_alternate_the_lead(
         fetches = [fetch_of(cache, cluster_name=name) for _ in range(2)]
         for fetch, cluster in zip(fetches, (one, two), strict=True):
             fetch.cluster = cluster
-            cluster.on_lead_taken(partial(lambda fetch, task, *lead: fetch.lead_lost(*lead), fetch))
+            cluster.on_lead_taken(partial(lambda fetch, task, *lead: fetch.lead_taken(*lead), fetch))
         heard = threading.Event()
         two.notices.subscribe("mark", lambda _: heard.set())
         try:

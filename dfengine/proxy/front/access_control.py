@@ -59,7 +59,7 @@ def is_own(address: str) -> bool:
     return any(ip in network for network in LOOPBACK)
 
 
-class Guard:
+class AccessControl:
     """allow: CIDRs. token: "" for none. Raises BadValue, also if other hosts can reach a listening address and neither is given."""
 
     def __init__(self, listens: tuple[Listen, ...], allow: tuple[str, ...], token: str) -> None:

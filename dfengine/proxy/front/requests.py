@@ -18,7 +18,7 @@ from dfengine.proxy.targets import is_absolute
 if TYPE_CHECKING:
     from typing import Protocol
 
-    class Taker(Protocol):
+    class RequestListener(Protocol):
         """Receives requests: a head, the parts of its body, its end."""
 
         def request(self, head: Head) -> None: ...
@@ -78,7 +78,7 @@ class Head:
 class Requests:
     """The requests of one connection."""
 
-    def __init__(self, taker: Taker) -> None:
+    def __init__(self, taker: RequestListener) -> None:
         self._taker = taker
         self._parser: Any = httptools.HttpRequestParser(self)
         self._target = b""

@@ -20,7 +20,7 @@ from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.local_root import Roots
-from dfengine.origin.origin_settings import SharedResources
+from dfengine.origin.origin_settings import OriginPermissions
 from dfengine.origin.round_robin import RoundRobin
 from dfengine.origin.tree_listing import ListingCache
 from dfengine.supernode.copies.announced_content import Claim
@@ -112,7 +112,7 @@ class Fetch:
     """The fetch of one task. post: calls an event's method with the fetch and further arguments on the loop's thread, unless forgotten.
 
     connections: maximum to the origin. connection_limits: how many each origin allows. turns: shared by the files of one origin. disk: for
-    copies. own: see `origin_settings.SharedResources`; None: none. manifests: of trees, by other fetches. budget: of listings.
+    copies. own: see `origin_settings.OriginPermissions`; None: none. manifests: of trees, by other fetches. budget: of listings.
     address: of the client that requested it first. store: object store of finished copies; None: none.
     cluster: determines which supernode leads the task; None: this one does. pauses: of origins.
     """
@@ -121,7 +121,7 @@ class Fetch:
         self, task: str, request: FetchRequest, cache: Cache, post: Callable[..., object], events: Events, disk: DiskSpace,
         access: OriginAccess | None = None, *, connections: int = 4, connection_limits: ConnectionLimits | None = None,
         turns: RoundRobin | None = None,
-        own: SharedResources | None = None, manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
+        own: OriginPermissions | None = None, manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
         store: CopyStore | None = None, cluster: Cluster | None = None, pauses: OriginPauses | None = None,
     ) -> None:
         self.task = task
@@ -130,7 +130,7 @@ class Fetch:
         self.post = post
         self.events = events
         self.access = access
-        self.own = own or SharedResources(Roots(()))
+        self.own = own or OriginPermissions(Roots(()))
         self.connections = connections
         self.connection_limits = connection_limits or ConnectionLimits()
         self.turns = turns or RoundRobin(connections)
@@ -257,7 +257,7 @@ class Fetch:
         here = self.file.available if self.file is not None else None
         self.wanted_piece = next((n for n in pieces if here is None or n >= len(here) or n not in here), -1)
 
-    def lead_lost(self, leader: str, rate: float) -> None:
+    def lead_taken(self, leader: str, rate: float) -> None:
         """Stop reading: the supernode at `leader` leads the task from now on, and reads `rate` bytes per second. In any thread."""
         with self.changed:
             if self.state not in (NEW, RUNNING):

@@ -12,7 +12,7 @@ from dfengine.net.client_quota import SHARE
 from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.local_root import Roots
-from dfengine.origin.origin_settings import SharedResources
+from dfengine.origin.origin_settings import OriginPermissions
 from dfengine.origin.round_robin import RoundRobin
 from dfengine.supernode.copies.announced_content import AnnouncedContent, Claim
 from dfengine.supernode.copies.cache import Cache
@@ -37,12 +37,12 @@ class FetchPool:
 
     workers: fetches that read an origin at once; further ones are queued. share: percent of them for one client, by the address of the
     first request. connections: maximum to one origin for one file. disk: space for copies.
-    own: this supernode's own resources for any client; see `origin_settings.SharedResources`. store: object store of finished copies.
+    own: this supernode's own resources for any client; see `origin_settings.OriginPermissions`. store: object store of finished copies.
     """
 
     def __init__(
         self, cache: Cache, post: Callable[..., object], events: Events, disk: DiskSpace, workers: int = 64,
-        access: OriginAccess | None = None, share: int = SHARE, connections: int = 4, own: SharedResources | None = None,
+        access: OriginAccess | None = None, share: int = SHARE, connections: int = 4, own: OriginPermissions | None = None,
         store: CopyStore | None = None,
     ) -> None:
         self.cache = cache
@@ -51,7 +51,7 @@ class FetchPool:
         self._access = access
         self._connections = connections
         self._disk = disk
-        self.own = own if own is not None else SharedResources(Roots(()))
+        self.own = own if own is not None else OriginPermissions(Roots(()))
         self._store = store
         self.cluster: Cluster | None = None
         """Determines which supernode leads a task; None: this one leads all."""
@@ -148,11 +148,11 @@ class FetchPool:
             self.compute_md5s(fetch, address)
         fetch.notify()
 
-    def lead_lost(self, name: str, leader: str, rate: float) -> None:
-        """See `Fetch.lead_lost`. name: the task's name in the cluster."""
+    def lead_taken(self, name: str, leader: str, rate: float) -> None:
+        """See `Fetch.lead_taken`. name: the task's name in the cluster."""
         for fetch in self.fetches.values():
             if fetch.request.cluster_name == name:
-                fetch.lead_lost(leader, rate)
+                fetch.lead_taken(leader, rate)
 
     def forget(self, task: str) -> None:
         """Remove the task from memory and stop reading its origin; its copy stays on disk."""

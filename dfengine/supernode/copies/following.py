@@ -319,9 +319,9 @@ class _Following:
 
     def _check_leader(self, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
         """Check whether another supernode than the one at `node` leads, or this one should. Raises _LeaderChanged."""
-        fetch, law, now = self._fetch, self._slow_leader, time.monotonic()
+        fetch, slow_leader, now = self._fetch, self._slow_leader, time.monotonic()
         for size, seconds, at in connections.take_timings():
-            law.piece_received(size, seconds, at)
+            slow_leader.piece_received(size, seconds, at)
             self._bytes += size
         if fetch.new_leader and fetch.new_leader != str(node):
             raise _LeaderChanged
@@ -330,15 +330,16 @@ class _Following:
             if is_slow(self._bytes, now - self._followed_since, fetch.new_leader_rate):
                 fetch.post(fetch.events.fetch_redirects_hosts, fetch, "its link is slow")
         if self._probe is None:
-            if fetch.request.tree is None and law.is_due(file.geometry.count - file.available.count(), now):
-                self._probe = LeaderProbe(fetch, file, partial(self._connected, node.host, node.port), self._task, self._cid, law.wait)
+            if fetch.request.tree is None and slow_leader.is_due(file.geometry.count - file.available.count(), now):
+                connect = partial(self._connected, node.host, node.port)
+                self._probe = LeaderProbe(fetch, file, connect, self._task, self._cid, slow_leader.wait)
             return
         if not self._probe.ended:
             return
         found, self._probe = self._probe.rates, None
-        if found is None or not law.probed(*found, now):
+        if found is None or not slow_leader.probed(*found, now):
             if found is None:
-                law.failed(now)
+                slow_leader.failed(now)
             return
         assert fetch.cluster is not None
         if fetch.cluster.take_lead(fetch.request.cluster_name, str(node), found[0], HOLD):

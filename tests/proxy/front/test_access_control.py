@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
-from dfengine.proxy.front.access_control import Guard, Listen
+from dfengine.proxy.front.access_control import AccessControl, Listen
 
 HERE, ALL = Listen.parse("127.0.0.1:65001"), Listen.parse("0.0.0.0:65001")
 TOKEN = "0123456789abcdef"
@@ -27,27 +27,27 @@ def test_listen_addresses_are_parsed_or_rejected() -> None:
 
 def test_remote_clients_need_an_allowed_network_or_a_token() -> None:
     with pytest.raises(BadValue, match="--allow"):
-        Guard((HERE, ALL), (), "")
-    guard = Guard((ALL,), ("10.0.0.0/8", "fd00::/8"), "")
+        AccessControl((HERE, ALL), (), "")
+    guard = AccessControl((ALL,), ("10.0.0.0/8", "fd00::/8"), "")
     assert all(map(guard.admits, ("127.0.0.1", "::1", "", "10.1.1.1", "::ffff:10.1.1.1", "fd00::1")))
     assert not any(map(guard.admits, ("11.1.1.1", "::ffff:11.1.1.1", "fe80::1")))
     assert not guard.refuses(None)
 
 
 def test_token_authentication() -> None:
-    guard = Guard((ALL,), (), TOKEN)
+    guard = AccessControl((ALL,), (), TOKEN)
     assert guard.admits("11.1.1.1")
     assert not guard.refuses(TOKEN.encode())
     assert [guard.refuses(each) for each in (None, b"", b"0123456789abcde", TOKEN.encode() + b"0", b"\xff" * 16)] == [True] * 5
     for short in ("0123456789", "0123456789 abcdefgh"):
         with pytest.raises(BadValue):
-            Guard((ALL,), (), short)
+            AccessControl((ALL,), (), short)
     with pytest.raises(BadValue):
-        Guard((ALL,), ("10.0.0.0/40",), "")
+        AccessControl((ALL,), ("10.0.0.0/40",), "")
 
 
 def test_without_settings_only_local_clients_are_admitted() -> None:
-    guard = Guard((HERE,), (), "")
+    guard = AccessControl((HERE,), (), "")
     assert guard.admits("127.0.0.1")
     assert not guard.admits("10.0.0.1")
 

@@ -52,7 +52,7 @@ def test_the_types_agree_with_the_table_of_options() -> None:
     named = next(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "Keywords")
     found = {each.target.id for each in named.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)}
     assert found == {*keywords.table(), "tls"}
-    left_out = {"url", "output", "device", "content", "reach", "roots", "open_retry_time", "signed"}
+    left_out = {"url", "output", "device", "content", "reach", "roots", "open_retry_time", "signed", "source"}
     assert set(keywords.table()) == set(GetSettings.FIELDS) - left_out | {"range", "user_agent"}
 
 

@@ -56,8 +56,11 @@ MAX_SILENT = 1024
 
 
 def is_failure(status: int) -> bool:
-    """Whether a server that responds with this status says nothing about content or access: it fails, or limits its clients' requests."""
-    return status >= 500 or status == 429
+    """Whether a server that responds with this status says nothing about content or access: it fails, or limits its clients' requests.
+
+    Not 508: proxies that lead to each other are an error of their configuration, which an earlier response would hide.
+    """
+    return (status >= 500 and status != 508) or status == 429
 
 
 def remaining_seconds(elapsed: float, answered: bool) -> float:

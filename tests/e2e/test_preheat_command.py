@@ -84,6 +84,7 @@ def test_an_image_is_divided_among_supernodes_as_by_downloads(stage: Scene) -> N
     said = json.loads(run(f"{registry.url}/v2/app/x/manifests/1", "--wait", "--json", nodes=nodes))
     parts = [[part["digest"] for part in told["tasks"]] for told in said["nodes"]]
     assert sorted(digest for each in parts for digest in each) == sorted(image.blobs)
+    until(lambda: registry.sent() >= image.size, "the registry's log of its last response")
     sent = registry.sent()
     assert sent == image.size
     mirror = stage.proxy("--registry", f"registry.test={registry.url}", nodes=nodes)[1]

@@ -329,8 +329,8 @@ class OriginFetches:
         self.origin_counts.failed(fetch.current_url, str(error), time.time())
         if isinstance(error, DiskFull):
             self._full_until[fetch.task] = self._loop.time() + FULL_RETRY
-            if self.cluster is not None:
-                self.cluster.release(fetch.task)  # a supernode with space for the file may read its origin
+            if self.cluster is not None and fetch.request.cluster_name:
+                self.cluster.release(fetch.request.cluster_name)  # a supernode with space for the file may read its origin
         if fetch.request.content and isinstance(error, DigestMismatch):
             self.sources.report_wrong_digest(fetch.task, fetch.current_url, fetch.address, self._loop.time())
         self.quota.mark_failed(fetch.task)

@@ -19,10 +19,13 @@ from typing import Any
 import pytest
 import redis
 
+from dfengine.errors import DiskFull
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
 from dfengine.supernode.cluster.cluster_view import ClusterMember
+from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.preheats import MAX_UNDER_WAY
 from dfengine.supernode.state import SupernodeState
 from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, buffered, filled, status, until
@@ -484,6 +487,24 @@ def test_a_full_supernode_names_alternatives_to_native_clients_only(
         assert answer.headers == (("Retry-After", "5"),)
     else:
         assert set(told) == {"code", "message"}
+
+
+@pytest.mark.parametrize("name", ["a" * 64, ""])
+def test_a_leader_whose_disk_is_full_releases_the_lead_under_the_name_of_the_cluster(tmp_path: Path, name: str) -> None:
+    released: list[str] = []
+
+    async def play() -> None:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        node.fetches.cluster = SimpleNamespace(others=[], close=lambda: None, release=released.append)  # type: ignore[assignment]
+        request = FetchRequest("http://127.0.0.1:9/f", cluster_name=name)
+        fetch = Fetch("b" * 64, request, node.fetches._cache, lambda *_: None, node.fetches, node.fetches.room)
+        fetch.error = DiskFull("No space left")
+        node.fetches.fetch_failed(fetch)
+        await asyncio.to_thread(node.fetch_pool.close)
+        node.close()
+
+    asyncio.run(play())
+    assert released == [name] * bool(name), "a fetch without a name in the cluster leads nothing"
 
 
 def test_a_host_that_was_sent_on_once_is_served_when_it_returns(tmp_path: Path) -> None:

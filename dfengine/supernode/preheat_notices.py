@@ -5,7 +5,6 @@ supernodes that are gone. Runs on the loop's thread.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -145,8 +144,7 @@ class PreheatNotices:
                 return  # it is tried again later
             # In the meantime it may have been cancelled, or its supernode may be a member again.
             if claimed and not self._resume(other):
-                with suppress(ClusterError):
-                    await self._cluster.release_claim(name)
+                self._cluster.release_claim(name)
 
     def _resume(self, other: RemoteJob) -> bool:
         other.retry_at = 0.0

@@ -21,7 +21,7 @@ import redis
 from dfengine.errors import BadValue
 from dfengine.net.event_log import SILENT
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode.cluster import member_records, membership, redis_scripts, request_threads
+from dfengine.supernode.cluster import lead_releases, member_records, membership, redis_scripts, request_threads
 from dfengine.supernode.cluster.cluster_view import LEASE, ClusterMember, ClusterView
 from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.cluster.notice_exchange import NoticeExchange
@@ -88,6 +88,20 @@ def test_a_lead_that_was_taken_cannot_be_taken_again_for_a_while(scripts: RedisS
     until(lambda: scripts.take_lead("t", A, b"I am a", c, 60.0))
 
 
+def test_a_release_that_redis_processes_late_is_refused(scripts: RedisScripts, server: RedisServer) -> None:
+    assert scripts.acquire_lead("t", A, b"I am a") is None
+    assert scripts.release([], A, 1), "the request with this number has not arrived yet"
+    assert not scripts.release(["t"], A, 1)
+    assert scripts.acquire_lead("t", B, b"I am b") == b"I am a"
+    assert scripts.release(["t"], A, 3)
+    assert scripts.acquire_lead("t", B, b"I am b") is None
+    assert not scripts.release(["t"], A, 2)
+    assert scripts.release(["t"], B, 1), "each supernode has its own numbers"
+    raw = redis.Redis(port=server.port)
+    assert 0 < raw.ttl(f"p:release:{A}") <= LEASE
+    raw.close()
+
+
 def test_members_join_and_leave_and_each_task_has_one_leader(scripts: RedisScripts, server: RedisServer) -> None:
     assert scripts.heartbeat(A, b"I am a") == [b"I am a"]
     assert sorted(scripts.heartbeat(B, b"I am b")) == [b"I am a", b"I am b"]
@@ -95,9 +109,9 @@ def test_members_join_and_leave_and_each_task_has_one_leader(scripts: RedisScrip
     assert scripts.acquire_lead("t", B, b"I am b") == b"I am a"
     assert scripts.acquire_lead("t", A, b"I am a again") is None
     assert scripts.acquire_lead("t", B, b"I am b") == b"I am a again"
-    scripts.release(["t"], B)
+    assert scripts.release(["t"], B, 1)
     assert scripts.acquire_lead("t", B, b"I am b") == b"I am a again", "only the leader can release the lead"
-    scripts.release(["t", "unknown"], A)
+    assert scripts.release(["t", "unknown"], A, 1)
     assert scripts.acquire_lead("t", B, b"I am b") is None
     scripts.leave(B)
     assert scripts.acquire_lead("t", A, b"I am a") is None, "a member that left leads nothing"
@@ -342,6 +356,7 @@ class Granting:
         self.asked: list[str] = []
         self.released: list[list[str]] = []
         self.failing, self.leader = False, None
+        self.on_release: Callable[[], Any] = lambda: None
 
     def heartbeat(self, *_: Any) -> list[bytes]:
         return []
@@ -350,10 +365,14 @@ class Granting:
         self.asked.append(task)
         return self.leader
 
-    def release(self, tasks: list[str], id: str) -> None:
-        if self.failing:
+    def release(self, tasks: list[str], *_: Any) -> bool:
+        if self.failing and tasks:
             raise ClusterError("TimeoutError")
-        self.released.append(tasks)
+        if tasks:
+            self.released.append(tasks)
+            self.on_release()
+        self.asked.append("settle")
+        return True
 
     def receive_notices(self, *_: Any) -> Any:
         return SimpleNamespace(epoch=b"", last=0, records=[])
@@ -362,7 +381,7 @@ class Granting:
 def test_released_tasks_are_sent_in_few_requests_between_heartbeats() -> None:
     scripts: Any = Granting()
     cluster = Cluster(scripts, [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
-    tasks = [f"t{n}" for n in range(2 * membership.MAX_RELEASED_AT_ONCE + 10)]
+    tasks = [f"t{n}" for n in range(2 * lead_releases.MAX_RELEASED_AT_ONCE + 10)]
     for task in tasks:
         assert cluster.leader(task) is None
     for task in tasks:
@@ -374,9 +393,105 @@ def test_released_tasks_are_sent_in_few_requests_between_heartbeats() -> None:
     assert cluster.leader(tasks[1]) is None, "it is led again"
     for _ in range(4):
         cluster._heartbeat()
-    assert [len(each) for each in scripts.released] == [membership.MAX_RELEASED_AT_ONCE] * 2 + [9]
+    assert [len(each) for each in scripts.released] == [lead_releases.MAX_RELEASED_AT_ONCE] * 2 + [9]
     assert [each for batch in scripts.released for each in batch] == [tasks[0], *tasks[2:]]
     assert cluster.has_lead(tasks[1])
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_task_led_again_is_not_released_by_a_request_that_is_under_way(scripts: Any, answered: bool) -> None:
+    """answered: whether the supernode still waits for the answer to the request."""
+    one, two = (Cluster(scripts, [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
+    late: list[Callable[[], Any]] = []
+    release = scripts.release
+
+    def delayed(tasks: list[str], *given: Any) -> Any:
+        if not tasks or late:
+            return release(tasks, *given)
+        late.append(partial(release, tasks, *given))
+        if not answered:
+            raise ClusterError("TimeoutError")
+        assert one.leader("t") is None
+        return late[0]()
+
+    scripts.release = delayed
+    assert [one.leader(task) for task in ("t", "other")] == [None] * 2
+    one.release("t")
+    one.release("other")
+    if answered:
+        one._heartbeat()
+    else:
+        with pytest.raises(ClusterError):
+            one._heartbeat()
+        assert one.leader("t") is None
+        late[0]()
+    assert one.has_lead("t")
+    assert two.leader("t") == one.own.address
+    one._heartbeat()
+    assert two.leader("t") == one.own.address
+    assert two.leader("other") is None, "it is released with the next heartbeat"
+
+
+def test_a_task_led_and_released_again_while_the_request_is_under_way_is_released_again() -> None:
+    scripts: Any = Granting()
+    cluster = Cluster(scripts, [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    assert cluster.leader("t") is None
+    cluster.release("t")
+
+    def lead_again() -> None:
+        scripts.on_release = lambda: None
+        assert cluster.leader("t") is None
+        cluster.release("t")
+
+    scripts.on_release = lead_again
+    for _ in range(3):
+        cluster._heartbeat()
+    assert scripts.released == [["t"], ["t"]]
+
+
+def test_each_request_for_a_lead_first_settles_releases_without_an_answer() -> None:
+    scripts: Any = Granting()
+    cluster = Cluster(scripts, [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    other = ClusterMember("0" * 32, "10.0.0.2:8002")
+
+    def record(name: str, answer: Any) -> Callable[..., Any]:
+        return lambda *_: scripts.asked.append(name) or answer
+
+    scripts.send_notices, scripts.take_lead, scripts.confirm_leads = lambda *_: None, record("take", True), record("confirm", [])
+
+    async def claim() -> None:
+        assert await cluster.claim("c")
+
+    def ungranted() -> None:
+        cluster._ungranted["u"] = time.monotonic()
+        cluster._request_grants(0.0)
+
+    def unanswered() -> None:
+        cluster._unanswered["n"] = time.monotonic()
+        cluster._confirm_leads()
+
+    def taken() -> None:
+        cluster._view.lead_taken("taken", other)
+        assert cluster.take_lead("taken", other.address, 0.0, 1.0)
+
+    requests: list[tuple[str, Callable[[], Any]]] = [
+        ("l", lambda: cluster.leader("l")), ("u", ungranted), ("confirm", unanswered), ("take", taken), ("c", lambda: asyncio.run(claim()))]
+    assert cluster.leader("t") is None
+    cluster.release("t")
+    for name, request in requests:
+        scripts.failing = True
+        with pytest.raises(ClusterError):
+            cluster._heartbeat()
+        scripts.asked.clear()
+        request()
+        assert scripts.asked == ["settle", name]
+    scripts.asked.clear()
+    assert cluster.leader("m") is None
+    assert scripts.asked == ["m"], "nothing is left to settle"
+    scripts.failing = False
+    cluster.release_claim("c")
+    cluster._heartbeat()
+    assert scripts.released == [["t", "c"]]
 
 
 def test_the_patience_for_a_late_grant_begins_with_the_last_request_for_it() -> None:

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Container, Sequence
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from dfengine.errors import BadValue
 from dfengine.net.event_log import EventLog
 from dfengine.supernode.cluster import member_records
 from dfengine.supernode.cluster.cluster_view import HEARTBEAT_PERIOD, TTL, ClusterMember, ClusterView
+from dfengine.supernode.cluster.lead_releases import LeadReleases
 from dfengine.supernode.cluster.notice_exchange import NoticeExchange
 from dfengine.supernode.cluster.redis_scripts import ClusterError, RedisScripts
 from dfengine.supernode.cluster.request_threads import RequestThreads
@@ -36,12 +36,6 @@ REQUEST_TIMEOUT = 3.0
 
 LEAVE_TIMEOUT = 0.3
 """Longest wait for the last request, in seconds."""
-
-MAX_RELEASES = 10_000
-"""Tasks that wait to be released. Beyond these, tasks stay this supernode's as long as it runs."""
-
-MAX_RELEASED_AT_ONCE = 500
-"""Tasks that one request releases, with each heartbeat: Redis serves no other request meanwhile, for less than a millisecond."""
 
 MAX_UNGRANTED = 1000
 """Tasks that this supernode leads without a grant, and requests a grant for; as many that it may lead without knowing. For further ones it
@@ -79,8 +73,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._requests = RequestThreads()
         self._wakeup = threading.Condition()
-        self._releases: dict[str, None] = {}
-        """Tasks to release, in their order."""
+        self._releases = LeadReleases(scripts, self.own.id)
         self._ungranted: dict[str, float] = {}
         """Task -> the time since which this supernode leads it without a grant, monotonic seconds."""
         self._unanswered: dict[str, float] = {}
@@ -140,16 +133,15 @@ class Cluster:
     def leader(self, task: str) -> str | None:
         """Return HOST:PORT of the task's leader; None: this supernode, or unknown. Called in a fetch's thread; may block."""
         now = time.monotonic()
-        with self._wakeup:
-            self._releases.pop(task, None)
         with self._lock:
+            self._releases.keep(task)
             if self._view.leads(task, now):
                 return None
             last = self._view.last_leader(task)
             if not self._view.may_request(now):
                 return last.address if last is not None else None
         try:
-            found = self._requests.run(lambda: self._scripts.acquire_lead(task, self.own.id, self._record()), REQUEST_TIMEOUT)
+            found = self._requests.run(lambda: self._acquire_lead(task), REQUEST_TIMEOUT)
         except ClusterError as error:
             self._failed(error, now)
             with self._lock:
@@ -165,6 +157,11 @@ class Cluster:
             last = self._view.last_leader(task)
         self._succeeded()
         return last.address if last is not None else None
+
+    def _acquire_lead(self, task: str) -> bytes | None:
+        """Request the lead, see `RedisScripts.acquire_lead`. Called in a request's thread. Raises ClusterError."""
+        self._releases.settle()
+        return self._scripts.acquire_lead(task, self.own.id, self._record())
 
     def has_lead(self, task: str) -> bool:
         """Whether Redis has made this supernode the task's leader. Sends no request."""
@@ -194,7 +191,12 @@ class Cluster:
             last, began = self._view.last_leader(task), time.monotonic()
         if last is None or last.address != leader:
             return False
-        if not self._request_unless_paused(lambda: self._scripts.take_lead(task, self.own.id, self._record(), last.id, seconds)):
+
+        def take() -> bool:
+            self._releases.settle()
+            return self._scripts.take_lead(task, self.own.id, self._record(), last.id, seconds)
+
+        if not self._request_unless_paused(take):
             return False
         with self._lock:
             self._view.granted(task, began, time.monotonic())
@@ -234,10 +236,8 @@ class Cluster:
             led = self._view.released(task)
             self._ungranted.pop(task, None)
             self._unanswered.pop(task, None)
-        if led:
-            with self._wakeup:
-                if len(self._releases) < MAX_RELEASES:
-                    self._releases[task] = None
+            if led:
+                self._releases.add(task)
 
     def send_now(self) -> None:
         """Send waiting notices now rather than with the next heartbeat."""
@@ -257,12 +257,12 @@ class Cluster:
 
     async def claim(self, name: str) -> bool:
         """Reserve the work of this name for this supernode, as long as it is a member. Called on the loop's thread. Raises ClusterError."""
-        record = self._record()
-        return await self.request(lambda scripts: scripts.acquire_lead(name, self.own.id, record), REQUEST_TIMEOUT) is None
+        self._releases.keep(name)
+        return await self.request(lambda _: self._acquire_lead(name), REQUEST_TIMEOUT) is None
 
-    async def release_claim(self, name: str) -> None:
-        """Release such a reservation. Raises ClusterError."""
-        await self.request(lambda scripts: scripts.release([name], self.own.id), REQUEST_TIMEOUT)
+    def release_claim(self, name: str) -> None:
+        """Release such a reservation with the next heartbeat that Redis answers. Does not block."""
+        self._releases.add(name)
 
     async def request(self, call: Callable[[RedisScripts], Result], seconds: float) -> Result:
         """Return the answer to a request without blocking the loop. Raises ClusterError, at once in the pause after a failure."""
@@ -328,21 +328,10 @@ class Cluster:
             self._refusals += 1
             self._events.warning("member_refused", **({"address": address} if address else {}), reason=reason)
         self._refused = refused
-        self._send_releases()
+        self._releases.send(lambda call: self._requests.run(call, REQUEST_TIMEOUT))
         self.notices.exchange(lambda call: self._requests.run(call, REQUEST_TIMEOUT))
         self._confirm_leads()
         self._request_grants(began + HEARTBEAT_PERIOD)
-
-    def _send_releases(self) -> None:
-        """Release tasks that wait for it. They wait until Redis answers, unless they are led again. Raises ClusterError."""
-        with self._wakeup:
-            tasks = list(islice(self._releases, MAX_RELEASED_AT_ONCE))
-        if not tasks:
-            return
-        self._requests.run(lambda: self._scripts.release(tasks, self.own.id), REQUEST_TIMEOUT)
-        with self._wakeup:
-            for task in tasks:
-                self._releases.pop(task, None)
 
     def _confirm_leads(self) -> None:
         """Find out which tasks Redis has granted to this supernode by requests that it did not answer in time. Raises ClusterError."""
@@ -350,8 +339,13 @@ class Cluster:
             tasks = list(self._unanswered)
         if not tasks:
             return
+
+        def confirm() -> list[str]:
+            self._releases.settle()
+            return self._scripts.confirm_leads(tasks, self.own.id, self._record())
+
         began = time.monotonic()
-        led = self._requests.run(lambda: self._scripts.confirm_leads(tasks, self.own.id, self._record()), REQUEST_TIMEOUT)
+        led = self._requests.run(confirm, REQUEST_TIMEOUT)
         with self._lock:
             for task in led:
                 if self._unanswered.pop(task, None) is not None:
@@ -366,7 +360,7 @@ class Cluster:
             ungranted = list(self._ungranted.items())
         for task, since in ungranted:
             began = time.monotonic()
-            found = self._requests.run(partial(self._scripts.acquire_lead, task, self.own.id, self._record()), REQUEST_TIMEOUT)
+            found = self._requests.run(partial(self._acquire_lead, task), REQUEST_TIMEOUT)
             with self._lock:
                 if found is None and task in self._ungranted:
                     self._view.granted(task, began, time.monotonic())

@@ -3,6 +3,7 @@
     PREFIXmember:ID   the record of a supernode, for TTL
     PREFIXmembers     the ids of all members, some of which may be gone
     PREFIXlead:NAME   the id of the task's leader (`cluster_names`); valid as long as the leader is a member, and LEASE at most
+    PREFIXrelease:ID  the number of the last request of a supernode to release leads (`lead_releases`), for LEASE
     PREFIXprobe:NAME  the id of the supernode that may test if it reads the task's origin faster than the leader, for a time that it states;
                       while it is the leader's own id, because it has taken the lead, no other supernode can take it
     PREFIXnotice:NAME a notice of a supernode to all others (`notices`), for the seconds that it states
@@ -76,10 +77,12 @@ return found
 """
 
 RELEASE = """
-for _, key in ipairs(KEYS) do
-  if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
+if tonumber(ARGV[2]) <= tonumber(redis.call('GET', KEYS[1]) or '0') then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+for i = 2, #KEYS do
+  if redis.call('GET', KEYS[i]) == ARGV[1] then redis.call('DEL', KEYS[i]) end
 end
-return false
+return 1
 """
 
 RESERVE_PROBES = """
@@ -280,9 +283,11 @@ class RedisScripts:
             raise ClusterError("Redis returned no list of leads")
         return [task for task, leads in zip(tasks, found, strict=True) if leads == 1]
 
-    def release(self, tasks: list[str], id: str) -> None:
-        """Give up the leads of those of the tasks that this supernode leads. Raises ClusterError."""
-        self._run(RELEASE, list(map(self._lead_key, tasks)), [id])
+    def release(self, tasks: list[str], id: str, number: int) -> bool:
+        """Give up the leads of those of the tasks that this supernode leads. False: nothing is changed, because Redis has received this
+        number or a greater one from this supernode already. Raises ClusterError."""
+        keys = [f"{self._prefix}release:{id}", *map(self._lead_key, tasks)]
+        return bool(self._run(RELEASE, keys, [id, number, int(LEASE)]) == 1)
 
     def reserve_probes(self, task: str, id: str, seconds: float) -> bool:
         """Reserve probes of the task's origin for this supernode; False: another one has them reserved. Raises ClusterError."""

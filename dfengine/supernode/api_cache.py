@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -67,7 +67,7 @@ class CacheRoutes:
         found = await find(state, last(request), self._caller(request))
         return _missing(request) if found is None else _json(found)
 
-    async def change(self, state: SupernodeState, request: Request) -> Response:
+    def change(self, state: SupernodeState, request: Request) -> Response | Coroutine[Any, Any, Response]:
         """POST /api/v1/cache/{task} {"pinned": true or false}: a pinned copy is not evicted for space, nor removed when it expires."""
         try:
             pinned = wire.folded(request.body).get("pinned")
@@ -75,7 +75,10 @@ class CacheRoutes:
             return refusal(str(error), 400, 400)
         if not isinstance(pinned, bool):
             return refusal('pinned: {"Code":2,"Msg":"invalid value"}', 400, 400)
-        request.body = b""
+        request.body = b""  # it may be large, and the request may wait for its turn
+        return self._pin(state, request, pinned)
+
+    async def _pin(self, state: SupernodeState, request: Request, pinned: bool) -> Response:
         found = await pin(state, last(request), pinned, self._caller(request))
         return _missing(request) if found is None else _json(found)
 

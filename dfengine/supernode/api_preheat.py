@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -103,7 +103,7 @@ class PreheatRoutes:
     def __init__(self, preheats: Preheats) -> None:
         self._preheats = preheats
 
-    async def create(self, state: SupernodeState, request: Request) -> Response:
+    def create(self, state: SupernodeState, request: Request) -> Response | Coroutine[Any, Any, Response]:
         """POST /api/v1/preheats {type, url, filter, headers, scope, platform...}: fetch a file or an image before any client requests it.
 
         md5 and identifier, which 1.x does not have, name the task of a file as in a registration. For a file the response waits up to
@@ -112,12 +112,7 @@ class PreheatRoutes:
         job = start_job(self._preheats, request, parse_v1)
         if isinstance(job, Response):
             return job
-        if job.kind == FILE:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(job.started), MAX_START)
-            if job.state == FAILED:
-                return refusal(job.error)
-        return as_json({"ID": job.id}, 201)
+        return _wait_started(job) if job.kind == FILE else _created(job)
 
     def list_all(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/preheats: all preheats, without their parts; beyond MAX_LIST_CHARACTERS the older ones with SHORT texts."""
@@ -149,6 +144,16 @@ class PreheatRoutes:
 
     def _find(self, request: Request) -> Job | RemoteJob | None:
         return self._preheats.find(request.path.rpartition("/")[2])
+
+
+async def _wait_started(job: Job) -> Response:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(job.started), MAX_START)
+    return refusal(job.error) if job.state == FAILED else _created(job)
+
+
+def _created(job: Job) -> Response:
+    return as_json({"ID": job.id}, 201)
 
 
 def _missing(request: Request) -> Response:

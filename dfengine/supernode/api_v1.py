@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from time import monotonic
 from typing import Any
@@ -76,17 +76,29 @@ def refuse_body(request: Request, error: ProtocolViolation) -> Response:
 # REGISTRATION
 
 
-async def register(state: SupernodeState, request: Request) -> Response:
+def register(state: SupernodeState, request: Request) -> Coroutine[Any, Any, Response]:
+    decoded: wire.Registration | DfengineError
+    try:
+        decoded = checked(wire.Registration.decode(request.body, request.headers.get("content-type", "").lower().startswith(FORM)))
+    except DfengineError as error:
+        decoded = error
+    request.body = b""  # it may be large, and the registration waits for the head of the origin's response
+    return _trace_registration(state, request, decoded)
+
+
+async def _trace_registration(state: SupernodeState, request: Request, decoded: wire.Registration | DfengineError) -> Response:
     parent = request.headers.get(trace_context.NAME, "")
     with tracing.begin("dfengine-supernode", "register", parent, tracing.SERVER, client=request.client) as span:
-        return await _register(state, request, span)
+        return await _register(state, request, decoded, span)
 
 
-async def _register(state: SupernodeState, request: Request, span: tracing.Span) -> Response:
+async def _register(
+    state: SupernodeState, request: Request, decoded: wire.Registration | DfengineError, span: tracing.Span
+) -> Response:
     try:
-        form = request.headers.get("content-type", "").lower().startswith(FORM)
-        registration = checked(wire.Registration.decode(request.body, form))
-        request.body = b""  # it is not needed while the registration waits for the head of the origin's response
+        if isinstance(decoded, DfengineError):
+            raise decoded
+        registration = decoded
         with state.quota.registering(request.client, OVERHEAD + registration.texts):
             how, url = wanted(state, registration, request.client), registration.task_url or registration.raw_url
             how = replace(how, traceparent=span.traceparent) if span.traceparent else how

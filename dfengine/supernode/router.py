@@ -63,6 +63,9 @@ ROUTES: dict[str, dict[str, Route]] = {
 
 ROUTES.update({admin.PREFIX + path: routes for path, routes in ROUTES.items() if path.startswith("/peer/") or path == "/task/metrics"})
 
+BODILESS = frozenset(("GET", "HEAD", "DELETE"))
+"""Methods whose requests have no fields in a body."""
+
 LISTS = "/", f"{admin.PREFIX}/"
 """Paths whose response is the list of routes; no id follows them."""
 
@@ -158,6 +161,8 @@ class Router:
         if self._state.draining and route is api_v1.register:
             route = api_v1.refuse_draining
         started, size = monotonic(), size_of(request)
+        if request.method in BODILESS:
+            request.body = b""  # no route reads it, and the request may wait
         try:
             result = route(self._state, request)
         except BadRequest as error:

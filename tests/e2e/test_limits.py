@@ -12,7 +12,7 @@ import pytest
 
 from dfengine import wire
 from dfengine.errors import RemoteError, UnknownTask
-from dfengine.net.http import Request
+from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import idle_sweep
 from dfengine.supernode import state as nodes
@@ -39,7 +39,9 @@ def test_a_full_supernode_refuses_before_it_reads_the_origin(
         preheat = Request("POST", b"/api/v1/preheats", {}, b'{"url": "http://127.0.0.1:1/f"}', "127.0.0.1")
         if said == "tasks":
             preheats = Preheats(node)
-            answer = await PreheatRoutes(preheats).create(node, preheat)
+            waiting = PreheatRoutes(preheats).create(node, preheat)
+            assert not isinstance(waiting, Response)
+            answer = await waiting
             assert answer.status == 500
             assert said.encode() in answer.body
             preheats.close()
@@ -62,7 +64,9 @@ def test_headers_of_a_waiting_preheat_count_towards_its_clients_quota(tmp_path: 
         body = b'{"url": "http://127.0.0.1:1/f", "headers": {"x": "%s"}}' % (b"y" * 9000)
         preheats = Preheats(node)
         asked = Request("POST", b"/api/v1/preheats", {}, body, "10.0.0.1")
-        preheat = asyncio.ensure_future(PreheatRoutes(preheats).create(node, asked))
+        answer = PreheatRoutes(preheats).create(node, asked)
+        assert not isinstance(answer, Response)
+        preheat = asyncio.ensure_future(answer)
         await waiting.wait()
         assert node.quota._bytes.amount_of("10.0.0.1") > 9000
         [job] = preheats

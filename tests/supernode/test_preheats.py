@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dfengine.errors import RemoteError
-from dfengine.net.http import Request
+from dfengine.net.http import Request, Response
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.image import ImageReader
 from dfengine.origin.image_manifest import Blob
@@ -141,7 +141,9 @@ def test_the_response_to_a_new_preheat_does_not_wait_for_its_turn_without_end(tm
         jobs = [preheats.begin(file_preheat(f"http://o/{n}"), f"10.0.0.{n}") for n in range(module.AT_ONCE)]
         request = Request("POST", b"/api/v1/preheats", {}, b'{"type": "file", "url": "http://o/further"}', "10.0.1.1")
         async with asyncio.timeout(60):
-            response = await PreheatRoutes(preheats).create(node, request)
+            answer = PreheatRoutes(preheats).create(node, request)
+            assert not isinstance(answer, Response)
+            response = await answer
         assert response.status == 201
         preheats.close()
         await asyncio.gather(*(job.task for job in (*jobs, *preheats) if job is not None and job.task is not None), return_exceptions=True)

@@ -40,7 +40,7 @@ class ConsoleToken(BearerToken):
         return request.path.startswith(PREFIX) and self.is_in(request)
 
     def protect(
-        self, route: Callable[[SupernodeState, Request], Coroutine[Any, Any, Response]]
+        self, route: Callable[[SupernodeState, Request], Response | Coroutine[Any, Any, Response]]
     ) -> Callable[[SupernodeState, Request], Response | Coroutine[Any, Any, Response]]:
         """Wrap a route that changes copies: refuse requests that are not signed and lack the token, if a token is configured."""
 

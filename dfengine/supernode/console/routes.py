@@ -98,7 +98,7 @@ class ConsoleRoutes:
             return self._refusal(request)
         try:
             call = Call(request, ids, _query(operation, request), _body(operation, request), may_change)
-            if operation.body is None:
+            if operation.name != "new_preheat":  # which parses it again, and does not wait
                 request.body = b""  # the call keeps the request for as long as it waits, or as a stream is open
             if operation.name == "openapi":
                 return self._openapi()

@@ -106,9 +106,9 @@ class Router:
         self.plain = Pulls(state, self._park)
         self.quick = self.plain.answer
         served = MetricSources(self.answers, self.plain, pieces, watch)
-        token = token or PreheatToken()
+        token = token if token is not None else PreheatToken()
         self._preheats = Preheats(state, lambda: token.text)
-        console = console or ConsoleToken()
+        console = console if console is not None else ConsoleToken()
         cache, preheats = CacheRoutes(console.changes, state.settings.client_share), PreheatRoutes(self._preheats)
         jobs = JobRoutes(self._preheats, state.advertise_ip)
         opened: dict[str, dict[str, Route]] = {

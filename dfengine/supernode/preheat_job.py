@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -90,6 +91,8 @@ class Job:
         self.parts: list[Part] = []
         self.started = started
         self.task: asyncio.Task[None] | None = None
+        self.slots = AsyncExitStack()
+        """The slots that the job has while its own parts run."""
         self.cancel = Cancel()
         self.reading: Future[Any] | None = None
         """The read of a manifest in a thread, which uses `cancel` until it ends."""

@@ -65,7 +65,7 @@ MAX_SECONDS = 86400.0
 """Longest time that a job runs, in seconds."""
 
 AT_ONCE = 16
-"""Jobs that run at the same time, of which one client has its share; the others wait."""
+"""Jobs whose own parts run at the same time, of which one client has its share; the others wait."""
 
 MANIFEST_THREADS = 4
 """Threads that read manifests."""
@@ -217,7 +217,10 @@ class Preheats:
     async def _run(self, job: Job, request: PreheatRequest) -> None:
         try:
             with self.state.quota.registering(job.client, OVERHEAD + request.texts):
-                async with self._slots_of(job.client), self._job_slots, asyncio.timeout(MAX_SECONDS):
+                async with job.slots, asyncio.timeout(None) as limit:
+                    await job.slots.enter_async_context(self._slots_of(job.client))
+                    await job.slots.enter_async_context(self._job_slots)
+                    limit.reschedule(self.state.loop.time() + MAX_SECONDS)
                     job.change(RUNNING)
                     request = request.replace(cacerts=self.state.quota.shared(request.cacerts, job.client))
                     await self._work(job, request)
@@ -236,14 +239,20 @@ class Preheats:
         return self._client_slots.setdefault(client_of(address), asyncio.Semaphore(share))
 
     async def _work(self, job: Job, request: PreheatRequest) -> None:
-        """Run a job. Raises DfengineError when it cannot be started; errors of its parts are stored in the parts."""
+        """Run a job. Raises DfengineError when it cannot be started; errors of its parts are stored in the parts.
+
+        The job leaves its slots when its own parts have ended: forwarded parts wait for slots of another supernode, whose jobs may wait
+        for slots of this one.
+        """
         slots = asyncio.Semaphore(request.at_once)
         if request.kind == FILE:
             job.parts = [Part(url) for url in request.urls]
-            async with asyncio.TaskGroup() as group:
-                for part in list(job.parts):
-                    group.create_task(self._fetch_file(job, request, part, slots))
-                await self._targets.forward(job, request, group)
+            async with asyncio.TaskGroup() as forwarded:
+                async with asyncio.TaskGroup() as group:
+                    for part in list(job.parts):
+                        group.create_task(self._fetch_file(job, request, part, slots))
+                    await self._targets.forward(job, request, forwarded)
+                await job.slots.aclose()
             return
         hosts = self._targets.choose_proxies(request)
         image = of_url(request.urls[0])
@@ -260,12 +269,14 @@ class Preheats:
             async with turn:
                 return await self._in_thread(job, reader.headers)
 
-        async with asyncio.TaskGroup() as group:
-            for part in list(job.parts):
-                others = self._targets.proxy_parts(part, hosts)
-                job.parts += others
-                group.create_task(self._fetch_blob(job, request, part, opened, slots, list(zip(hosts, others, strict=True))))
-            await self._targets.forward(job, request, group)
+        async with asyncio.TaskGroup() as forwarded:
+            async with asyncio.TaskGroup() as group:
+                for part in list(job.parts):
+                    others = self._targets.proxy_parts(part, hosts)
+                    job.parts += others
+                    group.create_task(self._fetch_blob(job, request, part, opened, slots, list(zip(hosts, others, strict=True))))
+                await self._targets.forward(job, request, forwarded)
+            await job.slots.aclose()
 
     async def _in_thread(self, job: Job, call: Callable[[], Result]) -> Result:
         """Return the result of a read for the job. Raises LocalError when no thread can be started."""

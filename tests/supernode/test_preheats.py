@@ -21,10 +21,10 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.image import ImageReader
 from dfengine.origin.image_manifest import Blob
 from dfengine.settings import SupernodeAddress, SupernodeSettings
-from dfengine.supernode import api_preheat
+from dfengine.supernode import api_preheat, preheat_targets
 from dfengine.supernode import preheats as module
 from dfengine.supernode.api_preheat import PreheatRoutes
-from dfengine.supernode.preheat_job import FAILED, Job, Part
+from dfengine.supernode.preheat_job import FAILED, SUCCESS, Job, Part
 from dfengine.supernode.preheat_request import PreheatRequest, parse_v1
 from dfengine.supernode.preheat_targets import PreheatTargets
 from dfengine.supernode.preheats import Preheats
@@ -123,6 +123,58 @@ def test_preheats_of_one_client_leave_slots_to_others(tmp_path: Path, monkeypatc
         gc.collect()  # the cancelled tasks' tracebacks
         assert not preheats._client_slots
         node.close()
+
+    asyncio.run(play())
+
+
+def test_preheats_that_two_supernodes_forward_to_each_other_all_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preheat_targets, "POLL", (0.001, 0.01))
+
+    async def fetched(self: Preheats, job: Job, request: PreheatRequest, part: Part, slots: asyncio.Semaphore) -> None:
+        part.end()
+
+    async def play() -> None:
+        loop = asyncio.get_running_loop()
+        sides: dict[str, Preheats] = {}
+
+        class Other:
+            """The control port of a supernode, called in a thread."""
+
+            def __init__(self, dialer: object, address: SupernodeAddress, token: str) -> None:
+                self.node, self._own = str(address), sides[address.host]
+
+            def begin(self, fields: dict[str, Any]) -> str:
+                async def begin() -> str:
+                    job = self._own.begin(parse_v1(json.dumps(fields).encode()), "10.0.0.9")
+                    assert job is not None
+                    return job.id
+
+                return asyncio.run_coroutine_threadsafe(begin(), loop).result(60)
+
+            def find(self, name: str) -> dict[str, Any]:
+                job = self._own.find(name)
+                assert job is not None
+                return {"here": 0, "length": 0, "count": 1, "status": job.state}
+
+        monkeypatch.setattr(preheat_targets, "NodePreheats", Other)
+        monkeypatch.setattr(Preheats, "_fetch_file", fetched)
+        states = []
+        for own, other in ("10.0.0.1", "10.0.0.2"), ("10.0.0.2", "10.0.0.1"):
+            settings = SupernodeSettings(advertise_ip=own, nodes=(SupernodeAddress(other, 8002),))
+            states.append(SupernodeState(settings, str(tmp_path / own), loop))
+            sides[own] = Preheats(states[-1])
+        jobs = []
+        for n in range(module.AT_ONCE + 4):
+            for own, preheats in sides.items():
+                body = {"type": "file", "url": f"http://o/{own}/{n}", "scope": "all_seed_peers"}
+                jobs += [preheats.begin(parse_v1(json.dumps(body).encode()), "10.0.0.9")]
+        try:
+            await until(lambda: all(job is not None and job.state == SUCCESS for job in jobs))
+        finally:
+            for preheats, state in zip(sides.values(), states, strict=True):
+                preheats.close()
+                await asyncio.gather(*(job.task for job in preheats if job.task is not None), return_exceptions=True)
+                state.close()
 
     asyncio.run(play())
 

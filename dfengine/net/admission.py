@@ -2,7 +2,8 @@
 reserve. A connection counts with its descriptor and with that of the file that it may be sending.
 
 The reserve is for files, origins and requests to peers: otherwise clients that open connections would keep the process from opening files.
-At the limit, idle connections of the client that has most connections are closed to admit new ones; connections in use are not.
+At the limit, idle connections of the client that has most connections are closed to admit new ones; connections in use are not. A client
+that has used its share loses idle connections of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from dfengine.net.client_quota import SHARE, Quota
+from dfengine.task import client_of
 
 RESERVE = 1024
 """Descriptors kept for other uses; half of all descriptors where these are few."""
@@ -45,6 +47,8 @@ class Admission:
         self._shares = Quota(self.limit, share)
         self._now = now
         self._searched = 0.0
+        self._searched_of: dict[str, float] = {}
+        """Client -> when a search found none of its connections idle, within PAUSE."""
 
     def room(self, descriptors: int = 1) -> bool:
         """Whether there is room for a connection that uses so many descriptors, if necessary after closing idle ones."""
@@ -59,11 +63,25 @@ class Admission:
 
     def acquire(self, address: str, descriptors: int = 1) -> bool:
         """Count one more connection of the client at `address`. False: no room is left, or the client has used its share."""
-        if self._shares.amount_of(address) + descriptors > self._shares.limit or not self.room(descriptors):
+        if not self._has_share(client_of(address), descriptors) or not self.room(descriptors):
             return False
         self._shares.add(address, descriptors)
         self.count += descriptors
         return True
+
+    def _has_share(self, client: str, descriptors: int) -> bool:
+        """Whether the client's share has room for a connection that uses so many descriptors, if necessary after closing its idle ones."""
+        most, now = self._shares.limit - descriptors, self._now()
+        if self._shares.amount_of(client) <= most:
+            return True
+        if now - self._searched_of.get(client, -PAUSE) < PAUSE:
+            return False
+        for close in self.idle_closers:
+            close(client, max(descriptors, self._shares.limit // AT_ONCE))
+            if self._shares.amount_of(client) <= most:
+                return True
+        self._searched_of = {each: at for each, at in self._searched_of.items() if now - at < PAUSE} | {client: now}
+        return False
 
     def release(self, address: str, descriptors: int = 1) -> None:
         """Uncount a closed connection that `acquire` counted, with as many descriptors."""

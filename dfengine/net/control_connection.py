@@ -77,6 +77,11 @@ class ControlProtocol(asyncio.Protocol):
         return not (self._answers or self._requests or self._backlog or self._started or self._unread)
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing was received: the first request may be under way."""
+        return self._connection is None
+
+    @property
     def is_of_download(self) -> bool:
         """Whether the connection belongs to a download, which loses its leases when the connection is closed."""
         return self._connection is not None and self._connection.member is not None

@@ -143,7 +143,7 @@ class ControlServer:
 
     def _close_idle(self, client: str, most: int) -> int:
         idle = [connection for connection in self.connections if connection.idle and client_of(connection.client) == client]
-        chosen = sorted(idle, key=attrgetter("is_of_download", "deadline"))[:most]
+        chosen = sorted(idle, key=attrgetter("is_of_download", "is_new", "deadline"))[:most]
         for connection in chosen:
             self.dismiss(connection)  # connection_lost is called later, but the place is needed now
             connection.close()

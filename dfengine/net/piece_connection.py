@@ -84,6 +84,11 @@ class PieceConnection:
         """Whether no request and no answer of the connection is in progress."""
         return not (self._upload or self._waiting or self._backlog or self._started)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was received: the first request may be under way."""
+        return self._reader is None
+
     def _read(self, wanted: bool) -> None:
         if wanted != self._reading:
             self._reading = wanted

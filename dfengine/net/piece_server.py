@@ -172,7 +172,7 @@ class PieceServer:
 
     def _close_idle(self, client: str, most: int) -> int:
         idle = [connection for connection in self.connections if connection.idle and client_of(connection.client) == client]
-        chosen = sorted(idle, key=attrgetter("deadline"))[:most]
+        chosen = sorted(idle, key=attrgetter("is_new", "deadline"))[:most]
         for connection in chosen:
             connection.close()
         return len(chosen)

@@ -18,14 +18,15 @@ from dfengine.net.piece_server import PieceServer
 class Port:
     """A port whose connections are idle, except those of client `busy`."""
 
-    def __init__(self, admission: Admission, busy: str = "") -> None:
+    def __init__(self, admission: Admission, busy: str = "", descriptors: int = 1) -> None:
         self.admission = admission
+        self.descriptors = descriptors
         self.busy = busy
         self.open: list[str] = []
         admission.idle_closers.append(self.close)
 
     def come(self, address: str) -> bool:
-        let_in = self.admission.acquire(address)
+        let_in = self.admission.acquire(address, self.descriptors)
         if let_in:
             self.open.append(address)
         return let_in
@@ -34,7 +35,7 @@ class Port:
         closed = [address for address in self.open if address == client != self.busy][:most]
         for address in closed:
             self.open.remove(address)
-            self.admission.release(address)
+            self.admission.release(address, self.descriptors)
         return len(closed)
 
 
@@ -51,8 +52,12 @@ def test_idle_connections_do_not_keep_out_clients_within_their_share(steps: list
     for address, port in steps:
         now[0] += PAUSE
         had = Counter(ports[0].open + ports[1].open)
-        assert ports[port].come(address) == (had[address] < 8), "a client is admitted exactly while it is within its share"
-        assert admission.count == len(ports[0].open) + len(ports[1].open) <= admission.limit == 16
+        assert ports[port].come(address)
+        left = Counter(ports[0].open + ports[1].open)
+        if had[address] == 8:
+            assert all(left[each] == had[each] for each in "abc" if each != address), "at its share it loses its own ones only"
+        assert max(left.values()) <= 8
+        assert admission.count == left.total() <= admission.limit == 16
 
 
 def test_connections_in_use_are_not_closed() -> None:
@@ -67,6 +72,66 @@ def test_connections_in_use_are_not_closed() -> None:
     now[0] += PAUSE
     assert port.come("d")
     assert Counter(port.open) == {"a": 7, "b": 7, "c": 1, "d": 1}
+
+
+def test_a_client_at_its_share_loses_idle_connections_to_its_new_ones() -> None:
+    now = [1.0]
+    admission = Admission(4096, 75, lambda: now[0])
+    control, pieces = Port(admission), Port(admission, descriptors=2)
+    admission.idle_closers.reverse()  # the piece port is asked first, as in a supernode
+    for _ in range(1000):
+        assert control.come("nat")
+        assert pieces.come("nat")
+    assert len(control.open) == 1000, "idle piece connections were enough"
+    assert len(pieces.open) >= 500
+    assert admission.count == 1000 + 2 * len(pieces.open) <= admission.limit * 3 // 4
+
+
+def test_the_search_of_a_client_at_its_share_does_not_delay_that_for_others() -> None:
+    now = [1.0]
+    admission = Admission(32, 50, lambda: now[0])
+    port = Port(admission, busy="a")
+    assert [port.come("a") for _ in range(9)] == [True] * 8 + [False]
+    asked: list[str] = []
+    admission.idle_closers.append(lambda client, most: asked.append(client) or 0)  # type: ignore[func-returns-value]
+    assert not port.come("a")
+    assert not asked, "the last search for its idle connections was a moment ago"
+    assert [port.come("b") for _ in range(9)] == [True] * 9
+    assert not asked, "the first port had enough"
+    now[0] += PAUSE
+    assert not port.come("a")
+    assert asked == ["a"]
+
+
+def test_a_piece_server_closes_used_connections_before_those_that_have_sent_nothing() -> None:
+    async def scene() -> None:
+        admission = Admission(32, 75)  # 6 connections
+        server = PieceServer(asyncio.get_running_loop(), listen_on("127.0.0.1", 0), lambda request: Response(200), admission=admission)
+        server.start()
+        writers = []
+
+        async def connect(send: bool) -> asyncio.StreamReader:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writers.append(writer)
+            if send:
+                writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                await reader.readuntil(b"\r\n\r\n")
+            return reader
+
+        try:
+            async with asyncio.timeout(60):
+                new = [await connect(send=False) for _ in range(3)]
+                used = [await connect(send=True) for _ in range(3)]
+                further = await connect(send=True)
+                while not any(reader.at_eof() for reader in used):
+                    await asyncio.sleep(0.001)
+            assert not any(reader.at_eof() for reader in (*new, further))
+        finally:
+            for writer in writers:
+                writer.close()
+            server.close()
+
+    asyncio.run(scene())
 
 
 def test_a_connection_that_sends_files_counts_with_the_descriptor_of_its_file() -> None:

@@ -327,9 +327,8 @@ class FileDownload(BaseDownload):
     def run(self) -> Result:
         """Download the file, verify it and rename it to the output path."""
         assembly = self._assembly
-        if assembly.has_expected_digests():
-            return self._existing_output()
-        self.fill()
+        if not assembly.has_expected_digests():
+            self.fill()
         if assembly.output_is_current:
             return self._existing_output()
         try:
@@ -340,6 +339,8 @@ class FileDownload(BaseDownload):
             # Only this digest could prove that the resumed pieces and the fetched ones are of one version.
             self.monitor.notice("the resumed pieces are of another version of the file, or nothing proves their version: starts over")
             self._start_over()
+            if assembly.output_is_current:  # the origin was not asked before
+                return self._existing_output()
             assembly.verify(self.monitor, self.supernode_md5)
         assembly.finish()
         result = self.result(assembly.byte_counts, assembly.path, assembly.digests)

@@ -411,6 +411,28 @@ class TestResuming:
             assert get(node).resumed == 0
         assert get.output.read_bytes() == self.whole
 
+    def test_a_start_over_may_find_that_the_output_is_current(self, get: Download) -> None:
+        """The origin, which names the output's version, is asked only after the resumed pieces were discarded."""
+
+        class Lost(LegacySupernode):
+            """It is lost instead of sending the md5."""
+
+            def _pull(self, query: dict[str, str]) -> dict[str, Any]:
+                answer = super()._pull(query)
+                if answer["code"] != 600:
+                    return answer
+                self.refuse = 500, {"code": 500, "message": "restarts"}
+                return {"code": 502, "msg": "restarted"}
+
+        with Lost(self.whole) as node, Origin(self.whole) as origin:
+            get(url=origin.url, pattern="source")
+            self.broken_off(get, node, url=origin.url)
+            result = get(node, url=origin.url)
+            assert any("starts over" in text for text in result.notices)
+            assert (result.resumed, result.from_origin) == (len(self.whole), 0)
+        assert get.output.read_bytes() == self.whole
+        assert get.left() == ["out"]
+
     def test_the_origin_is_asked_only_for_missing_pieces(self, get: Download) -> None:
         with LegacySupernode(self.whole) as node, Origin(self.whole) as origin:
             self.broken_off(get, node, url=origin.url)

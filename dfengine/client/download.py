@@ -235,23 +235,24 @@ class BaseDownload:
         self.on_opened(member)
 
     def _from_origin(self, reason: str) -> None:
+        if (transfer := self._place.transfer) is not None:
+            transfer.stop_fetchers()
+            if transfer.finished:  # by a thread that fetched on; what is doubtful about the file remains so
+                self._reason = None
+                return
         fallback.check(self.settings, reason)
         from dfengine.client.from_origin import FromOrigin
 
         # The import takes a while: check the deadline before announcing a fallback. With --pattern source the origin is not a fallback.
         self.monitor.check(None)
         (self.log_verbose if self._swarm is None else self.monitor.notice)(f"goes to the origin: {reason}")
-        if self._place.transfer is not None:
-            self._place.transfer.stop_fetchers()
         lease = None
         if self._swarm is not None:
             from dfengine.client.origin_lease import OriginLease
 
             node = self._swarm.member.node if self._swarm.member is not None else self._swarm.nodes[0]
             lease = OriginLease(self.dialer, node, self._task, self.registration.cid, self.settings.url)
-            self.monitor.set_state("waits for a turn at the origin")
             lease.wait(self.monitor)
-            self.monitor.set_state()
         try:
             renew = partial(lease.renew, self.monitor) if lease is not None else None
             FromOrigin(self.settings, self._place, self.monitor, renew, self.origin).run()
@@ -372,8 +373,7 @@ class FileDownload(BaseDownload):
         assembly = self._assembly
         if self._swarm is not None:
             self._swarm.leave()
-        length, found = assembly.existing(self._by_host)
-        byte_counts = assembly.byte_counts
+        (length, found), byte_counts = assembly.existing(self._by_host), assembly.byte_counts
         byte_counts.reset()
         if self._by_host:
             byte_counts.host = length

@@ -146,7 +146,7 @@ class FromOrigin:
                 started = True
                 thread_start.start_some(threads, lambda n: transfer.start(partial(_work, transfer, reader), f"origin-{n}"), body.close)
                 try:
-                    while not transfer.plan.finished:
+                    while not (transfer.plan.finished and reader.comparison.complete):
                         self._monitor.check(transfer)
                         parked = transfer.parked
                         if self._renew is not None:
@@ -166,9 +166,9 @@ class FromOrigin:
         finally:
             if not started:  # stopped before a thread took over the main answer
                 body.close()
-        self._assembly.version = reader.version
-        if transfer.plan.finished:
-            self._assembly.doubtful = False  # each piece came from the origin, or was compared with its bytes
+        if reader.comparison.complete:
+            self._assembly.version = reader.version
+            self._assembly.doubtful = self._assembly.doubtful and not transfer.plan.finished  # else each piece is of this version
 
     def _opened(self) -> None:
         """Retry for longer from now on: readers may already have the first bytes, so a failure costs more."""
@@ -392,7 +392,7 @@ def _allowed(transfer: Transfer, want: int) -> int:
 
 
 def _work(transfer: Transfer, reader: Reader) -> None:
-    """Run one thread of `reader`. If the reader ends before all pieces are stored, end the download with its error."""
+    """Run one thread of `reader`. If the reader ends before all pieces are stored and compared, end the download with its error."""
     reader.work()
-    if not (transfer.stopping or transfer.finished):
+    if not (transfer.stopping or (transfer.finished and reader.comparison.complete)):
         transfer.fail(reader.error or LocalError("the origin's file was read to its end, and pieces are missing"))

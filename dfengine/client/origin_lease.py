@@ -45,6 +45,7 @@ class OriginLease:
     def wait(self, monitor: Monitor) -> None:
         """Wait until the lease is granted, or no supernode answers. Raises TimedOut, or SupernodeError after PATIENCE."""
         until = time.monotonic() + PATIENCE
+        monitor.set_state("waits for a turn at the origin")
         while True:
             monitor.check(None)
             left = max(0.1, monitor.deadline - time.monotonic())
@@ -52,6 +53,7 @@ class OriginLease:
             if code == codes.SUCCESS:
                 self._held, self._renew = True, time.monotonic() + RENEW
             if code != codes.WAIT:
+                monitor.set_state()
                 return
             if time.monotonic() > until:
                 raise SupernodeError(f"supernode {self._node} granted this download no turn at the origin within {PATIENCE:.0f} s")

@@ -125,12 +125,14 @@ class SwarmSession:
             self.member = begin()
             failed = self._drive_memberships()
             self._ended_cleanly = failed is None and self.member is not None and self.member.native
-            return failed
         except RemoteError as error:
             self.refused = isinstance(error, SupernodeError) and error.code != 0
-            return str(error)
+            failed = str(error)
         finally:
             self._monitor.set_state()
+        # The fetch threads continue while supernodes are asked: the last piece may have arrived meanwhile.
+        transfer = self._assembly.transfer
+        return None if transfer is not None and transfer.finished else failed
 
     def _join_first(self) -> Membership:
         failure: RemoteError | None = None

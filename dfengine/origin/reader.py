@@ -73,7 +73,7 @@ class Reader(Assignment):
         self._origin, self._retry, self._chance = origin, retry, chance
         self._comparing = self._plain = self._reread = False
         self._parts: dict[int, Piece] = {}
-        self._comparison = ResponseComparison(sink.stored() if compare else ())
+        self.comparison = ResponseComparison(sink.stored() if compare else ())
         self._changed = threading.Condition()
         self._pause = TICK
         self._changed_responses = self._broken_by_change = self._rereads = 0
@@ -244,7 +244,7 @@ class Reader(Assignment):
         """Show the piece, once the stored pieces are proved to be of the same version."""
         compared = piece.finish()
         with self._changed:
-            shown = self._comparison.piece_complete(n, piece, compared)
+            shown = self.comparison.piece_complete(n, piece, compared)
         for each in shown:
             each.publish()
 
@@ -330,7 +330,7 @@ class Reader(Assignment):
             self._reread, self._received = True, 0
             self._comparing, self._changed_responses = True, CHANGED - 1
             self._parts.clear()
-            self._comparison = ResponseComparison(self._sink.stored())
+            self.comparison = ResponseComparison(self._sink.stored())
             self._piece_claims = PieceClaims([(0, geometry.count if geometry.count >= 0 else ENDLESS)], self._piece_claims.longest)
             claim.first, claim.past = self._piece_claims.claim() or (0, 0)
 

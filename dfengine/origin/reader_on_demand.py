@@ -59,7 +59,7 @@ class ReaderOnDemand(Reader):
 
     def _wants(self) -> tuple[int, int] | None:
         """The first run of free pieces that is wanted."""
-        wanted = [*self._comparison.uncompared, *self._wanted()]
+        wanted = [*self.comparison.uncompared, *self._wanted()]
         among = set(wanted)
         for n in wanted:
             past = end = self._piece_claims.free_until(n)

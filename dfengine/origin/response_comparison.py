@@ -27,6 +27,11 @@ class ResponseComparison:
         """Pieces from before that are not compared yet, in order."""
         return sorted(self._uncompared)
 
+    @property
+    def complete(self) -> bool:
+        """Whether every piece from before is compared."""
+        return not self._uncompared
+
     def piece_complete(self, n: int, piece: Piece, compared: bool) -> list[Piece]:
         """Return the pieces that can be shown now that piece n is complete. compared: it was stored before, and the contents are equal."""
         if compared:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from dfengine._piece import Geometry
 from dfengine._window import Window
+from dfengine.client.assembly import Assembly
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.from_origin import PAUSE, FromOrigin, _Sink
 from dfengine.client.monitor import Monitor
@@ -21,6 +23,7 @@ from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
 from dfengine.origin.version import Version
 from dfengine.settings import GetSettings
+from dfengine.storage.hashing import content_digest
 from dfengine.storage.piece_file import PieceFile
 from dfengine.streaming.stream_buffer import StreamBuffer
 from dfengine.task import generation
@@ -131,3 +134,39 @@ def test_the_length_is_known_before_the_last_piece_is_published(tmp_path: Path, 
     assert transfer.plan.finished
     transfer.close()
     file.close()
+
+
+class Whole(Origin):
+    """An origin whose file is `abc`, of three bytes. `opened`: how often it was requested."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def open(self, *asked: object, **more: object) -> Body:
+        self.opened += 1
+        body = Body()
+        body.length = 3
+        body.version = Version('"v1"', "", 3)
+        return body
+
+
+@pytest.mark.parametrize(("stored", "requests"), [(b"abc", 1), (b"abd", 2)])
+def test_a_file_that_is_complete_already_is_proved_only_by_the_comparison(tmp_path: Path, stored: bytes, requests: int) -> None:
+    """Its pieces are of a 1.x supernode, which names no version. Of another version than the origin's, all of it starts over."""
+    settings = GetSettings(url="http://o/f", output=str(tmp_path / "out"))
+    place = Assembly(settings, "t" * 64)
+    try:
+        transfer = place.open(Geometry(3, 1 << 20), b"")
+        transfer.file.write(0, stored, content_digest(stored))
+        transfer.add_shared(0, 3)
+        assert transfer.finished
+        place.doubtful, origin = True, Whole()
+        FromOrigin(settings, place, Monitor(0.0, None, "", True), None, lambda *given: origin).run()  # type: ignore[arg-type]
+        assert origin.opened == requests
+        assert (place.transfer is transfer) == (stored == b"abc")
+        assert not place.doubtful
+        assert place.version == Version('"v1"', "", 3)
+        assert place.transfer is not None
+        assert os.pread(place.transfer.file.fd, 9, 0) == b"abc"
+    finally:
+        place.close()

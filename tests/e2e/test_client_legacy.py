@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dfengine import client
+from dfengine.client.swarm_session import SwarmSession
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, SupernodeError, TimedOut
 from dfengine.settings import GetSettings, SupernodeAddress
 from dfengine.task import Digest
@@ -432,6 +433,58 @@ class TestResuming:
             assert (result.resumed, result.from_origin) == (len(self.whole), 0)
         assert get.output.read_bytes() == self.whole
         assert get.left() == ["out"]
+
+    @pytest.mark.parametrize("resumed", [False, True])
+    def test_a_last_piece_that_arrives_during_the_search(
+        self, get: Download, resumed: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Then the origin is not asked, and the file is not named as its version. Resumed pieces need a proof nevertheless."""
+        monkeypatch.setattr("dfengine.client.swarm_session.RETRY", 2.0)
+        whole, missing = content(4 * PIECE), [2, 3] if resumed else [0, 1, 2, 3]
+        other = bytes(reversed(whole))
+
+        class Lost(LegacySupernode):
+            """Once a piece was reported to it, it forgets the download, and hangs at the next registration while piece 3 arrives."""
+
+            hanging, last, lost = threading.Event(), threading.Event(), False
+
+            def _register(self, request: Any, fields: dict[str, Any]) -> None:
+                if not self.lost or self.last.is_set():
+                    return super()._register(request, fields)
+                self.hanging.set()
+                self.last.wait(60)
+                self.release.wait(3)
+                request.close_connection = True
+
+            def _pull(self, query: dict[str, str]) -> dict[str, Any]:
+                self.lost = self.lost or bool(query["range"])
+                return {"code": 502, "msg": "unknown"} if self.lost and not self.last.is_set() else super()._pull(query)
+
+            def _piece(self, request: Any) -> None:
+                if request.headers["pieceNum"] == "3":
+                    self.hanging.wait(60)
+                super()._piece(request)
+                if request.headers["pieceNum"] == "3":
+                    self.last.set()
+
+        with Lost(whole) as node, LegacySupernode(other) as earlier, Origin(other, etag='"other"') as origin:
+            if resumed:
+                self.broken_off(get, earlier, pieces=2, url=origin.url)
+            node.known = lambda n: n in missing or node.last.is_set()
+            result = get(node, url=origin.url)
+            assert result.back_to_source is None
+            assert (result.resumed, result.from_origin) == (0, 0)
+            assert any("starts over" in text for text in result.notices) == resumed
+            assert get.output.read_bytes() == whole
+            get(url=origin.url, pattern="source")
+        assert get.output.read_bytes() == other
+
+    def test_the_origin_is_not_asked_when_the_last_piece_arrived_late(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = SwarmSession.run
+        monkeypatch.setattr(SwarmSession, "run", lambda session, *given: run(session, *given) or "it is lost")
+        with LegacySupernode(self.whole) as node:
+            assert get(node, notbs=True).back_to_source is None
+        assert get.output.read_bytes() == self.whole
 
     def test_the_origin_is_asked_only_for_missing_pieces(self, get: Download) -> None:
         with LegacySupernode(self.whole) as node, Origin(self.whole) as origin:

@@ -45,9 +45,6 @@ PARKED = 30.0
 PARKED_PAUSE = 15.0
 """Longest pause in seconds between two tries of such a download to find a supernode again, at random up to twice as long."""
 
-MD5_PATIENCE = 10.0
-"""Seconds without a further reported piece for which a complete file, which may be of two versions, waits for the supernode's md5."""
-
 STRIKES = 3
 """Consecutive registrations without a new piece, per supernode, after which the swarm has failed."""
 
@@ -243,12 +240,10 @@ class SwarmSession:
         if not self._assembly.doubtful or self._assembly.expected:
             return
         self._monitor.set_state("waits for the supernode's md5 of the file", "waits for the file's md5")
-        reported, until = session.reported, time.monotonic() + MD5_PATIENCE
-        while session.awaits_md5 and time.monotonic() < until:
+        timeout = self._timeout(transfer)  # of a supernode that refills its copy: its next piece is awaited as long as in `_drive`
+        while session.awaits_md5 and not timeout.expired(session.reported, 0, False, time.monotonic()):
             self._monitor.check(transfer)
             session.step(transfer, TICK)
-            if session.reported > reported:
-                reported, until = session.reported, time.monotonic() + MD5_PATIENCE
 
     def _start_thread(self, transfer: Transfer) -> None:
         self._threads += 1
@@ -259,10 +254,12 @@ class SwarmSession:
         limit = self._settings.locallimit
         return min(self._settings.minrate, limit // 2 or self._settings.minrate) / max(1, transfer.plan.workers)
 
-    def _drive(self, session: SupernodeSession, transfer: Transfer) -> None:
+    def _timeout(self, transfer: Transfer) -> ProgressTimeout:
         settings = self._settings
-        checked = time.monotonic()
-        timeout = ProgressTimeout(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, checked)
+        return ProgressTimeout(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, time.monotonic())
+
+    def _drive(self, session: SupernodeSession, transfer: Transfer) -> None:
+        checked, timeout = time.monotonic(), self._timeout(transfer)
         parked = False
         while not transfer.finished:
             self._monitor.check(transfer)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dfengine import client
+from dfengine.client.progress_timeout import ProgressTimeout
 from dfengine.client.swarm_session import SwarmSession
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, SupernodeError, TimedOut
 from dfengine.settings import GetSettings, SupernodeAddress
@@ -403,13 +404,33 @@ class TestResuming:
         assert get.output.read_bytes() == self.whole
 
     def test_a_supernode_that_sends_no_md5_is_left_after_a_while(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("dfengine.client.swarm_session.MD5_PATIENCE", 0.2)
         with LegacySupernode(self.whole) as node:
             self.broken_off(get, node)
+        monkeypatch.setattr("dfengine.client.progress_timeout.IDLE", 0.2)
         with LegacySupernode(self.whole) as node:
             node.descending = True
             node.known = lambda n: n >= 5 or len(node.registered) > 1
-            assert get(node).resumed == 0
+            assert get(node, minrate=0).resumed == 0
+        assert get.output.read_bytes() == self.whole
+
+    def test_the_md5_is_awaited_as_long_as_a_piece(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The supernode may have to fetch again what this download has. A piece may take twice its time at the minimum rate."""
+        limits: list[float] = []
+        expired = ProgressTimeout.expired
+
+        def noted(timeout: ProgressTimeout, *given: Any) -> bool:
+            limits.append(timeout.seconds)
+            return expired(timeout, *given)
+
+        monkeypatch.setattr(ProgressTimeout, "expired", noted)
+        with LegacySupernode(self.whole) as node:
+            self.broken_off(get, node)
+            limits.clear()
+            node.known = lambda n: n != 3 or len(limits) > 20
+            node.forget()
+            assert get(node, minrate=16 << 10).resumed == 5 * PIECE
+        assert set(limits) == {128.0}
+        assert set(node.asked.values()) == {1}
         assert get.output.read_bytes() == self.whole
 
     def test_a_start_over_may_find_that_the_output_is_current(self, get: Download) -> None:

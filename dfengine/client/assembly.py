@@ -225,6 +225,8 @@ class Assembly(PieceStorage):
         self._target.discard()
 
     def forget(self) -> None:
+        """See PieceStorage. Digests of the discarded pieces must not count as those of the next."""
+        self.delegated, self.delegated_digests, self.digests = [], {}, {}
         self.discard()
         self.close()
 

@@ -34,8 +34,8 @@ class FileFromLeader:
         self._output = output_key(assembly.path)
 
     def run(self) -> str:
-        """Return COPIED: every piece is in the part file, and the leader has verified the file; NAMED: the leader has completed this
-        output; KEPT: an earlier download has.
+        """Return COPIED: every piece is in the part file and equals the leader's, which has verified the file; NAMED: the leader has
+        completed this output; KEPT: an earlier download has.
 
         "": this download leads now, or continues alone, with the pieces that it has. Raises StorageError, TimedOut.
         """
@@ -92,6 +92,7 @@ class FileFromLeader:
         if assembly.transfer is None:
             assembly.delegated = place.algorithms
         transfer = assembly.open(geometry, generation)
+        held = transfer.plan.stored
         copier = FileCopier(place, transfer, joining.wake)
         joining.waiting = lambda: (True, transfer.plan.stored)
         transfer.start(copier.run, "join")
@@ -102,12 +103,15 @@ class FileFromLeader:
             elif transfer.file.geometry.length < 0 <= place.file.geometry.length:
                 transfer.learn_length(place.file.geometry.length)
             joining.receive(TICK)
-        if transfer.finished and place.sealed:
+        sealed = transfer.finished and place.sealed
+        if sealed and place.same_digests(transfer.file.record):
+            assembly.doubtful = False  # the leader has verified these pieces
             self._use_leader_digests(place)
             return COPIED
-        if place.page.unproved:
+        if sealed or place.page.unproved:
+            # `sealed`: pieces from before are of another version, which no generation tells apart. They are copied again if there are any.
             assembly.forget()
-        if self._is_current(place):
+        if self._is_current(place) and not (sealed and held):
             joining.resign()
         return ""
 

@@ -104,6 +104,12 @@ class TransferState:
                 self.plan.done.clear()
             return held
 
+    def drop_offers(self) -> bool:
+        """Drop all offers, as a new registration may be of another version. Return whether no piece is stored or under way."""
+        with self._changed:
+            self.plan.forget_offers()
+            return not self.plan.stored and not self.plan.jobs()
+
     def demand(self, limit: float, paced: bool = True) -> Demand:
         """Return the present demand. limit: seconds until the next call at the latest. paced: whether the pace was reported."""
         with self._changed:

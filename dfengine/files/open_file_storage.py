@@ -282,7 +282,7 @@ class OpenFileStorage(PassedMemory):
         """See Place. Raises SupernodeError if new pieces cannot be proved to be of the stored ones' version; then the origin is read."""
         assert self.transfer is not None
         if not (known and generation):
-            if self.transfer.plan.stored:
+            if not self.transfer.drop_offers():
                 raise SupernodeError("a supernode of 1.x, which names no version of the file, was lost or forgot this download")
             self.transfer.file.record.forget_generation()  # pieces may be of another version than the registered one
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 import dfengine
 from dfengine.errors import OriginChanged
 from dfengine.files import File
-from tests.e2e.standin import MIB, LegacySupernode, Origin, eventually
+from tests.e2e.standin import MIB, LegacySupernode, Origin, eventually, say
 
 PIECE = MIB - 5
 SIZE = 40 * PIECE + 77
@@ -90,3 +92,43 @@ def test_reads_fail_if_the_supernode_lost_the_download_and_the_origin_changed(op
         with pytest.raises(OriginChanged):
             file.pread(30 * PIECE, 10)
         assert file.pread(0, 10) == whole[:10]
+
+
+class RestartedSupernode(LegacySupernode):
+    """It restarts with `later` content while its only piece is under way, and sends that piece after the next registration."""
+
+    def __init__(self, content: bytes, later: bytes) -> None:
+        self.later, self.requested, self.pulled_again = later, threading.Event(), threading.Event()
+        super().__init__(content, known=lambda n: n == 0 or self.restarted)
+
+    @property
+    def restarted(self) -> bool:
+        return self.content is self.later
+
+    def _pull(self, query: dict[str, str]) -> dict[str, Any]:
+        if len(self.registered) > 1:
+            self.pulled_again.set()
+        elif self.requested.is_set():
+            self.forget()
+            self.content = self.later
+        return super()._pull(query)
+
+    def _piece(self, request: BaseHTTPRequestHandler) -> None:
+        if self.restarted:
+            super()._piece(request)
+            return
+        framed = self.framed(0)
+        self.requested.set()
+        self.pulled_again.wait(30)
+        say(request, 206, framed)
+
+    def stop(self) -> None:
+        self.pulled_again.set()
+        super().stop()
+
+
+def test_a_piece_under_way_is_not_mixed_with_those_of_a_restarted_supernode(opened: Any) -> None:
+    first, later = content(1), content(2)
+    with RestartedSupernode(first, later) as node, Origin(later) as origin:
+        assert opened(node, origin.url).read() == later
+        assert node.restarted

@@ -96,7 +96,7 @@ class OpenFileFromLeader:
         joining, here, there = self._joining, transfer.file, leader.file
         if there is here:
             return True
-        same = leader.generation == here.record.generation and there.geometry.piece_size == here.geometry.piece_size
+        same = leader.generation == here.record.generation != b"" and there.geometry.piece_size == here.geometry.piece_size
         if not (self._has_slot and same) or there.evicts or there.in_memory != here.in_memory:
             return False
         joining.waiting = partial(waiting, transfer)

@@ -56,7 +56,7 @@ class StreamFromLeader:
                     break
                 if copier is None:
                     copier = self._begin(leader)
-                elif leader.generation != copier.leader.generation:
+                elif not leader.generation or leader.generation != copier.leader.generation:  # b"" names no version
                     break
                 copier.follow(leader, joining.slot)
             if copier is not None and leader is not None and copier.paused is leader:

@@ -107,6 +107,19 @@ def test_a_piece_that_the_next_place_lacks_is_wanted_again(shared: Shared, moves
     assert shared.transfer._tickets == {}
 
 
+def test_readers_move_to_no_file_without_a_version(shared: Shared) -> None:
+    """Two files of 1.x supernodes, which name no version, may be of different versions."""
+    shared.first.record.forget_generation()
+    verified = memory(*range(COUNT))
+    verified.record.forget_generation()
+    verified.mark_complete()
+    leader = shared.leader(verified)
+    assert leader.trusted
+    assert not shared.joined._moves_to(leader, shared.transfer)
+    assert shared.transfer.file is shared.first
+    leader.close()
+
+
 def test_a_read_waits_for_a_piece_lost_by_a_change_of_place(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two ranges, the second was stored when the read began."""
     write_piece(shared.first, 3)

@@ -10,7 +10,7 @@ from dfengine.client import fetch
 from dfengine.client.digest import FileDigester, compare
 from dfengine.client.passed_memory import PassedMemory
 from dfengine.client.plan import Plan
-from dfengine.errors import DigestMismatch, OriginChanged, StorageError
+from dfengine.errors import DigestMismatch, OriginChanged, StorageError, SupernodeError
 from dfengine.settings import GetSettings
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry
@@ -77,6 +77,12 @@ class StreamBuffer(PassedMemory):
 
     def _restart(self) -> None:
         self.forget()
+
+    def _on_continue(self, known: bytes, generation: bytes) -> None:
+        """See PieceStorage. Raises SupernodeError if the stored pieces, from a 1.x leader, name no version; then the origin is read."""
+        assert self.transfer is not None
+        if not (known and generation) and not self.transfer.drop_offers():
+            raise SupernodeError("the pieces of this host's leader are from a supernode of 1.x, which names no version of the file")
 
     def share(self, sockets: str, name: str, cid: str, node: str, task: str) -> None:
         """Let this host's peer server, which listens in the folder `sockets`, serve the pieces in memory. Raises LocalError."""

@@ -11,7 +11,7 @@ import pytest
 from dfengine._piece import Geometry
 from dfengine.client.assembly import Assembly
 from dfengine.client.piece_storage import PieceStorage
-from dfengine.errors import OriginChanged
+from dfengine.errors import OriginChanged, SupernodeError
 from dfengine.settings import GetSettings
 from dfengine.streaming.stream_buffer import StreamBuffer
 from dfengine.task import Digest
@@ -61,6 +61,32 @@ def test_pieces_that_no_generation_names_are_kept_only_for_a_digest(tmp_path: Pa
         assert place.doubtful == bool(expected)
     finally:
         place.close()
+
+
+def test_a_second_registration_without_a_version_makes_a_file_doubtful(tmp_path: Path) -> None:
+    """This holds without a stored piece, too: one of the first registration may be under way."""
+    place = Assembly(GetSettings(url="http://o/f", output=str(tmp_path / "out")), "t" * 64)
+    try:
+        transfer = place.open(Geometry(3 * MIB, MIB), b"")
+        assert not place.doubtful
+        assert place.open(Geometry(3 * MIB, MIB), b"") is transfer
+        assert place.doubtful
+    finally:
+        place.close()
+
+
+def test_a_stream_adds_no_piece_to_those_that_no_generation_names() -> None:
+    """They were copied from a leader whose supernode speaks 1.x."""
+    memory = StreamBuffer(GetSettings(url="http://o/f", output="-"))
+    try:
+        transfer = memory.open(Geometry(3 * MIB, MIB), b"")
+        assert memory.open(Geometry(3 * MIB, MIB), b"one") is transfer, "nothing is stored"
+        transfer.plan.add_stored([0])
+        with pytest.raises(SupernodeError):
+            memory.open(Geometry(3 * MIB, MIB), b"one")
+        assert memory.transfer is transfer
+    finally:
+        memory.close()
 
 
 @pytest.mark.parametrize("pieces", [0, 1])

@@ -116,7 +116,7 @@ def test_a_swarm_with_a_secret_refuses_requests_without_it(stage: Any) -> None:
     second = stage.get(url, "b", "--secret-file", ours, "--notbs", host=3, nodes=(node,))
     assert stage.digest("a") == stage.digest("b") == sha
     assert second["from"]["peers"] > 0, "the peer server that a get started uses the secret"
-    assert stage.sent("/f.bin") == 9 << 20
+    stage.check_read_once("/f.bin", 9 << 20, node)
     for options in ((), ("--secret-file", theirs)):
         assert "secret" in stage.get(url, "c", *options, "--notbs", host=4, nodes=(node,), status=3)
     task = first["task_id"]

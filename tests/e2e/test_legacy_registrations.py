@@ -84,7 +84,7 @@ def test_native_downloads_receive_no_pieces_by_the_1x_pull(stage: Scene, again: 
     node = stage.supernode()
     client = LegacyClient(node, url, "127.0.0.41")
     client.task = register_legacy(node, url, "127.0.0.41", native=1)[1]["data"]["taskId"]
-    until(lambda: stage.sent("/f.bin") == 9 * MIB, "the whole copy")
+    until(lambda: stage.sent("/f.bin") >= 9 * MIB, "the whole copy")
     if again:
         client.register()
     assert client.pull(wire.START, wire.NO_RESULT)["code"] == wire.BAD_PARAMETER
@@ -152,7 +152,7 @@ def test_the_status_of_a_pull_is_checked_before_its_client_and_the_result_only_o
     url, node = stage.origin() + "/f.bin", stage.supernode()
     client = LegacyClient(node, url, "127.0.0.41")
     client.register()
-    until(lambda: stage.sent("/f.bin") == MIB, "the whole copy")
+    until(lambda: stage.sent("/f.bin") >= MIB, "the whole copy")
 
     def code(query: str, cid: str = client.cid) -> int:
         status, content = exchange(node.node, "GET", f"/peer/task?taskId={client.task}&srcCid={cid}&{query}")

@@ -114,6 +114,7 @@ def test_a_signal_or_timeout_during_the_wait_cancels_the_preheat(stage: Scene, h
         stage._processes.append(process)
         if how == "signal":
             assert reached.wait(PATIENCE)
+            until(lambda: b'preheats/{id}"' in node.get("/metrics"), "the wait for the preheat")
             process.send_signal(signal.SIGTERM)
         err = process.communicate(timeout=PATIENCE * 2)[1].decode()
         assert process.returncode == (128 + signal.SIGTERM if how == "signal" else 8), err

@@ -28,7 +28,7 @@ def test_origins_are_read_through_the_proxy_and_the_swarm_directly(stage: Scene,
     node = stage.supernode()
     warm = stage.get(url, "a", "--notbs", host=2, nodes=(node,))
     again = stage.get(url, "b", "--notbs", host=3, nodes=(node,))
-    assert stage.sent("/file") == 20 * MIB, "once for the swarm"
+    stage.check_read_once("/file", 20 * MIB, node)
     alone = stage.get(url, "c", host=4)
     assert {stage.digest(name) for name in "abc"} == {digest}
     assert warm["back_to_source"] is again["back_to_source"] is None

@@ -161,11 +161,12 @@ def test_one_stream_hashes_after_the_download_into_a_file_is_lost(
     stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals
 ) -> None:
     url, node, digest = file
-    get = stage.start_get(url, "out", "--locallimit", str(LIMIT), "--digest", f"sha256:{digest}", nodes=(node,))
+    get = stage.start_get(url, "out", "--locallimit", str(LIMIT // 4), "--digest", f"sha256:{digest}", nodes=(node,))
     until(lambda: list(stage.path.glob(".out.*.part")), "a part file")
     streams = [Stream(stage, *file) for _ in range(2)]
     for each in streams:
         each.part()
+    assert get.poll() is None, "it is slower than the streams start"
     get.send_signal(how)
     found = end_all(streams, digest)
     assert sorted(each["hashed"] for each in found) == [False, True], "one stream continues and hashes, and the other takes its digest"

@@ -17,7 +17,7 @@ from tests.e2e.scene import MIB, Scene, Supernode, scene, until
 
 PIECE = 4 * MIB
 SIZE = 80 * MIB + 4321
-LIMIT = 16 * MIB
+LIMIT = 8 * MIB
 
 STREAM = """
 import dfengine, hashlib, json, sys
@@ -161,7 +161,7 @@ def test_one_stream_hashes_after_the_download_into_a_file_is_lost(
     stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals
 ) -> None:
     url, node, digest = file
-    get = stage.start_get(url, "out", "--locallimit", str(LIMIT // 4), "--digest", f"sha256:{digest}", nodes=(node,))
+    get = stage.start_get(url, "out", "--locallimit", str(LIMIT), "--digest", f"sha256:{digest}", nodes=(node,))
     until(lambda: list(stage.path.glob(".out.*.part")), "a part file")
     streams = [Stream(stage, *file) for _ in range(2)]
     for each in streams:

@@ -133,6 +133,7 @@ def test_a_stream_alone_serves_a_file_from_its_memory_and_writes_none(stage: Sce
     assert got == digest
     held = {path.name for path in (stage.path / "home-2").rglob("*") if path.is_file() and path.stat().st_size > 4096}
     assert held == set()
+    until(lambda: not node.metric("dfengine_unproved_peers"), "the proof of the address of the stream's peer server")
     result = stage.get(url, "out", host=3, nodes=(node,))
     assert result["from"] == {"peers": size, "supernode": 0, "origin": 0, "host": 0, "resumed": 0}
     assert stage.digest("out") == digest

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import json
 import socket
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from dfengine.peer.rendezvous import Rendezvous
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry, Home, valid_name
 from dfengine.storage.memory_file import adopt
+from dfengine.storage.os_errors import EXHAUSTED
 from dfengine.storage.served_file import ServedFile
 from dfengine.storage.shared_content import listed
 from dfengine.storage.stream_memory import MEMORIES
@@ -40,9 +40,6 @@ DESCRIPTORS = MEMORIES + 1
 
 STREAMS = 1024
 """Limit of streams; further ones are refused."""
-
-
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 SILENCE = 10.0
 """Seconds within which a process that connected must have passed its stream."""
@@ -91,7 +88,7 @@ class ServedDownloads:
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno in _EXHAUSTED:
+                if error.errno in EXHAUSTED:
                     # The listener stays readable: the next turn tries again.
                     self._watch(False)
                 break

@@ -95,15 +95,21 @@ def test_authorized_clients_receive_manifests_while_the_registry_is_down(stage: 
         assert get(url, PATH, Accept=ACCEPT, **bad)[0].status == 502
 
 
-@pytest.mark.parametrize("status", ["429 Too Many Requests", "507 Insufficient Storage"])
-def test_authorized_clients_receive_manifests_while_the_registry_refuses_all(stage: Scene, registry: Manifests, status: str) -> None:
-    """As registries do whose limit of pulls is reached. Other clients receive the registry's own response."""
+def proxy_with_manifests(stage: Scene, registry: Manifests) -> tuple[str, dict[str, str]]:
+    """The URL of a proxy that has stored both manifests, and the fields of the client that the registry has authorized."""
     registry.tokens = {"one"}
     registry.scripts["/v2/a/manifests/1"] = registry.scripts[PATH]
     url = stage.proxy("--registry", registry.url)[1]
     own = {"Accept": ACCEPT, "Authorization": "Bearer one"}
     for path in ("/v2/a/manifests/1", PATH):
         assert get(url, path, **own)[1] == BODY
+    return url, own
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "507 Insufficient Storage"])
+def test_authorized_clients_receive_manifests_while_the_registry_refuses_all(stage: Scene, registry: Manifests, status: str) -> None:
+    """As registries do whose limit of pulls is reached. Other clients receive the registry's own response."""
+    url, own = proxy_with_manifests(stage, registry)
     registry.scripts = dict.fromkeys(("/v2/a/manifests/1", PATH, "/v2/"), ok(b"no", "Retry-After: 100", status=status))
     for path in ("/v2/a/manifests/1", PATH):
         answer, body = get(url, path, **own)
@@ -115,12 +121,7 @@ def test_authorized_clients_receive_manifests_while_the_registry_refuses_all(sta
 
 def test_authorized_clients_receive_manifests_while_the_registry_is_silent(stage: Scene, registry: Manifests) -> None:
     """One request waits, and the others are answered without a request to the registry. Clients that it has not authorized wait for it."""
-    registry.tokens = {"one"}
-    registry.scripts["/v2/a/manifests/1"] = registry.scripts[PATH]
-    url = stage.proxy("--registry", registry.url)[1]
-    own = {"Accept": ACCEPT, "Authorization": "Bearer one"}
-    for path in ("/v2/a/manifests/1", PATH):
-        assert get(url, path, **own)[1] == BODY
+    url, own = proxy_with_manifests(stage, registry)
     speaks = threading.Event()
 
     def silent(sock: socket.socket, asked: Asked) -> None:

@@ -15,6 +15,9 @@ DEBUG = "DFENGINE_DEBUG" in os.environ
 SANITIZE = os.environ.get("DFENGINE_SANITIZE", "")
 Options.warning_errors = not DEBUG
 
+COMPILERS = min(os.cpu_count() or 1, 8)
+"""Compilers that run at a time; each takes up to 250 MiB of memory."""
+
 SANITIZED = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all"] if SANITIZE else []
 COMPILED = ["-O0", "-g"] if DEBUG else ["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZED] if SANITIZE else ["-O2"]
 
@@ -33,5 +36,6 @@ setup(
         compiler_directives={"language_level": 3, "auto_pickle": False, "autotestdict": False, "linetrace": DEBUG},
         annotate=DEBUG,
         build_dir=None if DEBUG else "build/cython",
-    )
+    ),
+    options={"build_ext": {"parallel": COMPILERS}},
 )

@@ -145,6 +145,11 @@ def test_a_clients_first_byte_timeout_applies_to_the_origin(stage: Scene) -> Non
 
 def test_the_most_patient_client_decides_how_often_an_origin_is_tried(tmp_path: Path) -> None:
     """Even if it registers later, and the first client allows one attempt only."""
+    both_registered = threading.Event()
+
+    def answer(x: Exchange) -> None:
+        both_registered.wait(60)
+        (serve if x.n else refuse)(x)
 
     async def play(address: str) -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
@@ -153,11 +158,13 @@ def test_the_most_patient_client_decides_how_often_an_origin_is_tried(tmp_path: 
             for limits in (RetryLimits.of_client(1, 0.1, 5.0, 5.0), RetryLimits.of_client(0, 0.0, 0.0, 0.0))
         )
         fetches = [asyncio.ensure_future(node.fetches.ensure("ab" * 32, wanted)) for wanted in (hasty, patient)]
+        await asyncio.sleep(0)  # in which each registers
+        both_registered.set()
         assert {(await fetch).geometry.length for fetch in fetches} == {SMALL}
         await asyncio.to_thread(node.fetch_pool.close)
         node.close()
 
-    with Server(lambda x: serve(x) if x.n else refuse(x), (content(SMALL, 1),)) as server:
+    with Server(answer, (content(SMALL, 1),)) as server:
         asyncio.run(play(url(server)))
         assert len(server.log) == 2
 

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 
+from dfengine.client import thread_start
 from dfengine.client.cleanup import release
 from dfengine.client.heartbeat import SILENT, STALLED, Heartbeat, Stall
 from dfengine.client.transfer import join
@@ -94,7 +95,7 @@ class Joining:
         self.ended = False
         """Whether the download has failed or was stopped: no thread fetches, and there are no beats."""
         self._over = False
-        self._beating: threading.Thread | None = None
+        self._beating: list[threading.Thread] = []
         try:
             self._wake_up = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         except BaseException:
@@ -237,11 +238,9 @@ class Joining:
         self.leads, self.joined, self._reported = True, False, None
         self._close_later(self.place)
         self.place = None
-        if self._beating is None:
-            beating = threading.Thread(target=self._beat, name="beat", daemon=True)
-            with contextlib.suppress(RuntimeError):  # at the limit of threads; others take this leader for stalled, and go on alone
-                beating.start()
-                self._beating = beating
+        if not self._beating:
+            with contextlib.suppress(LocalError):  # at the limit of threads; others take this leader for stalled, and go on alone
+                thread_start.start(threading.Thread(target=self._beat, name="beat", daemon=True), self._beating)
 
     def _beat(self) -> None:
         """Beat, in a thread of its own, since the main thread may wait for a supernode. It sleeps while no download has joined."""
@@ -375,11 +374,9 @@ class Joining:
     def _close_page(self) -> None:
         if self.page.fd >= 0:
             self.page.call()
-            if self._beating is not None:
-                join([self._beating], ENDING)
-                if self._beating.is_alive():
-                    return
-            self.page.close()
+            join(self._beating, ENDING)
+            if not any(thread.is_alive() for thread in self._beating):
+                self.page.close()
 
     def _close_places(self) -> None:
         self._close_later(self.place, self.leader_page)

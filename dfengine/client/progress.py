@@ -11,7 +11,10 @@ import os
 import sys
 import threading
 
+from dfengine.client import thread_start
 from dfengine.client.progress_text import Counters, Gauge, cells, line
+from dfengine.client.transfer import join
+from dfengine.errors import LocalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ class Bar:
         self._tty = self._out is not None and self._out.isatty()
         self._encoding = encoding()
         self._monitor: Followed | None = None
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._gauge = Gauge()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -80,10 +83,8 @@ class Bar:
     def follow(self, monitor: Followed) -> None:
         """Show this download's counters until the context ends."""
         self._monitor = monitor
-        thread = threading.Thread(target=self._run, name="progress", daemon=True)
-        with contextlib.suppress(RuntimeError):  # at the limit of threads, only the end is shown
-            thread.start()
-            self._thread = thread
+        with contextlib.suppress(LocalError):  # at the limit of threads, only the end is shown
+            thread_start.start(threading.Thread(target=self._run, name="progress", daemon=True), self._threads)
 
     def print(self, text: str) -> None:
         """Print a line above the progress line. May be called from any thread."""
@@ -154,9 +155,9 @@ class Bar:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._over.set()
-        if self._thread is None:
+        if self._monitor is None:
             return
-        self._thread.join(1.0)
+        join(self._threads, 1.0)
         with self._lock:
             if kind is None:
                 self._put(self._line(ended=True))

@@ -90,10 +90,9 @@ def test_closing_a_leader_releases_everything_wherever_a_signal_arrives(n: int) 
 def test_a_leader_whose_download_has_ended_stops_beating() -> None:
     server, line = socket.socketpair()
     joining = Joining.begin(line, "key", "opened", first=True)
-    beating = joining._beating
+    (beating,) = joining._beating
     joining.page.join()
     joining.end()
-    assert beating is not None
     beating.join(60.0)
     assert not beating.is_alive()
     joining.close()

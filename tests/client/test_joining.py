@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -143,6 +144,25 @@ def test_a_leader_without_progress_is_reported(server: Server, monkeypatch: pyte
     assert server.page.wanted() == [], "the previous leader still has wanted pieces"
     assert not look(20, progress=5), "the next leader is reported after less than twice the time"
     assert look(2, progress=5)
+
+
+def test_a_signal_during_the_start_of_the_beating_thread_is_reported_and_its_page_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, theirs = socket.socketpair()
+    start = threading.Thread.start
+    beating: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        beating.append(thread)
+        raise KeyboardInterrupt
+
+    with own:
+        before = own_descriptors()
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Joining.begin(theirs, "key", "opened", first=True)
+        assert not beating[0].is_alive()
+        assert len(own_descriptors()) == len(before) - 1, "only the socket is gone, and nothing is left of the page"
 
 
 @pytest.mark.parametrize("stuck", [False, True])

@@ -6,6 +6,7 @@ import contextlib
 import threading
 
 from dfengine.client.cleanup import release
+from dfengine.client.thread_start import no_thread
 from dfengine.client.transfer import join
 
 TYPE_CHECKING = False
@@ -40,6 +41,15 @@ class DownloadThread(threading.Thread):
     def over(self) -> bool:
         """Whether the download has run to its end, so that no stop is needed."""
         return self._over
+
+    def start(self) -> None:
+        """Start the download. Raises LocalError if the system has no thread for it; the download is then closed."""
+        try:
+            super().start()
+        except RuntimeError as error:
+            self._over = True
+            self._download.close()
+            raise no_thread(error) from None
 
     def run(self) -> None:
         """Run the download and record its result or failure."""

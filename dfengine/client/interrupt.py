@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -86,6 +87,7 @@ def _exit_process(settings: GetSettings, number: int, report: FailureReporter) -
 
     # In another thread: the main thread may hold the lock of stdout or stderr while it is blocked in a write.
     printer = threading.Thread(target=print_and_report, daemon=True)
-    printer.start()
-    printer.join(PRINTING)
+    with contextlib.suppress(RuntimeError):  # too many threads
+        printer.start()
+        printer.join(PRINTING)
     os._exit(code)

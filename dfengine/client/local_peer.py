@@ -250,7 +250,7 @@ def _inheritable() -> list[int]:
 
 def _await_own(pid: int) -> None:
     """Reap the server in a thread if it became a child of this process: one that adopts orphans, such as a container's first process."""
-    with contextlib.suppress(ChildProcessError):
+    with contextlib.suppress(ChildProcessError, RuntimeError):  # without a thread for it, it remains a zombie until this process ends
         if os.waitpid(pid, os.WNOHANG) == (0, 0):
             threading.Thread(target=_await, args=(pid,), name="dfengine-peer-end", daemon=True).start()
 

@@ -14,6 +14,7 @@ from dfengine.client.monitor import TICK
 from dfengine.client.node_answer import READ
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import chance, join, leave
+from dfengine.client.transfer import join as join_threads
 from dfengine.errors import OriginError, RemoteError, SourceGone, SupernodeError
 
 TYPE_CHECKING = False
@@ -77,7 +78,10 @@ class SwarmRecovery:
         self._tries -= 1
         self._next = now + self._backoff.next(chance())
         self._thread = threading.Thread(target=self._search, args=(transfer,), name="return", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # too many threads: a later try may find one
+            self._thread = None
         return False
 
     def claim_membership(self, transfer: Transfer) -> Membership | None:
@@ -117,7 +121,7 @@ class SwarmRecovery:
             leave(found)
             found.connection.close()
         if self._thread is not None:
-            self._thread.join(1.0)
+            join_threads([self._thread], 1.0)
 
 
 def is_transient(error: RemoteError) -> bool:

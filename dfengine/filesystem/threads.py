@@ -44,8 +44,20 @@ class Threads:
             # Under the lock, so that an ending thread cannot miss it.
             self._tasks.put((call, loop, future))
         if starts:
-            threading.Thread(target=self._work, name="dfengine-fsspec", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, name="dfengine-fsspec", daemon=True).start()
+            except RuntimeError as error:
+                self._without_thread(error)
         return future
+
+    def _without_thread(self, error: RuntimeError) -> None:
+        """No further thread can be started: the calls wait for the others. If there is none, they fail with `error`."""
+        with self._lock:
+            self._threads -= 1
+            while not self._threads and not self._tasks.empty():
+                _, loop, future = self._tasks.get()
+                self._unfinished -= 1
+                loop.call_soon_threadsafe(_set_outcome, future, None, error)
 
     def _work(self) -> None:
         while True:

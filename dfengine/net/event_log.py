@@ -6,6 +6,7 @@ counted.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -144,8 +145,10 @@ class LineWriter:
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="events", daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._run, name="events", daemon=True)
+                    with contextlib.suppress(RuntimeError):  # too many threads: the line waits for the next one
+                        thread.start()
+                        self._thread = thread
         if not self._news.is_set():
             self._news.set()
 

@@ -61,7 +61,10 @@ class _Name:
                 return
             self._running = True
             self.ended.clear()
-        threading.Thread(target=self._resolve, name="names", daemon=True).start()
+        try:
+            threading.Thread(target=self._resolve, name="names", daemon=True).start()
+        except RuntimeError as error:  # too many threads
+            self._end([], FAILED, str(error))
 
     def _resolve(self) -> None:
         found: list[SupernodeAddress] = []
@@ -72,6 +75,9 @@ class _Name:
             why = str(getattr(error, "strerror", None) or error)
         except Exception as error:  # no resolver's error may leave other threads waiting
             why = f"{type(error).__name__}: {error}"
+        self._end(found, seconds, why)
+
+    def _end(self, found: list[SupernodeAddress], seconds: float, why: str) -> None:
         with self._lock:
             self._running = False
             self._until = time.monotonic() + seconds

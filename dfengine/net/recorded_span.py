@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from typing import Any
@@ -78,8 +79,9 @@ def flush(seconds: float) -> None:
     if _own is not None:
         # The exporter's own time-out for a collector that does not respond is longer.
         sending = threading.Thread(target=_own.force_flush, daemon=True)
-        sending.start()
-        sending.join(seconds)
+        with contextlib.suppress(RuntimeError):  # too many threads: the spans are lost
+            sending.start()
+            sending.join(seconds)
 
 
 def export(service: str, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -29,4 +30,5 @@ def _stop(stopped: asyncio.Event, number: int, drain: Callable[[], float]) -> No
     # At its end the interpreter would wait for a thread in the system's resolver, or on a disk that does not respond.
     timer = threading.Timer(drain() + GRACE, os._exit, (0,))
     timer.daemon = True
-    timer.start()
+    with contextlib.suppress(RuntimeError):  # too many threads
+        timer.start()

@@ -201,9 +201,10 @@ class CurlTransfers:
             return
         if any(self.result(easy) is None and not easy.getinfo(pycurl.NAMELOOKUP_TIME) for easy in self._easies):
             # libcurl waits for the system's resolver, which cannot be interrupted; another thread waits for it.
-            threading.Thread(target=_close, args=(multi, self._easies, self._spare), name="resolver", daemon=True).start()
-        else:
-            _close(multi, self._easies, self._spare)
+            with contextlib.suppress(RuntimeError):  # too many threads: this one waits
+                threading.Thread(target=_close, args=(multi, self._easies, self._spare), name="resolver", daemon=True).start()
+                return
+        _close(multi, self._easies, self._spare)
 
 
 def _local_port(fd: int) -> int:

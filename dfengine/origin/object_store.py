@@ -138,7 +138,10 @@ def run_cancellable(sign: Callable[[], str], check: Callable[[], None]) -> str:
             found.append(error)
 
     thread = threading.Thread(target=run, name="sign", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise LocalError(str(error)) from None
     thread.join(PERIOD)
     while thread.is_alive():
         check()

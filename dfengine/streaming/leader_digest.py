@@ -83,8 +83,8 @@ def second_pass(again: StreamDownload, record: Record, monitor: Monitor) -> dict
     Raises OriginChanged if one differs, DigestMismatch, and other errors that end a stream.
     """
     thread = DownloadThread(again, "again")
-    thread.start()
     try:
+        thread.start()
         while True:
             monitor.check(None)
             try:
@@ -104,6 +104,6 @@ def second_pass(again: StreamDownload, record: Record, monitor: Monitor) -> dict
             raise thread.failure
         return again.memory.digests
     finally:
-        if thread.is_alive():
+        if not thread.over:  # it may run although a signal interrupted its start
             again.stop(LocalError("the stream was stopped"))
         thread.close()

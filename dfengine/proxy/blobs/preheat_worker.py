@@ -108,12 +108,18 @@ class PreheatWorker:
         now = {text: before.pop(text) if text in before else _WorkQueue(node) for text, node in ((str(node), node) for node in nodes)}
         for queue in before.values():
             queue.gone = True
-        for queue in now.values():
-            if queue not in self._queues:
-                threading.Thread(target=self._serve, args=(queue,), name="work", daemon=True).start()
-        self._queues = [*now.values(), *(queue for queue in self._queues if queue.gone and queue.tasks)]
-        if has_dns_names(self._settings.nodes):
+        served = [queue for queue in now.values() if queue in self._queues or self._start(queue)]
+        self._queues = [*served, *(queue for queue in self._queues if queue.gone and queue.tasks)]
+        if has_dns_names(self._settings.nodes) or len(served) < len(now):
             self._loop.call_later(REFRESH, lambda: self._follow(cached(self._settings.nodes)))
+
+    def _start(self, queue: _WorkQueue) -> bool:
+        """Start its thread. False: there are too many threads now."""
+        try:
+            threading.Thread(target=self._serve, args=(queue,), name="work", daemon=True).start()
+        except RuntimeError:
+            return False
+        return True
 
     def close(self) -> None:
         """Stop all, when the process ends."""

@@ -82,8 +82,10 @@ class WriteBehind:
             while len(self._waiting) > MAX_WAITING:
                 self._waiting.popitem(last=False)
             if self._thread is None and not self._stopped:
-                self._thread = threading.Thread(target=self._run, name="store-write", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="store-write", daemon=True)
+                with suppress(RuntimeError):  # too many threads: this copy waits for the next one
+                    thread.start()
+                    self._thread = thread
             self._changed.notify_all()
 
     def _next(self) -> Work | None:

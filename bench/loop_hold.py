@@ -30,10 +30,10 @@ from dfengine.settings import SupernodeSettings
 from dfengine.supernode import idle_sweep
 from dfengine.supernode.copies.fetch import SUCCESS
 from dfengine.supernode.copies.fetch_request import FetchRequest
+from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer
 

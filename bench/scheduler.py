@@ -47,10 +47,10 @@ from dfengine.storage.record import DIGEST, Record
 from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.download_events import log_download
+from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer
 

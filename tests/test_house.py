@@ -74,7 +74,7 @@ OPTIONAL = {"cryptography", "opentelemetry", "dns", "fsspec", "obstore", "redis"
 DISTRIBUTION = {"dns": "dnspython", "prometheus_client": "prometheus-client", "yaml": "pyyaml"}
 """Module -> its distribution, where the names differ."""
 
-GET = {"command", "dial", "fd_passing", "limit", "lazy_start", "_receive", "__init__", "__main__"}
+GET = {"command", "dialer", "fd_passing", "lazy_start", "_receive", "__init__", "__main__"}
 """Modules of other packages that a `get` imports."""
 
 
@@ -185,6 +185,26 @@ def test_imports_follow_the_table(path: Path) -> None:
             assert there in CORE[: CORE.index(path.stem) + 1], f"{path.stem} must not import {name}"
         elif there not in CORE:
             assert there == here or there in MAY_IMPORT[here], f"{here} must not import {name}"
+
+
+def test_the_design_shows_the_same_table() -> None:
+    rows = [line.strip("|").split(" | ") for line in (ROOT / "docs" / "design.md").read_text().splitlines() if line.startswith("| ")]
+    shown = {each[0].strip(" `").replace("/", "."): each[1:] for each in rows if len(each) == 3}
+    assert shown["core (root)"][0].strip().partition(";")[0].replace("`", "").split(", ") == CORE
+    for name, allowed in MAY_IMPORT.items():
+        within = name.partition(".")[0]
+        subpackages = ", ".join(each for each in MAY_IMPORT if each.startswith(name + "."))
+        cell = re.sub(r"\(.*?\)", "", shown[name][1]).replace("and its subpackages", subpackages)
+        found = {each.strip() for each in cell.split(",")} - {"-", ""}
+        assert {f"{within}.{each}" if f"{within}.{each}" in MAY_IMPORT else each for each in found} == allowed, name
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.stem == "__init__" and path.parent != PACKAGE], ids=room)
+def test_a_package_names_its_modules_and_the_one_to_read_first(path: Path) -> None:
+    text = path.read_text()
+    others = {each.stem for each in MODULES if each.parent == path.parent} - {"__init__"}
+    assert not [name for name in others if not re.search(rf"\b{name}\b", text)]
+    assert re.search(r"Start\s+with\s+`", text)
 
 
 def test_there_are_no_import_cycles() -> None:

@@ -3,7 +3,7 @@
     options        the table of options of all commands; option_kinds: the types of their values
     plain_parser   reads most command lines of `get` without click
     cli            builds click's commands from the table
-    configuration  reads configuration files
+    configuration  reads configuration files; environment, keywords: settings for programs
     help           the text that `--help` and docs/commands.md show for the table
     command        runs `get`: settings from options, exit codes, `--json`, signals
     home           path of the home directory

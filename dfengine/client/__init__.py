@@ -3,7 +3,7 @@
     download, result                    one download, from the first request to the renamed file; its result
     download_dialer                     its connections, which any thread can cut
     identity, messages                  identity of a download, and the messages that it sends
-    swarm_session                       pulls from the swarm, survives the loss of a supernode
+    swarm_session                       pulls from the swarm, survives the loss of a supernode; fallback: when the origin may be read
     supernodes                          selection of the supernodes to try
     supernode_session, native, legacy   one registration, and the two pull protocols
     silent_nodes, node_answer           supernodes that do not answer (pure); waits for an answer, detects early that none will arrive
@@ -14,9 +14,11 @@
     plan_of_file                        the same where other downloads of the host wait for certain pieces
     plan_on_demand, priority, on_demand the same where readers ask for pieces;
                                         `download_thread`: the download's thread while a program reads from it
-    transfer, job_connections, fetch    the fetch threads, and their shared state
+    transfer, job_connections, fetch    the fetch threads; transfer_state: their shared state
+    thread_start, wakeup                starts threads, and wakes them
     connection_pool, throttle           idle connections for reuse, and the limit on bytes received
-    assembly, digest, finished          assembly of the file, its whole digest, reuse of finished outputs
+    piece_storage, assembly             where pieces are collected, and how a file is assembled
+    digest, finished, error_urls        the whole file's digest, reuse of finished outputs, URLs in errors
     tree_fetch, tree_tasks, tree_files, tree_place, tree_result
                                         a whole directory: its manifest, then the data of all its files, which it scatters into them
     from_origin, origin_lease           fetching from the origin, and permission for that; swarm_recovery: back to the swarm

@@ -1,4 +1,4 @@
-"""A server's `ready_line` line, and the address at which other hosts reach it."""
+"""A server's `ready` line, and the address at which other hosts reach it."""
 
 from __future__ import annotations
 

@@ -11,9 +11,12 @@
     part_file   the part file that becomes the output
     folder_lock  lock of a directory: one download of a tree at a time writes to it
     output_path  the output's path; `abandoned_parts` removes old part files, `extraneous_files` files that are not in a tree
+    output_note the note on a finished output, which shows later changes; `path_protection`: files that other users put at a path
     home        the directory that downloads and the peer server of a host share
     content     reads a file once for all its digests, `content_tree` a directory; `shared_content`: shared files of this host's disk
+    served_file a download as the peer server serves it
     lock        lock of a home: one server at a time uses it
+    boot        whether data that was written before the last boot is on the disk; `os_errors`: the errors of a full or broken disk
     hashing     digests of pieces and files
 
 Start with `piece_file`: every served byte is found through `locate`.

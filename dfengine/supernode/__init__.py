@@ -14,17 +14,21 @@
     shared_blocks, shared_leases      shared_leases: requests to the cluster for leases of an origin
     api_origin_progress, redirected_hosts  how a leader reads the origin, for its followers; hosts that were redirected to another supernode
     state                             puts the parts below together
-    registry, parked_pulls            registered downloads and their end; native pulls that wait for pieces
+    registry, registered_downloads, parked_pulls  registered downloads, their limits and their end; native pulls that wait for pieces
     origin_fetches                    starts fetches; registrations wait there for the head of the origin's response
     origin_counts                     requests, bytes and errors of each origin, of fetches that are no longer in memory
     cluster_names                     the name of a task among the supernodes of a cluster
     content_sources                   the URLs of content named by its sha256, and the URLs that sent other bytes
     swarm_driver, pull_answers        runs the swarm on the event loop; turns its decisions into responses
-    registration, task_ids, registration_quota     how a download joins, the id of its task, and the share of one client;
+    registration, task_ids, registration_quota     how a download joins, the id of its task, and the share of one client; task_names: its
+                                      name for administrators and logs; download_events: reports of ended downloads;
                                       registration_check: validates the fields of a registration
+    access_proofs                     has a client prove that its credentials give access to the file before it joins the file's task
     verifier, reachability            checks complaints at the accused source; checks that a peer server runs at its stated address
+    download_port                     serves the copies' pieces
     copy_lookups                      finds and describes a copy on the disk for a request
-    time_slices, thread_calls         long work on the loop's thread, and long calls of requests in other threads
+    time_slices, thread_calls         long work on the loop's thread, and long calls of requests in other threads;
+                                      garbage_collection: Python's, in small steps
     request_places                    limits requests that wait, in total and per client
     readiness, reconfiguring          whether the supernode accepts downloads, and how it drains; settings that SIGHUP changes
     negative_cache, idle_sweep        final refusals of origins; removes idle tasks from memory

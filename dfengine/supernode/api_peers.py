@@ -13,9 +13,9 @@ from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import PAGE, as_json, last, page
 from dfengine.supernode.api_preheat import rfc3339
 from dfengine.supernode.api_v1 import refusal
+from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.registration_check import EMPTY, INVALID, within
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.task import MAX_TEXT, PEER_PORTS, Peer
 
 DIRECTIONS = {"": False, "ASC": False, "DESC": True}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dfengine import wire
 from dfengine.histogram import Histogram
 from dfengine.net.http import Response
-from dfengine.supernode.swarm.registered_downloads import Key
+from dfengine.supernode.registered_downloads import Key
 from dfengine.supernode.swarm.swarm import Swarm
 
 

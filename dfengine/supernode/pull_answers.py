@@ -7,7 +7,7 @@ from typing import cast
 
 from dfengine import wire
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.swarm.registered_downloads import RegisteredDownloads
+from dfengine.supernode.registered_downloads import RegisteredDownloads
 from dfengine.supernode.swarm.scheduler import CDN, PullResult
 from dfengine.task import cdn_cid, cdn_path
 

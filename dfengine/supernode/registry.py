@@ -14,8 +14,8 @@ from dfengine.errors import RemoteError
 from dfengine.net.http import ConnectionState
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.redirected_hosts import RedirectedHosts
+from dfengine.supernode.registered_downloads import Key, RegisteredDownload, RegisteredDownloads
 from dfengine.supernode.swarm._state import Task
-from dfengine.supernode.swarm.registered_downloads import Key, RegisteredDownload, RegisteredDownloads
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.time_slices import SlicedWork
 

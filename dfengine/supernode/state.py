@@ -30,11 +30,11 @@ from dfengine.supernode.posted_peers import PostedPeers
 from dfengine.supernode.proxy_workers import Workers
 from dfengine.supernode.pull_answers import PullAnswers
 from dfengine.supernode.reachability import Reachability
+from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.shared_leases import SharedLeases
 from dfengine.supernode.shares import Shares
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.swarm_driver import SwarmDriver
 from dfengine.supernode.task_ids import TaskIds

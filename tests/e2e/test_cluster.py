@@ -465,7 +465,7 @@ def test_too_many_preheats_at_one_supernode_are_refused_with_alternatives(stage:
 def test_a_full_supernode_names_alternatives_to_native_clients_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: int, answered: int
 ) -> None:
-    monkeypatch.setattr("dfengine.supernode.swarm.registered_downloads.MAX_DOWNLOADS", 0)
+    monkeypatch.setattr("dfengine.supernode.registered_downloads.MAX_DOWNLOADS", 0)
 
     async def play() -> Response:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())

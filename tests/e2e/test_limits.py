@@ -25,7 +25,7 @@ from tests.e2e.test_faults import post, registration
 
 
 @pytest.mark.parametrize(
-    ("limit", "said"), [("registration_quota.MAX_TASKS", "tasks"), ("swarm.registered_downloads.MAX_DOWNLOADS", "downloads")]
+    ("limit", "said"), [("registration_quota.MAX_TASKS", "tasks"), ("registered_downloads.MAX_DOWNLOADS", "downloads")]
 )
 def test_a_full_supernode_refuses_before_it_reads_the_origin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, said: str

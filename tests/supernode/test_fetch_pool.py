@@ -26,8 +26,8 @@ from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.fetch_thread import fail
+from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.time_slices import SLICE
 from dfengine.task import Peer, task_id
 from tests.own_descriptors import own_descriptors

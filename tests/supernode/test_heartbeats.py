@@ -8,8 +8,8 @@ from pathlib import Path
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
+from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.task import Peer
 
 TASK = "ab" * 32

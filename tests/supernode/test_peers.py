@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dfengine.net.http import Request, Response
 from dfengine.supernode import api_peers
 from dfengine.supernode.posted_peers import PostedPeers
-from dfengine.supernode.swarm.registered_downloads import Key, RegisteredDownload, RegisteredDownloads
+from dfengine.supernode.registered_downloads import Key, RegisteredDownload, RegisteredDownloads
 from dfengine.task import Peer
 
 TASK = "7" * 64

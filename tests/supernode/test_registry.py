@@ -13,8 +13,8 @@ from dfengine import wire
 from dfengine.histogram import Histogram
 from dfengine.net.http import ConnectionState, Response
 from dfengine.supernode.parked_pulls import ParkedPulls
+from dfengine.supernode.registered_downloads import Key, RegisteredDownload
 from dfengine.supernode.registry import Registry
-from dfengine.supernode.swarm.registered_downloads import Key, RegisteredDownload
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.time_slices import SLICE
 from dfengine.supernode.timings import PULLS

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from dfengine import wire
 from dfengine.net.http import ConnectionState, Request, RequestReader, Response
 from dfengine.settings import SupernodeSettings
+from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.task import Peer
 from tests.fuzz.parsers import plain_body
 from tests.swarm.invariant import check

@@ -8,4 +8,6 @@
     preheat_worker  fetches blobs that supernodes assign to this proxy
     counts          counters (pure)
     blob_announcer  announces public blobs of this host to the swarm
+
+Start with `blobs`.
 """

@@ -8,4 +8,6 @@
     logged_connection  the same with an access log
     health        responses to probes
     interfaces    the interfaces that `client_connection` requires of its server and of the object that answers a request
+
+Start with `client_connection`.
 """

@@ -7,4 +7,6 @@
     xet                 ranges of xorbs through the swarm, and Xet's own API
     hub_answer          files that are fetched through the swarm, and access to them
     git_file            verifies a small file by its git digest
+
+Start with `hub_answer`.
 """

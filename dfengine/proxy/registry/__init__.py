@@ -7,4 +7,6 @@
     manifests         manifests that are stored for when their registry does not respond
     manifest_answer   how a manifest that is named by its digest is answered: from disk, or through the swarm
     client_files      the configuration by which programs that pull images use this proxy (pure)
+
+Start with `mirror`.
 """

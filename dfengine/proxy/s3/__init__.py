@@ -6,4 +6,6 @@
     listings, store_pages   listings of buckets
     answer               how a request is answered; uncached_object: without the disk, if it is full
     facade               the routes
+
+Start with `facade`.
 """

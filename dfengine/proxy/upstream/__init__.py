@@ -6,4 +6,6 @@
     permissions      access rights, as a registry or hub states them; timeouts: response timeouts, and silent servers (pure)
     pass_through     a request that is passed on unchanged, with bounded memory in both directions
     withheld_tail    the last part of a response, withheld until its digest is compared (pure)
+
+Start with `pass_through`.
 """

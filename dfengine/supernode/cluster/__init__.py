@@ -2,9 +2,9 @@
 
     cluster_view  one supernode's view of members and leaders (pure)
     member_records  the sealed record of a member (pure)
-    redis_scripts  members and leaders in Redis, by scripts
-                  and how many downloads each supernode may send to an origin
+    redis_scripts  members and leaders in Redis, and how many downloads each supernode may send to an origin, by scripts; `redis_url` (pure)
     request_threads  requests to Redis with a time limit
+    lead_releases  the leads that this supernode gives up (pure)
     notices       sealed, numbered messages to all members, each valid for a time (pure)
     notice_exchange  sends and receives notices at this supernode
     membership    the thread that keeps this supernode a member, and the requests of fetches

@@ -3,7 +3,7 @@
     routes, operations, handlers   the operations of the API: one table, from which `openapi` also makes the API's description
     api_types, queries, safe_json  the values of responses and their encoding, and the parameters of requests (pure)
     sampler, budget, rates         the figures of all tasks and hosts, gathered in steps within a share of the loop's time
-    tasks, hosts, origins          lists of tasks, hosts and origins
+    tasks, hosts, origins, cluster  lists of tasks, hosts, origins and supernodes
     swarm_watch, swarm_hosts       one task's swarm: a snapshot, and the changes since; its rows
     slowest                        the slowest host, and the reason (pure)
     preheats, overview             the preheats of /api/v1; sums over the supernode

@@ -9,9 +9,9 @@ from dfengine.supernode.console.api_types import HostRow
 if TYPE_CHECKING:
     from dfengine.supernode.console.queries import HostQuery
     from dfengine.supernode.console.rates import Rates
+    from dfengine.supernode.registered_downloads import RegisteredDownload
     from dfengine.supernode.state import SupernodeState
     from dfengine.supernode.swarm._state import Download, PeerState
-    from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 
 TRUST = {"silent": 0, "trusted": 1, "unproved": 2, "isolated": 3}
 """Rank of a trust; a host with several peers has the highest one."""

@@ -11,8 +11,8 @@ from dfengine.supernode.console.slowest import QUIET, Progress
 
 if TYPE_CHECKING:
     from dfengine._bitset import Bitset
+    from dfengine.supernode.registered_downloads import RegisteredDownload
     from dfengine.supernode.swarm._state import Download
-    from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 
 MAX_TOGGLED = 16
 """Changed pieces of a download up to which they are sent one by one; beyond, its whole set is sent."""

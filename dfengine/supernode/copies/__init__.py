@@ -2,7 +2,7 @@
 
     fetch_pool               one fetch per task, however many clients request it
     shared_pool              a thread pool with a share for each client
-    fetch                    one task's copy: its state, and the events that it reports to the event loop
+    fetch, fetch_request     one task's copy: its state, and the events that it reports to the event loop; what a client requests
     fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
     origin_reading, copy_writer  requests to the origin; writing a response's bytes to the copy
     following                fetches a task from the supernode that leads it: pulls in `leader_pulls`, their answers in `leader_answers`,
@@ -22,7 +22,7 @@
     scrubber                 reads pieces again that are reported as wrong
     eviction                 removes copies from a full disk
     legacy_md5               md5s for Dragonfly 1.x
-    origin_queue             downloads that wait for permission to read an origin directly
+    origin_queue             downloads that wait for permission to read an origin directly; origin_pauses: origins not to be read for now
 
 Pieces are verified where they arrive: those of another supernode and its hosts in `piece_connections`, shared content in `replica`, those
 of the object store in `restoring`. `copy_writer` computes the digests of pieces from an origin. `copy` verifies pieces that were found on

@@ -13,7 +13,7 @@ Other packages use one function, `Pulls(state, park).answer(data, line, client)`
     _plain_pull  decodes the JSON of a pull
     _pulls       runs the pull through the engine and writes the response
 
-docs/performance.md states the gain over msgspec.
+docs/performance.md states the gain over msgspec. Start with `_pulls`.
 """
 
 from dfengine.supernode.fastpath._pulls import Pulls

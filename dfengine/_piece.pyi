@@ -3,7 +3,7 @@ from typing import final
 FRAME_HEAD: int
 FRAME_TAIL: int
 FRAME: int
-TAIL: int
+TAIL: bytes
 MIN_PIECE_SIZE: int
 MAX_PIECE_SIZE: int
 UNKNOWN: int

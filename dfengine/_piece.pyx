@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t
 FRAME_HEAD = 4
 FRAME_TAIL = 1
 FRAME = FRAME_BYTES
-TAIL = 0x7F
+TAIL = b"\x7f"
 MIN_PIECE_SIZE = 4 << 20
 MAX_PIECE_SIZE = 15 << 20
 UNKNOWN = -1

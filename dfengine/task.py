@@ -23,7 +23,7 @@ KEY = """>I$pg-~AS~sP'rqu_`Oh&lz#9]"=;nE%"""
 ALGORITHMS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128, "blake3": 64, "xxh3": 32}
 """Digest algorithm -> length of its hex form. xxh3 is XXH3-128."""
 
-OWN = "cdnnode:"
+SUPERNODE_CID = "cdnnode:"
 """Prefix of a supernode's own CIDs."""
 
 PEER_PORTS = range(15000, 65001)
@@ -246,7 +246,7 @@ def download_sign(pid: int, now: float) -> str:
 
 def cdn_cid(supernode_ip: str, task: str) -> str:
     """The supernode's own CID for a task."""
-    return f"{OWN}{supernode_ip}~{task}"
+    return f"{SUPERNODE_CID}{supernode_ip}~{task}"
 
 
 def request_path(path: str) -> str:
@@ -279,7 +279,7 @@ def is_valid_source(cid: str, port: int, path: str) -> bool:
 
     Otherwise a client that names sources, or registers as one, could direct other clients' requests to any path of another server.
     """
-    if cid.startswith(OWN) and path.startswith(CDN_FOLDER):
+    if cid.startswith(SUPERNODE_CID) and path.startswith(CDN_FOLDER):
         return 0 < port < 1 << 16 and all(map(_is_segment, path.removeprefix(CDN_FOLDER).split("/")))
     try:
         return port in PEER_PORTS and peer_path(path) == path

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta
 
-from dfengine import fields
+from dfengine import codes, fields
 from dfengine.codes import *  # noqa: F403  (a code is part of its message: wire.WAIT)
 from dfengine.errors import BadValue, ProtocolViolation
 
@@ -28,9 +28,6 @@ class UnreadableBody(ProtocolViolation):
 
 MAX_PIECES = (1 << 31) - 1
 """Maximum number of pieces in a message: every index fits a machine word, whatever a client sends."""
-
-MAX_SELECTED = 64
-"""Maximum number of pieces that a pull may select: the supernode looks for a source for each."""
 
 Count = Annotated[int, Meta(ge=0, le=MAX_PIECES)]
 """A piece number, or a number of pieces."""
@@ -261,7 +258,7 @@ class Pull(msgspec.Struct, omit_defaults=True):
     wait: Seconds = 0.0
     una: Count = 0
     end: Sign = -1
-    pieces: Annotated[list[Count], Meta(min_length=1, max_length=MAX_SELECTED)] | None = None
+    pieces: Annotated[list[Count], Meta(min_length=1, max_length=codes.MAX_WANTED)] | None = None
 
 
 class OriginAsk(msgspec.Struct, omit_defaults=True):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from time import monotonic
 
+from dfengine.task import SUPERNODE_CID
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.messages import Source
-
-CDN = "cdnnode:"
-"""Prefix of a supernode's own CID."""
-
 
 MAX_NAMED = 20
 
@@ -38,7 +36,7 @@ class ByteCounts:
         self._first = self._first or monotonic()
         if source is None:
             self.origin += length
-        elif source.cid.startswith(CDN):
+        elif source.cid.startswith(SUPERNODE_CID):
             self.supernode += length
         else:
             self.peers += length

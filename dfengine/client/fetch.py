@@ -56,8 +56,6 @@ WRITE = 4 << 20
 DRAIN = 64 << 10
 """Longest error body, in bytes, that is read so that the connection can be reused."""
 
-_TAIL = bytes((TAIL,))
-
 
 def buffer_size(geometry: Geometry) -> int:
     """Size in bytes of a buffer for any piece's content and the frame's tail."""
@@ -256,7 +254,7 @@ class PieceDigest:
     def result(self, length: int) -> bytes | None:
         """Compare the digest after all `length` bytes of content. Return the content's xxh3-128 if computed. Raises DigestMismatch."""
         if self._algorithm == "framed":
-            self.update(_TAIL)
+            self.update(TAIL)
         found = self._digest.digest()
         shown = found.hex() + (f":{length + FRAME}" if self._algorithm == "framed" else "")
         if self._algorithm == "blake3" and len(self._wanted) == BLAKE3_PIECE:

@@ -45,9 +45,6 @@ DOUBLED = 6
 ENDING = 5.0
 """Seconds to wait for the end of the beating thread, which may wait for a transfer's lock."""
 
-MAX_DESCRIPTORS = 8
-"""Most descriptors of one message."""
-
 
 def open_again(fd: int) -> int:
     """Open the file behind `fd` again, read-only: without the lock and the access rights of `fd`. Raises OSError."""
@@ -185,7 +182,7 @@ class Joining:
     def _receive(self) -> bool:
         """Receive messages once. Return False when the server has closed the connection. Raises OSError."""
         assert self._sock is not None
-        messages = fd_passing.receive_messages(self._sock, MAX_DESCRIPTORS)
+        messages = fd_passing.receive_messages(self._sock)
         if messages is None:
             self._disconnect()
             return False

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 ANSWER = 1.0
 """Seconds to wait for the peer server's answer; after that the pieces are fetched."""
 
-MAX_DESCRIPTORS = 8
-"""Most descriptors of an answer."""
-
 
 class KeptCopy:
     """Kept pieces. file: closed by this value unless detached. digests: algorithm -> hex digest of the whole file, if it is complete."""
@@ -76,7 +73,7 @@ def request_copy(sockets: str, task: str, geometry: Geometry, generation: bytes,
     try:
         with fd_passing.connect(sockets, ANSWER) as sock:
             fd_passing.send_message(sock, message)
-            answer, descriptors = (fd_passing.receive_messages(sock, MAX_DESCRIPTORS) or [({}, [])])[0]
+            answer, descriptors = (fd_passing.receive_messages(sock) or [({}, [])])[0]
         if not descriptors:
             return None
         file, descriptors, digests = adopt(descriptors), [], answer.get("digests")

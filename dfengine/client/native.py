@@ -12,7 +12,6 @@ from dfengine.client.messages import Offer, decode_pulled, encode_pull
 from dfengine.client.node_answer import FILE, Patience, silent_nodes
 from dfengine.client.pull_timing import GRACE, PARK, PullTiming
 from dfengine.client.supernode_session import JSON, Membership, chance, refuse
-from dfengine.client.transfer_state import MAX_WANTED
 from dfengine.client.unoffered_pieces import UnofferedPieces
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, Silent, SupernodeError, UnknownDownload
 
@@ -111,7 +110,7 @@ class NativeSession:
         self._unoffered_since = min(self._unoffered_since, time.monotonic()) if want else math.inf
         lacking: list[int] = []
         if want and self._report_lacking:
-            lacking, self._report_lacking = transfer.lacking(MAX_WANTED), False
+            lacking, self._report_lacking = transfer.lacking(codes.MAX_WANTED), False
         elif want and report.wanted_pieces:
             lacking = self._unoffered.overdue(report.wanted_pieces, time.monotonic())
         pull = encode_pull(

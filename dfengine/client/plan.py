@@ -30,12 +30,11 @@ from __future__ import annotations
 import math
 import sys
 
-from dfengine.client.byte_counts import CDN
 from dfengine.client.job import HEDGES, Job, Piece
 from dfengine.client.piece_timing import PieceTiming
 from dfengine.client.source_health import Health
 from dfengine.errors import IllegalEvent
-from dfengine.task import is_valid_source
+from dfengine.task import SUPERNODE_CID, is_valid_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,7 +209,7 @@ class Plan:
                 if other.source.address == job.source.address and not (other.silent or other.lost or piece.committing):
                     other.silent, other.slow = True, job.slow
                     self._silent.add(n)
-                    if not other.source.cid.startswith(CDN):  # a supernode keeps its pieces, so their delay needs no report
+                    if not other.source.cid.startswith(SUPERNODE_CID):  # a supernode keeps its pieces, so their delay needs no report
                         self._report_failure(n, piece, other.source.cid, "slow")
         self._drop_unusable(now)
 

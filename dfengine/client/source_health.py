@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from dfengine.client.byte_counts import CDN
+from dfengine.task import SUPERNODE_CID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Health:
     def silence(self, source: Source, now: float) -> None:
         """Avoid a source whose bytes are overdue. A supernode is not avoided: it is the last resort when peers are silent."""
         self._trusted.discard(source.cid)
-        if source.cid.startswith(CDN):
+        if source.cid.startswith(SUPERNODE_CID):
             return
         state = self._silent.setdefault(source.address, _State())
         if state.until <= now:
@@ -100,7 +100,7 @@ class Health:
 
     def trusted(self, source: Source) -> bool:
         """Whether `source` is a supernode, or has sent a piece and was not silent since."""
-        return source.cid in self._trusted or source.cid.startswith(CDN)
+        return source.cid in self._trusted or source.cid.startswith(SUPERNODE_CID)
 
     def pick(self, sources: Iterable[Source], now: float, silent: bool) -> Source | None:
         """Return the first source that is not avoided; prefer trusted ones if others are `silent`, or while many are."""

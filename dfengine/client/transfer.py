@@ -18,7 +18,8 @@ import time
 from dfengine.client import thread_start
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.connection_pool import ConnectionPool
-from dfengine.client.transfer_state import MAX_WANTED, TransferState
+from dfengine.client.transfer_state import TransferState
+from dfengine.codes import MAX_WANTED
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 from dfengine.storage.hashing import content_digest
 

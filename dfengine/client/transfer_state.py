@@ -12,6 +12,7 @@ from itertools import islice
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.job_connections import JobConnections
 from dfengine.client.wakeup import Wakeup
+from dfengine.codes import MAX_WANTED
 from dfengine.net import fork_safety
 from dfengine.value import Value
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
     from dfengine.storage.signal_page import SignalPage
 
-
-MAX_WANTED = 64
-"""Most pieces that one pull names."""
 
 
 class Demand(Value):

@@ -7,7 +7,6 @@ import contextlib
 from dfengine._piece import frame_head
 from dfengine._window import Window
 from dfengine.client import fetch
-from dfengine.client.byte_counts import CDN
 from dfengine.client.fetch import verify
 from dfengine.client.piece_storage import PieceStorage
 from dfengine.client.plan import Plan
@@ -15,6 +14,7 @@ from dfengine.client.transfer import Transfer
 from dfengine.errors import DigestMismatch, ProtocolViolation, StorageError
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.tree_file import TreeFile
+from dfengine.task import SUPERNODE_CID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class TreeTransfer(Transfer):
     def commit(self, job: Job, buffer: memoryview, length: int, xxh3: bytes | None, in_place: bool = False) -> memoryview | None:
         """See Transfer."""
         if not self.piece_sources[job.piece]:
-            self.piece_sources[job.piece] = SUPERNODE if job.source.cid.startswith(CDN) else PEERS
+            self.piece_sources[job.piece] = SUPERNODE if job.source.cid.startswith(SUPERNODE_CID) else PEERS
         return super().commit(job, buffer, length, xxh3, in_place)
 
     def _add_stored(self, n: int, length: int, host: bool = False) -> None:

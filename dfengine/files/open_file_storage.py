@@ -107,7 +107,7 @@ class OpenFileStorage(PassedMemory):
     # The download thread.
 
     def open(self, geometry: Geometry, generation: bytes) -> TransferOnDemand:
-        """See Place."""
+        """See PieceStorage."""
         transfer = super().open(geometry, generation)
         assert isinstance(transfer, TransferOnDemand)
         self._set_last(transfer)
@@ -156,7 +156,7 @@ class OpenFileStorage(PassedMemory):
         return not file.evicts and (file.in_memory if self._store == MEMORY else not file.in_memory if self._store == DISK else True)
 
     def find_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
-        """See Place."""
+        """See PieceStorage."""
         if self._store != DISK:
             super().find_kept(task, geometry, generation)
 
@@ -267,7 +267,7 @@ class OpenFileStorage(PassedMemory):
             last.end()
 
     def forget(self) -> None:
-        """See Place."""
+        """See PieceStorage."""
         with self._changed:
             if self._opened:
                 raise OriginChanged("the origin's file changed while it was open: open it again")
@@ -279,7 +279,7 @@ class OpenFileStorage(PassedMemory):
         self.forget()
 
     def _on_continue(self, known: bytes, generation: bytes) -> None:
-        """See Place. Raises SupernodeError if new pieces cannot be proved to be of the stored ones' version; then the origin is read."""
+        """See PieceStorage. Raises SupernodeError if new pieces may be of another version than the stored ones; then the origin is read."""
         assert self.transfer is not None
         if not (known and generation):
             if not self.transfer.drop_offers():
@@ -295,7 +295,7 @@ class OpenFileStorage(PassedMemory):
             self._target.discard()
 
     def close(self) -> None:
-        """See Place. The peer server has its own descriptors."""
+        """See PieceStorage. The peer server has its own descriptors."""
         file = self.transfer.file if self.transfer is not None else None
         if file is not None and self._target is not None and (
             self._target.private or not file.record.generation or not file.available.count()

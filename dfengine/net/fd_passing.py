@@ -29,6 +29,9 @@ BACKLOG = 256
 
 NAME = "peer"
 
+MAX_DESCRIPTORS = 8
+"""Maximum number of descriptors of one message."""
+
 MAX_PATH = 107
 """Longest path of a socket, in bytes (unix(7)); a longer path is addressed through a descriptor of its folder."""
 
@@ -103,7 +106,7 @@ def send_message(sock: socket.socket, words: dict[str, Any], descriptors: Sequen
     _send(sock, json.dumps(words).encode() + b"\n", descriptors)
 
 
-def receive_messages(sock: socket.socket, most: int) -> list[tuple[dict[str, Any], list[int]]] | None:
+def receive_messages(sock: socket.socket, most: int = MAX_DESCRIPTORS) -> list[tuple[dict[str, Any], list[int]]] | None:
     """Receive the messages that have arrived, each with its descriptors (at most `most`), which the caller owns; None at the connection's
     end.
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from dfengine.net.http_client import Connection, Head
     from dfengine.net.tls import TlsReceiver
 
-_TAIL = bytes((TAIL,))
-
 
 def request_piece(connection: Connection, path: str, geometry: Geometry, n: int) -> None:
     """Send the request for piece n. Raises SourceGone, ProtocolViolation."""
@@ -53,8 +51,8 @@ class PieceBody:
 
     def end(self, connection: Connection, deadline: float) -> None:
         """Read the frame's tail, after all content was received. Raises BadFrame, ProtocolViolation, SourceGone, Silent."""
-        if (self._chunks or connection.receiver).read(FRAME_TAIL, deadline) != _TAIL:
-            raise BadFrame(f"piece {self._n} does not end with {TAIL:02x}")
+        if (self._chunks or connection.receiver).read(FRAME_TAIL, deadline) != TAIL:
+            raise BadFrame(f"piece {self._n} does not end with {TAIL.hex()}")
         if self._chunks is not None:
             self._chunks.end(deadline)
 

@@ -25,6 +25,7 @@ from dfengine.origin.http import HttpOrigin
 from dfengine.origin.image_manifest import INDEXES, MANIFESTS, Blob, chosen, parse
 from dfengine.origin.image_name import Image
 from dfengine.origin.request import basic
+from dfengine.origin.retry import TRANSIENT
 
 PAGE = 4 << 20
 """Limit in bytes of a manifest: the same as that of registries."""
@@ -44,8 +45,6 @@ CONNECT, FIRST_BYTE = 10.0, 20.0
 
 PAUSES = (1.0, 3.0)
 """Seconds before each retry of a transient failure."""
-
-TRANSIENT = frozenset((429, 500, 502, 503, 504))
 
 MIN_AGE = 60.0
 """Lifetime in seconds of a token whose response does not state one."""

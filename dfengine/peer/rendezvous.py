@@ -32,9 +32,6 @@ from typing import Any
 from dfengine.net import fd_passing
 from dfengine.peer.joins import FOLLOW, KINDS, LEAD, OPEN, Instruction, Joins
 
-MAX_DESCRIPTORS = 8
-"""Limit of descriptors in one message."""
-
 MAX_KEY = 200
 """Limit of characters in a key."""
 
@@ -108,7 +105,7 @@ class Rendezvous:
             if connection.number not in self._connections:
                 return
             try:
-                received = fd_passing.receive_messages(connection.sock, MAX_DESCRIPTORS)
+                received = fd_passing.receive_messages(connection.sock)
             except BlockingIOError:
                 return
             except ConnectionError:

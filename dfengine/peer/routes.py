@@ -26,7 +26,6 @@ MAX_NAME = 200
 """Maximum number of characters of a name."""
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
-_TAIL = bytes([TAIL])
 
 
 class Shares(Protocol):
@@ -152,7 +151,7 @@ class Routes:
         if not framed:
             return Parts(206, (data,))
         try:
-            return Parts(206, (frame_head(content, size), data, _TAIL))
+            return Parts(206, (frame_head(content, size), data, TAIL))
         except BadFrame as error:
             raise BadRequest(400, str(error)) from None
 

@@ -134,7 +134,7 @@ class StreamBuffer(PassedMemory):
             transfer.page.set_window(transfer.plan.window.una, transfer.plan.window.end)
 
     def publish(self) -> None:
-        """See Place."""
+        """See PieceStorage."""
         super().publish()
         if self.transfer is not None:
             self._publish_window(self.transfer)
@@ -155,7 +155,7 @@ class StreamBuffer(PassedMemory):
             raise
 
     def copy_kept(self, monitor: Monitor) -> None:
-        """See Place: copies at the consumer's pace. Delivered pieces are evicted at once, since the peer server keeps them."""
+        """See PieceStorage: copies at the consumer's pace. Delivered pieces are evicted at once, since the peer server keeps them."""
         kept, transfer = self.kept_copy, self.transfer
         if kept is not None and transfer is not None and self.cache is not None:
             from dfengine.streaming.kept_stream import deliver
@@ -166,13 +166,13 @@ class StreamBuffer(PassedMemory):
             self._release_kept_copy()
 
     def find_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
-        """See Place. Only a complete copy is used: an incomplete one would be evicted before the stream reaches its pieces."""
+        """See PieceStorage. Only a complete copy is used: an incomplete one would be evicted before the stream reaches its pieces."""
         super().find_kept(task, geometry, generation)
         if self.kept_copy is not None and not self.kept_copy.whole:
             self._release_kept_copy()
 
     def forget(self) -> None:
-        """See Place."""
+        """See PieceStorage."""
         with self._turn:
             if self._delivered_any:
                 raise OriginChanged("the origin's file changed in the middle of the stream")

@@ -9,7 +9,7 @@ from dfengine import wire
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteError, UnknownTask
 from dfengine.net.http import Request, Response
 from dfengine.supernode.state import SupernodeState
-from dfengine.task import OWN
+from dfengine.task import SUPERNODE_CID
 
 MAX_WAIT = 30.0
 """Longest time a pull is parked, in seconds."""
@@ -95,7 +95,7 @@ def _report(state: SupernodeState, message: wire.Pull) -> None:
     for n, source, why in message.failed:
         if why not in REASONS:
             raise ProtocolViolation(f"a failure is {', '.join(sorted(REASONS))}, not {why[:20]!r}")
-        own = source.startswith(OWN)
+        own = source.startswith(SUPERNODE_CID)
         swarm.failed(task, cid, n, None if own else source, why, now)
         if own and why != "slow":
             state.scrubber.scrub(state.fetch_pool.fetches.get(task), n, state.members[task, cid].address)

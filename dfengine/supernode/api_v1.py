@@ -38,7 +38,7 @@ from dfengine.supernode.registration import register as join
 from dfengine.supernode.registration_check import INVALID, OVERHEAD, checked, wanted
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.scheduler import PullResult, SupernodeSource
-from dfengine.task import OWN, cdn_cid, cdn_path
+from dfengine.task import SUPERNODE_CID, cdn_cid, cdn_path
 
 FULL_RETRY = 5
 """Value of Retry-After, in seconds, when the supernode is full."""
@@ -240,7 +240,7 @@ def _download(query: dict[str, str], parameter: str = fields.CID) -> tuple[str, 
 def _source(query: dict[str, str]) -> str | None:
     """Return the swarm's name of a source; None is the supernode itself."""
     cid = query.get(fields.DST_CID, "")
-    return None if not cid or cid.startswith(OWN) else cid
+    return None if not cid or cid.startswith(SUPERNODE_CID) else cid
 
 
 def _pulled(state: SupernodeState, task: str, cid: str, super_node_ip: str, pull: PullResult, status: int) -> Response:

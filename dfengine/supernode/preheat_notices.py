@@ -133,18 +133,18 @@ class PreheatNotices:
         return notice_of(job, self._cluster.own.address, totals(self._state, job), self._fetched_bytes)
 
     async def _take_over(self, orphans: list[RemoteJob]) -> None:
-        """Resume preheats of gone supernodes that no other member has claimed; each member tries them in another order."""
+        """Resume preheats of gone supernodes that no other member has reserved; each member tries them in another order."""
         own = self._cluster.own.id
         for other in sorted(orphans, key=lambda job: sha256(f"{own}{job.id}".encode()).digest()):
             name = f"preheat-{other.owner}{other.id}"
             other.retry_at = self._state.now() + SETTLE
             try:
-                claimed = await self._cluster.claim(name)
+                reserved = await self._cluster.reserve(name)
             except ClusterError:
                 return  # it is tried again later
             # In the meantime it may have been cancelled, or its supernode may be a member again.
-            if claimed and not self._resume(other):
-                self._cluster.release_claim(name)
+            if reserved and not self._resume(other):
+                self._cluster.release_reservation(name)
 
     def _resume(self, other: RemoteJob) -> bool:
         other.retry_at = 0.0

@@ -19,8 +19,8 @@ from dfengine.task import (
     MAX_HEADERS,
     MAX_TEXT,
     MAX_URL,
-    OWN,
     PEER_PORTS,
+    SUPERNODE_CID,
     check_task_url,
     check_url,
     content_of,
@@ -74,7 +74,7 @@ def checked(registration: wire.Registration) -> wire.Registration:
     except BadValue:
         # Other downloads will request this path at the registered address, whichever host that is.
         raise BadValue(f"path: {registration.path[:80]}: {INVALID}") from None
-    if registration.cid.startswith(OWN):
+    if registration.cid.startswith(SUPERNODE_CID):
         raise BadValue(f"cID: {INVALID}")
     if registration.pattern not in ("", "p2p", "cdn", "source"):
         raise BadValue(f"pattern: {registration.pattern}: {INVALID}")

@@ -59,7 +59,7 @@ class TestFrames:
     def test_a_native_piece_in_a_wrong_frame_is_fetched_from_another_source(self, tmp_path: Path, at: int) -> None:
         """Its digest covers the content only, so the frame is verified separately."""
         content = bytes(100)
-        framed = frame_head(100, MIB) + content + bytes((TAIL,))
+        framed = frame_head(100, MIB) + content + TAIL
         wrong = bytearray(framed)
         wrong[at] ^= 1
         bad, good = Source("bad", "127.0.0.1", 15001, "/peer/file/f"), Source("good", "127.0.0.1", 15002, "/peer/file/f")
@@ -97,7 +97,7 @@ def test_time_that_is_not_the_sources_does_not_count_against_its_rate(tmp_path: 
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(len(content), MIB))
     transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts(), throttle=Limit(1000))
     transfer.plan.offer(0, f"xxh3:{xxhash.xxh3_128_hexdigest(content)}", [source], now[0])
-    transfer.connections.release(Suspended(source, frame_head(len(content), MIB) + content + bytes((TAIL,))))  # type: ignore[arg-type]
+    transfer.connections.release(Suspended(source, frame_head(len(content), MIB) + content + TAIL))  # type: ignore[arg-type]
     fetch.Fetcher(transfer, Dialer(), 0.0).run()
     assert transfer.error is None
     assert transfer.finished

@@ -49,7 +49,7 @@ def silent_sources(ports: int, kind: str, content: bytes) -> Iterator[tuple[list
                 first, last = map(int, re.search(r"(?i)range: bytes=(\d+)-(\d+)", request).groups())  # type: ignore[union-attr]
                 n = geometry.number(first, last)
                 start, length = geometry.content(n)
-                piece = frame_head(length, geometry.piece_size) + content[start : start + length] + bytes((TAIL,))
+                piece = frame_head(length, geometry.piece_size) + content[start : start + length] + TAIL
                 if kind == "slow":
                     one.sendall(b"HTTP/1.1 206 Partial\r\nTransfer-Encoding: chunked\r\n\r\n")
                     for at in range(0, len(piece), 1000):

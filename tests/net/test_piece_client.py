@@ -74,7 +74,7 @@ class Answer:
 
 @pytest.mark.parametrize("at", [0, 3, -1], ids=["piece size", "length", "tail"])
 def test_every_field_of_the_frame_is_verified(at: int) -> None:
-    whole = bytearray(frame_head(100, MIB) + bytes(range(100)) + bytes((TAIL,)))
+    whole = bytearray(frame_head(100, MIB) + bytes(range(100)) + TAIL)
 
     def receive() -> bytes:
         answer: Any = Answer(bytes(whole))

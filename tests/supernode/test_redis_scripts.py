@@ -462,7 +462,7 @@ def test_each_request_for_a_lead_first_settles_releases_without_an_answer() -> N
     scripts.send_notices, scripts.take_lead, scripts.confirm_leads = lambda *_: None, record("take", True), record("confirm", [])
 
     async def claim() -> None:
-        assert await cluster.claim("c")
+        assert await cluster.reserve("c")
 
     def ungranted() -> None:
         cluster._ungranted["u"] = time.monotonic()
@@ -491,7 +491,7 @@ def test_each_request_for_a_lead_first_settles_releases_without_an_answer() -> N
     assert cluster.leader("m") is None
     assert scripts.asked == ["m"], "nothing is left to settle"
     scripts.failing = False
-    cluster.release_claim("c")
+    cluster.release_reservation("c")
     cluster._heartbeat()
     assert scripts.released == [["t", "c"]]
 

@@ -33,7 +33,7 @@ MIN_LENGTH = 1 << 20
 """Bytes: serving a smaller blob costs a supernode more than it costs the registry."""
 
 MAX_ANNOUNCED = 16
-"""Number of announced blobs, the newest ones. Each costs SUPERNODES a request of 0.1 CPU ms every `peer.keeper.SELDOM` seconds."""
+"""Number of announced blobs, the newest ones. Each costs SUPERNODES a request of 0.1 CPU ms every `content_announcer.SELDOM` seconds."""
 
 SECONDS = 30 * 86400.0
 SUPERNODES = 2

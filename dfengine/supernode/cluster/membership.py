@@ -255,12 +255,12 @@ class Cluster:
         except BadValue:
             return None
 
-    async def claim(self, name: str) -> bool:
+    async def reserve(self, name: str) -> bool:
         """Reserve the work of this name for this supernode, as long as it is a member. Called on the loop's thread. Raises ClusterError."""
         self._releases.keep(name)
         return await self.request(lambda _: self._acquire_lead(name), REQUEST_TIMEOUT) is None
 
-    def release_claim(self, name: str) -> None:
+    def release_reservation(self, name: str) -> None:
         """Release such a reservation with the next heartbeat that Redis answers. Does not block."""
         self._releases.add(name)
 

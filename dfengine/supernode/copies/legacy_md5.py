@@ -13,8 +13,6 @@ from dfengine.supernode.copies.fetch import Fetch
 POLL = 1.0
 """Seconds between two checks without a notification; notifications wake the thread at once."""
 
-_TAIL = bytes([TAIL])
-
 
 def compute_md5s(fetch: Fetch) -> Copy | None:
     """Compute the md5s of pieces as they arrive, of one generation after the other, in a thread of its own.
@@ -66,7 +64,7 @@ def compute(fetch: Fetch, file: Copy, wait: bool = True) -> bool:
         framed = hasher("md5")
         framed.update(file.geometry.head(n))
         framed.update(buffer[:length])
-        framed.update(_TAIL)
+        framed.update(TAIL)
         file.md5s[n] = framed.digest()
         fetch.post(fetch.events.fetch_md5, fetch, n)
         n += 1

@@ -21,7 +21,7 @@ from dfengine.net.http_client import Connection
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.piece_reading import read_piece
-from dfengine.task import OWN, is_valid_source
+from dfengine.task import SUPERNODE_CID, is_valid_source
 
 SLOW_PIECES, MAX_PIECES = 2, 4
 """Pieces at once: while they are slow, and at most. More would share a link that two saturate, and each would be complete later."""
@@ -221,7 +221,7 @@ class PieceConnections:
             raise
 
     def _connected(self, source: wire.Source) -> Connection:
-        connection = self._connect(source.ip, source.port, source.cid.startswith(OWN))
+        connection = self._connect(source.ip, source.port, source.cid.startswith(SUPERNODE_CID))
         with self._changed:
             self._connections.add(connection)
             if self._closed:

@@ -46,7 +46,7 @@ cdef inline bint has(Bitset bits, Py_ssize_t n) noexcept:  # n is a piece of the
     return (bits.words[n >> 6] >> (n & 63)) & 1
 
 
-cdef bint choose(Download download, Choice* choice, RarestPieces* rarest, bint may_seed, double now) except -1
+cdef bint choose(Download download, Choice* choice, RarestPieces* rarest, bint supernode_share_left, double now) except -1
 cdef bint is_blocked(Download asker, PeerState source) except -1
 cdef int sample_sources(Download asker, Py_ssize_t n, Sample* sample) except -1
 cdef bint has_enough_from_stragglers(Download asker) except -1

@@ -37,17 +37,17 @@ cdef void find_rarest(Task task, RarestPieces* rarest, Py_ssize_t start) noexcep
     rarest.number = task.rarity.search(task.want, task.holders.held, start, LEVELS - 1, rarest.found, BATCH)
 
 
-cdef bint choose(Download download, Choice* choice, RarestPieces* rarest, bint may_seed, double now) except -1:
+cdef bint choose(Download download, Choice* choice, RarestPieces* rarest, bint supernode_share_left, double now) except -1:
     """Choose the next piece of an answer and its holders; False: no piece can be chosen."""
     cdef Task task = download.task
-    cdef bint seed = may_seed and supernode_has_slot(download), same_speed_only = has_enough_from_stragglers(download)
-    cdef bint may_reseed = seed and len(download.running) < task.down
-    cdef bint avoid_stragglers = may_reseed and task.straggler_count > 0 and not download.is_straggler
+    cdef bint seed = supernode_share_left and supernode_has_slot(download), same_speed_only = has_enough_from_stragglers(download)
+    cdef bint has_reseed_slot = seed and len(download.running) < task.down
+    cdef bint avoid_stragglers = has_reseed_slot and task.straggler_count > 0 and not download.is_straggler
     cdef Py_ssize_t start = download.rotation % task.size
     choice.first = -1
     choice.sample.number = 0
     if download.selected is not None:
-        return select(download, choice, seed, may_reseed, avoid_stragglers, same_speed_only, now)
+        return choose_listed(download, choice, seed, has_reseed_slot, avoid_stragglers, same_speed_only, now)
     if download.window is not None and urgent(download, choice, seed, same_speed_only):
         return True
     if download.is_follower and task.holders.nopen and spread_piece(download, choice, start, same_speed_only or avoid_stragglers):
@@ -58,9 +58,9 @@ cdef bint choose(Download download, Choice* choice, RarestPieces* rarest, bint m
             return True
     if task.holders.nopen and from_peers(download, choice, rarest, start, same_speed_only or avoid_stragglers):
         return True
-    if may_reseed:
+    if has_reseed_slot:
         choice.n = rarest_of(task, task.seedable, start, LEVELS - 1)
-        if choice.n >= 0 and may_repeat(download, now):
+        if choice.n >= 0 and other_tasks_allow_reseed(download, now):
             choice.first = -1
             choice.sample.number = 0
             if has(task.holders.held, choice.n):
@@ -72,14 +72,14 @@ cdef bint choose(Download download, Choice* choice, RarestPieces* rarest, bint m
     return False
 
 
-cdef bint select(
-    Download download, Choice* choice, bint seed, bint may_reseed, bint avoid_stragglers, bint same_speed_only, double now
+cdef bint choose_listed(
+    Download download, Choice* choice, bint seed, bint has_reseed_slot, bint avoid_stragglers, bint same_speed_only, double now
 ) except -1:
     """Choose for a pull that selects its pieces: the first of them that has a source. `selections` has the order."""
     cdef Task task = download.task
     cdef Download source
     cdef Py_ssize_t place
-    cdef bint first = may_reseed and not sent_by_supernode(download)
+    cdef bint first = has_reseed_slot and not sent_by_supernode(download)
     cdef Py_ssize_t n
     for n in download.selected:
         if n >= task.size or not has(task.want, n):
@@ -93,14 +93,14 @@ cdef bint select(
             return True
         if seed and task.rarity.counts[n] == 0 and (first or download.holder_index != NOWHERE) and has(task.seedable, n):
             return True
-        if first and may_send(task, n, now) and may_repeat(download, now):
+        if first and may_reseed(task, n, now) and other_tasks_allow_reseed(download, now):
             return True
         first = False
     source = open_source(download, same_speed_only or avoid_stragglers) if task.holders.nopen else None
     if source is None:
         choice.sample.number = choice.sample.open = 0
-        for place, n in enumerate(download.selected if may_reseed and may_repeat(download, now) else ()):
-            if n < task.size and has(task.want, n) and (may_send(task, n, now) if place < URGENT else has(task.seedable, n)):
+        for place, n in enumerate(download.selected if has_reseed_slot and other_tasks_allow_reseed(download, now) else ()):
+            if n < task.size and has(task.want, n) and (may_reseed(task, n, now) if place < URGENT else has(task.seedable, n)):
                 choice.n = n
                 choice.first = -1
                 if has(task.holders.held, n):
@@ -116,7 +116,7 @@ cdef bint select(
     return False
 
 
-cdef bint may_repeat(Download download, double now) except -1:
+cdef bint other_tasks_allow_reseed(Download download, double now) except -1:
     """Whether the supernode may send the download a piece again, considering other tasks of the same hosts (`same_hosts`)."""
     cdef Task task = download.task
     if task.used_elsewhere == 0 or download.holder_index == NOWHERE:
@@ -126,7 +126,7 @@ cdef bint may_repeat(Download download, double now) except -1:
     return task.reseed_state == ONCE
 
 
-cdef bint may_send(Task task, Py_ssize_t n, double now) except -1:
+cdef bint may_reseed(Task task, Py_ssize_t n, double now) except -1:
     """Whether the supernode has piece n, and the piece is not in flight to a source or its claim is overdue."""
     return has(task.seedable, n) or (has(task.cached, n) and task.claim_overdue(n, now))
 

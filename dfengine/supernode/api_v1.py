@@ -76,29 +76,33 @@ def refuse_body(request: Request, error: ProtocolViolation) -> Response:
 # REGISTRATION
 
 
-def register(state: SupernodeState, request: Request) -> Coroutine[Any, Any, Response]:
-    decoded: wire.Registration | DfengineError
+def register(state: SupernodeState, request: Request) -> Response | Coroutine[Any, Any, Response]:
     try:
-        decoded = checked(wire.Registration.decode(request.body, request.headers.get("content-type", "").lower().startswith(FORM)))
+        registration = checked(wire.Registration.decode(request.body, request.headers.get("content-type", "").lower().startswith(FORM)))
     except DfengineError as error:
-        decoded = error
+        with _span(request):
+            return _refuse(state, request, error)
     request.body = b""  # it may be large, and the registration waits for the head of the origin's response
-    return _trace_registration(state, request, decoded)
+    return _trace_registration(state, request, registration)
 
 
-async def _trace_registration(state: SupernodeState, request: Request, decoded: wire.Registration | DfengineError) -> Response:
+def _span(request: Request) -> tracing.Span:
     parent = request.headers.get(trace_context.NAME, "")
-    with tracing.begin("dfengine-supernode", "register", parent, tracing.SERVER, client=request.client) as span:
-        return await _register(state, request, decoded, span)
+    return tracing.begin("dfengine-supernode", "register", parent, tracing.SERVER, client=request.client)
 
 
-async def _register(
-    state: SupernodeState, request: Request, decoded: wire.Registration | DfengineError, span: tracing.Span
-) -> Response:
+def _refuse(state: SupernodeState, request: Request, error: DfengineError) -> Response:
+    state.events.warning("registration_refused", client=request.client, reason=str(error))
+    return refuse_body(request, error) if isinstance(error, ProtocolViolation) else refusal(str(error))
+
+
+async def _trace_registration(state: SupernodeState, request: Request, registration: wire.Registration) -> Response:
+    with _span(request) as span:
+        return await _register(state, request, registration, span)
+
+
+async def _register(state: SupernodeState, request: Request, registration: wire.Registration, span: tracing.Span) -> Response:
     try:
-        if isinstance(decoded, DfengineError):
-            raise decoded
-        registration = decoded
         with state.quota.registering(request.client, OVERHEAD + registration.texts):
             how, url = wanted(state, registration, request.client), registration.task_url or registration.raw_url
             how = replace(how, traceparent=span.traceparent) if span.traceparent else how
@@ -106,9 +110,6 @@ async def _register(
             until = math.inf if registration.native else state.loop.time() + LEGACY_SECONDS
             async with asyncio.timeout(None if registration.native else LEGACY_SECONDS + LEGACY_GRACE):
                 fetch, member = await join(state, registration, how, url, request.client, until)
-    except ProtocolViolation as error:
-        state.events.warning("registration_refused", client=request.client, reason=str(error))
-        return refuse_body(request, error)
     except TimeoutError:
         state.events.debug("registration_deferred", client=request.client, reason="the origin has not answered yet")
         return answer(wire.Answer(wire.WAIT_AUTH, msg="register again: the origin has not answered yet"))
@@ -125,8 +126,7 @@ async def _register(
         state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refusal_with_supernodes(state, str(error)) if registration.native else refusal(str(error))
     except DfengineError as error:
-        state.events.warning("registration_refused", client=request.client, reason=str(error))
-        return refusal(str(error))
+        return _refuse(state, request, error)
     geometry = fetch.geometry
     span.add_attributes(
         task=state.names.public_name(fetch.task), cid=state.names.public_cid(fetch.task, registration.cid), length=geometry.length,

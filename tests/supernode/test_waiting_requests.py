@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from dfengine.errors import DfengineError
 from dfengine.net.event_stream import EventStream
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
@@ -60,3 +62,27 @@ def test_a_request_that_waits_does_not_keep_its_body(method: str, path: str, fie
             state.close()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("body", [b'{"rawUrl":5}', b"{", msgspec.json.encode(REGISTRATION | {"port": 1}), b"\xff"])
+def test_a_refused_registration_leaves_nothing_that_only_the_garbage_collector_frees(body: bytes, tmp_path: Path) -> None:
+    """A supernode with many downloads rarely collects: bodies in cycles would fill its memory."""
+
+    async def scene() -> None:
+        state = SupernodeState(SupernodeSettings(home_dir=str(tmp_path), advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        router = Router(state)
+        try:
+            answer = router(Request("POST", b"/peer/registry", {}, body, "127.0.0.1"))
+            assert (answer if isinstance(answer, Response) else await answer).status in (400, 500)
+        finally:
+            router.close()
+            state.close()
+
+    gc.collect()
+    before = sum(isinstance(each, DfengineError) for each in gc.get_objects())
+    gc.disable()
+    try:
+        asyncio.run(scene())
+        assert sum(isinstance(each, DfengineError) for each in gc.get_objects()) == before
+    finally:
+        gc.enable()

@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING, TypeVar
 
 from dfengine.supernode.cluster.redis_scripts import ClusterError
@@ -94,5 +95,6 @@ class RequestThreads:
 def _result(found: Result | BaseException) -> Result:
     """Return an answer. Raises ClusterError for a failure."""
     if isinstance(found, BaseException):
-        raise found if isinstance(found, ClusterError) else ClusterError(repr(found)[:200])
+        # A copy: its traceback has the frame that awaited `found`, which together with `found` would be garbage in a cycle.
+        raise copy(found) if isinstance(found, ClusterError) else ClusterError(repr(found)[:200])
     return found

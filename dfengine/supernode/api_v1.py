@@ -76,12 +76,12 @@ def refuse_body(request: Request, error: ProtocolViolation) -> Response:
 # REGISTRATION
 
 
-def register(state: SupernodeState, request: Request) -> Response | Coroutine[Any, Any, Response]:
+def register(state: SupernodeState, request: Request) -> Coroutine[Any, Any, Response]:
     try:
         registration = checked(wire.Registration.decode(request.body, request.headers.get("content-type", "").lower().startswith(FORM)))
     except DfengineError as error:
         with _span(request):
-            return _refuse(state, request, error)
+            return _answered(_refuse(state, request, error))
     request.body = b""  # it may be large, and the registration waits for the head of the origin's response
     return _trace_registration(state, request, registration)
 
@@ -94,6 +94,10 @@ def _span(request: Request) -> tracing.Span:
 def _refuse(state: SupernodeState, request: Request, error: DfengineError) -> Response:
     state.events.warning("registration_refused", client=request.client, reason=str(error))
     return refuse_body(request, error) if isinstance(error, ProtocolViolation) else refusal(str(error))
+
+
+async def _answered(response: Response) -> Response:
+    return response
 
 
 async def _trace_registration(state: SupernodeState, request: Request, registration: wire.Registration) -> Response:

@@ -11,8 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
-from dfengine.errors import DfengineError, LocalError, RemoteError
+from dfengine.errors import DfengineError, LocalError, RemoteError, SupernodeFull
 from dfengine.net import work_messages
 from dfengine.net.node_names import resolved
 from dfengine.net.node_preheats import NodePreheats
@@ -29,7 +30,13 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 REQUEST_THREADS = 8
-"""Threads that send requests to other supernodes, one at a time each."""
+"""Threads that send requests to other supernodes, one at a time each; as many that begin preheats there."""
+
+BEGIN_AT_ONCE = 4
+"""Preheats that one other supernode is asked to begin at the same time: its answer may wait for its origins, up to 20 s."""
+
+FULL_PAUSE, FULL_SECONDS = 2.0, 3600.0
+"""Seconds before a supernode that is full is asked again, and for how long it may stay full."""
 
 POLL = 0.2, 2.0
 """Seconds between two requests for another supernode's progress: first and longest interval."""
@@ -45,6 +52,9 @@ class PreheatTargets:
         self._state = state
         self._token = token
         self._threads = ThreadPoolExecutor(REQUEST_THREADS, "preheat-node")
+        self._begin_threads = ThreadPoolExecutor(REQUEST_THREADS, "preheat-begin")
+        self._begin_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """Other supernode -> its slots for preheats that it is asked to begin."""
 
     def choose_proxies(self, request: PreheatRequest) -> list[Worker]:
         """Return the proxies that are to fetch an image's blobs. Raises RemoteError without any, or when a named one takes no work."""
@@ -97,18 +107,33 @@ class PreheatTargets:
 
     async def _run_forwarded(self, job: Job, part: Part, node: NodePreheats, fields: dict[str, Any]) -> None:
         part.state, part.fetched = RUNNING, 0
+        slots = self._begin_slots.setdefault(str(node.node), asyncio.Semaphore(BEGIN_AT_ONCE))
         try:
-            started = submit(self._threads, partial(node.begin, fields))
-        except LocalError as error:
-            part.end(str(error))
-            return
-        try:
-            part.end(await self._wait_ended(part, node, await asyncio.wrap_future(started)))
+            async with slots:
+                started = await self._begin(node, fields)
+            try:
+                part.end(await self._wait_ended(part, node, started.result()))
+            except asyncio.CancelledError:
+                self._cancel_started(node, started)
+                raise
         except DfengineError as error:
             part.end(str(error))
-        except asyncio.CancelledError:
-            started.add_done_callback(partial(self._cancel_started, node))  # the other supernode may be about to begin it
-            raise
+
+    async def _begin(self, node: NodePreheats, fields: dict[str, Any]) -> Future[str]:
+        """Begin a preheat at another supernode, once that has room for it; return its id as a result. Raises RemoteError, LocalError."""
+        until = self._state.loop.time() + FULL_SECONDS
+        while True:
+            started = submit(self._begin_threads, partial(node.begin, fields))
+            try:
+                await asyncio.wrap_future(started)
+                return started
+            except SupernodeFull:
+                if self._state.loop.time() > until:
+                    raise
+            except asyncio.CancelledError:
+                started.add_done_callback(partial(self._cancel_started, node))  # the other supernode may be about to begin it
+                raise
+            await asyncio.sleep(FULL_PAUSE)
 
     def _cancel_started(self, node: NodePreheats, started: Future[str]) -> None:
         """Have the other supernode cancel the preheat. In any thread."""
@@ -142,7 +167,8 @@ class PreheatTargets:
 
     def close(self) -> None:
         """Shut down at the end of the process."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._begin_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def submit(threads: ThreadPoolExecutor, call: Callable[[], Result]) -> Future[Result]:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
-from dfengine.errors import BadValue, DfengineError, OriginBusy, RemoteError
+from dfengine.errors import BadValue, DfengineError, LocalError, OriginBusy, RemoteError
 from dfengine.location import CONTENT
 from dfengine.net.client_quota import Quota
 from dfengine.net.origin_access import OriginAccess
@@ -144,8 +144,13 @@ class Preheats:
             return known
         if not self._shares.acquire(client):
             return None
+        try:
+            job = Job(name, next(self._numbers), request, client, self.state.loop.create_future())
+        except OSError as error:
+            self._shares.release(client)
+            raise LocalError(f"the supernode has no descriptor for the preheat: {error.strerror}") from None
         self._jobs.pop(name, None)
-        job = self._jobs[name] = Job(name, next(self._numbers), request, client, self.state.loop.create_future())
+        self._jobs[name] = job
         job.resume_fields = preheat_takeover.resume_fields(request, self._own_platform)
         job.task = self.state.loop.create_task(self._run(job, request))
         job.task.add_done_callback(partial(self._ended, job))
@@ -183,11 +188,12 @@ class Preheats:
         log("preheat_ended", preheat=job.id, state=job.state, reason=job.error, parts=len(job.parts), seconds=job.updated - job.created)
         self._stop(job)
         job.cancel.set()  # a thread that still reads a manifest ends at once
-        if job.reading is None:
-            job.cancel.close()
+        reading, job.reading, cancel = job.reading, None, job.cancel  # an image's read has the credentials of its registry
+        if reading is None:
+            cancel.close()
         else:
             # It may be about to wait for the descriptor, whose number a close would free for another use.
-            job.reading.add_done_callback(lambda _: job.cancel.close())
+            reading.add_done_callback(lambda _: cancel.close())
         self._shares.release(job.client)
         job.kept_characters = len(job.url) + len(job.error) + sum(part.characters for part in job.parts)
         self._trim()

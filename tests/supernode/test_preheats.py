@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import json
 import queue
@@ -15,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from dfengine.errors import RemoteError
+from dfengine.errors import RemoteError, SupernodeFull
 from dfengine.net.http import Request, Response
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.image import ImageReader
 from dfengine.origin.image_manifest import Blob
 from dfengine.settings import SupernodeAddress, SupernodeSettings
-from dfengine.supernode import api_preheat, preheat_targets
+from dfengine.supernode import api_preheat, preheat_job, preheat_targets
 from dfengine.supernode import preheats as module
 from dfengine.supernode.api_preheat import PreheatRoutes
 from dfengine.supernode.preheat_job import FAILED, SUCCESS, Job, Part
@@ -51,6 +52,7 @@ def test_the_end_of_a_preheat_ends_the_thread_that_reads_its_manifest(tmp_path: 
         await asyncio.wait([job.task])
         await asyncio.sleep(0)
         assert cancel.is_set
+        assert job.reading is None, "its result may be credentials"
         assert cancel.fd >= 0, "the thread may be about to wait for the descriptor"
         go.set()
         await until(lambda: cancel.fd < 0)
@@ -86,6 +88,58 @@ def test_a_cancelled_preheat_is_cancelled_at_the_other_supernode_that_begins_it(
         go.set()
         assert await asyncio.to_thread(cancelled.get, timeout=20) == "name"
         targets.close()
+
+    asyncio.run(play())
+
+
+def test_a_preheat_waits_for_a_full_supernode_which_few_others_ask_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preheat_targets, "FULL_PAUSE", 0.001)
+    asked: list[int] = []
+    full = threading.Event()
+    full.set()
+
+    def begin(fields: dict[str, Any]) -> str:
+        asked.append(fields["n"])
+        if full.is_set():
+            raise SupernodeFull("supernode h:8002 answers 429: too many preheats are under way")
+        return "name"
+
+    async def play() -> None:
+        done = {"here": 1, "length": 1, "count": 1, "status": "SUCCESS"}
+        other: Any = SimpleNamespace(begin=begin, find=lambda name: done, node="h:8002")
+        targets = PreheatTargets(SimpleNamespace(loop=asyncio.get_running_loop()), str)  # type: ignore[arg-type]
+        parts = [Part(f"http://o/{n}") for n in range(20)]
+        forwarded = [
+            asyncio.create_task(targets._run_forwarded(SimpleNamespace(), part, other, {"n": n}))  # type: ignore[arg-type]
+            for n, part in enumerate(parts)
+        ]
+        await until(lambda: len(asked) > 40)
+        assert set(asked) == set(range(preheat_targets.BEGIN_AT_ONCE))
+        full.clear()
+        async with asyncio.timeout(60):
+            await asyncio.gather(*forwarded)
+        assert {part.state for part in parts} == {SUCCESS}
+        targets.close()
+
+    asyncio.run(play())
+
+
+def test_a_preheat_without_a_descriptor_takes_no_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_descriptor() -> Cancel:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    async def play() -> None:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        preheats = Preheats(node)
+        monkeypatch.setattr(preheat_job, "Cancel", no_descriptor)
+        request = Request("POST", b"/api/v1/preheats", {}, b'{"type":"file","url":"http://o/f"}', "10.0.0.1")
+        refused = PreheatRoutes(preheats).create(node, request)
+        assert isinstance(refused, Response)
+        assert b"no descriptor for the preheat: too many open files" in refused.body.lower()
+        assert not preheats._shares.amount_of("10.0.0.1")
+        assert not list(preheats)
+        preheats.close()
+        node.close()
 
     asyncio.run(play())
 

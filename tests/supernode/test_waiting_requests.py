@@ -69,7 +69,8 @@ def test_a_refused_registration_leaves_nothing_that_only_the_garbage_collector_f
     """A supernode with many downloads rarely collects: bodies in cycles would fill its memory."""
 
     async def scene() -> None:
-        state = SupernodeState(SupernodeSettings(home_dir=str(tmp_path), advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        settings = SupernodeSettings(home_dir=str(tmp_path), advertise_ip="127.0.0.1")
+        state = SupernodeState(settings, str(tmp_path), asyncio.get_running_loop())
         router = Router(state)
         try:
             answer = router(Request("POST", b"/peer/registry", {}, body, "127.0.0.1"))

@@ -74,7 +74,7 @@ class ControlProtocol(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether no request and no answer of the connection is in progress."""
-        return not (self._answers or self._requests or self._backlog or self._started or self._unread)
+        return not (self._answers or self._requests or self._backlog or self._started or self._unread or self._stream)
 
     @property
     def is_new(self) -> bool:

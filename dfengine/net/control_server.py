@@ -13,7 +13,7 @@ from operator import attrgetter
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from dfengine.net.admission import RESERVE, Admission
+from dfengine.net.admission import RESERVE, Admission, ConnectionLimit
 from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.control_connection import Answer, ControlProtocol, FastPath
 from dfengine.net.event_log import SILENT, EventLog
@@ -81,11 +81,10 @@ class ControlServer:
         self.connections: set[ControlProtocol] = set()
         self.on_closed = on_closed
         self._report = report
-        self._max = max_connections
-        self._share = share
+        self._limit = ConnectionLimit(max_connections, share)
         self._admission = admission or Admission(max_connections + RESERVE, 100)
-        self._admission.idle_closers.append(self._close_idle)
-        self._shares = Quota(max_connections, share)
+        for limit in (self._limit, self._admission):
+            limit.idle_closers.append(self._close_idle)
         self._listener: Listener | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
         self._server: asyncio.AbstractServer | None = None
@@ -101,7 +100,7 @@ class ControlServer:
             self._server = await self.loop.create_server(lambda: ControlProtocol(self), sock=sock, backlog=BACKLOG)
         else:
             # The loop reports a connection only after its handshake: a connection whose handshake never ends would not be counted.
-            self._listener = Listener(self.loop, sock, partial(self._accept, tls), self._max, self._share, self._admission)
+            self._listener = Listener(self.loop, sock, partial(self._accept, tls), self._limit, self._admission)
         self._sweep()
 
     def _accept(self, tls: ssl.SSLContext, sock: socket.socket, address: str) -> None:
@@ -123,10 +122,10 @@ class ControlServer:
     def admit(self, connection: ControlProtocol) -> bool:
         """Count a new connection. False: too many connections are open, in total or of this client."""
         if self._listener is None:
-            if len(self.connections) >= self._max or not self._shares.acquire(connection.client):
+            if not self._limit.acquire(connection.client):
                 return False
             if not self._admission.acquire(connection.client):
-                self._shares.release(connection.client)
+                self._limit.release(connection.client)
                 return False
         self.connections.add(connection)
         return True
@@ -136,7 +135,7 @@ class ControlServer:
         if connection in self.connections:
             self.connections.remove(connection)
             if self._listener is None:
-                self._shares.release(connection.client)
+                self._limit.release(connection.client)
                 self._admission.release(connection.client)
             else:
                 self._listener.release(connection.client)

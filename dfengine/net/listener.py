@@ -1,7 +1,8 @@
 """A listening socket with limits on connections, in total and per client.
 
 A connection counts from its accept until `release` is called, including the TLS handshake. At the limit, or when descriptors are short,
-further connections wait in the kernel's queue. A connection of a client that has used its share is closed at once.
+further connections wait in the kernel's queue. A connection of a client that has used its share, and has no idle connection to
+close for it, is closed at once.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import errno
 import socket
 from collections.abc import Callable
 
-from dfengine.net.admission import Admission
-from dfengine.net.client_quota import Quota
+from dfengine.net.admission import Admission, ConnectionLimit
 
 BACKLOG = 4096
 NOTSENT_LOWAT = 25
@@ -48,21 +48,18 @@ class Listener:
     """Listener with total and per-client connection limits.
 
     on_accept: called with the non-blocking socket and the address of each accepted connection; an OSError closes the connection.
-    limit: connections in total. share: percent of them for one client. admission: the process's. descriptors: of each connection, with its
-    files.
+    limit: of this port's connections. admission: the process's. descriptors: of each connection, with its files.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, on_accept: Callable[[socket.socket, str], None], limit: int, share: int,
-        admission: Admission, descriptors: int = 1,
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, on_accept: Callable[[socket.socket, str], None],
+        limit: ConnectionLimit, admission: Admission, descriptors: int = 1,
     ) -> None:
         self._admission, self._descriptors = admission, descriptors
         self._loop = loop
         self._sock = sock
         self._on_accept = on_accept
         self._limit = limit
-        self._shares = Quota(limit, share)
-        self._count = 0
         self._open = self._ended = False
         sock.setblocking(False)
 
@@ -82,7 +79,7 @@ class Listener:
 
     def _acceptable(self) -> None:
         for _ in range(ACCEPTS):
-            if self._count >= self._limit or not self._admission.room(self._descriptors):
+            if not (self._limit.room() and self._admission.room(self._descriptors)):
                 # `release` or the next `resume` accepts the waiting connections.
                 self._set_accepting(False)
                 return
@@ -98,14 +95,13 @@ class Listener:
                     return
                 # The error concerns the new connection only (aborted, unreachable), which no longer exists.
                 continue
-            if not self._shares.acquire(address[0]):
+            if not self._limit.acquire(address[0]):
                 sock.close()
                 continue
             if not self._admission.acquire(address[0], self._descriptors):
-                self._shares.release(address[0])
+                self._limit.release(address[0])
                 sock.close()
                 continue
-            self._count += 1
             try:
                 sock.setblocking(False)
                 self._on_accept(sock, address[0])
@@ -115,12 +111,11 @@ class Listener:
 
     def connections_of(self, address: str) -> int:
         """Number of connections of the client at `address`."""
-        return self._shares.amount_of(address)
+        return self._limit.amount_of(address)
 
     def release(self, address: str) -> None:
         """Uncount an accepted connection that has been closed."""
-        self._count -= 1
-        self._shares.release(address)
+        self._limit.release(address)
         self._admission.release(address, self._descriptors)
         self.resume()
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.net.admission import PAUSE, RESERVE, Admission
+from dfengine.net.control_server import ControlServer
 from dfengine.net.http import Response
 from dfengine.net.listener import listen_on
 from dfengine.net.piece_server import PieceServer
+from tests.e2e.certificates import Authority
 
 
 class Port:
@@ -101,6 +105,62 @@ def test_the_search_of_a_client_at_its_share_does_not_delay_that_for_others() ->
     now[0] += PAUSE
     assert not port.come("a")
     assert asked == ["a"]
+
+
+def test_a_client_without_enough_idle_connections_costs_one_search_in_a_while() -> None:
+    """Each search inspects all connections: one idle connection after the other must not make each new one search."""
+    now = [1.0]
+    admission = Admission(2048, 50, lambda: now[0])
+    searches: list[str] = []
+
+    def close_one(client: str, most: int) -> int:
+        searches.append(client)
+        admission.release(client)
+        return 1
+
+    assert all(admission.acquire("a") for _ in range(512))
+    admission.idle_closers.append(close_one)
+    assert [admission.acquire("a") for _ in range(100)] == [True] + [False] * 99
+    assert searches == ["a"]
+    assert all(admission.acquire("b") for _ in range(512))
+    assert [admission.acquire("c") for _ in range(100)] == [True] + [False] * 99
+    assert len(searches) == 2
+    now[0] += PAUSE
+    assert admission.acquire("c")
+    assert len(searches) == 3
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_port_closes_a_clients_idle_connections_for_its_new_ones(tls: bool, tmp_path: Path) -> None:
+    """Although the process has descriptors for more."""
+
+    async def scene() -> None:
+        context = None
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*Authority(tmp_path).issue("server", "IP:127.0.0.1"))
+        server = ControlServer(
+            asyncio.get_running_loop(), lambda request: Response(200), max_connections=16, admission=Admission(1 << 20), share=50
+        )
+        await server.start("127.0.0.1", 0, context)
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls else None
+        if trusting is not None:
+            trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        writers = []
+        try:
+            async with asyncio.timeout(60):
+                for _ in range(20):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting)
+                    writers.append(writer)
+                    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                    await reader.readuntil(b"\r\n\r\n")
+            assert len(server.connections) <= 8
+        finally:
+            for writer in writers:
+                writer.close()
+            server.close()
+
+    asyncio.run(scene())
 
 
 def test_a_piece_server_closes_used_connections_before_those_that_have_sent_nothing() -> None:

@@ -21,7 +21,7 @@ from dfengine.origin import challenge
 from dfengine.proxy.header_fields import Fields, joined
 from dfengine.proxy.registry.logins import scope_of, token_of, token_server
 from dfengine.proxy.upstream.own_request import ask
-from dfengine.proxy.upstream.timeouts import OPTIONAL_SECONDS, is_failure
+from dfengine.proxy.upstream.timeouts import LOOP, OPTIONAL_SECONDS, is_failure
 
 if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
@@ -112,7 +112,7 @@ class Tokens:
         asked, until = self._challenges.get(registry.url, (challenge.Challenge(), 0.0))
         if until < self._loop.time():
             answer = await ask_of(registry, "GET", "/v2/", [(b"Host", registry.authority.encode())])
-            if is_failure(answer.status):
+            if is_failure(answer.status) or answer.status == LOOP:
                 raise OriginError(f"{registry.authority} answered {answer.status}", answer.status)
             asked = challenge.parse(joined(answer.fields, b"www-authenticate"))
             self._challenges[registry.url] = asked, self._loop.time() + CHALLENGE_SECONDS

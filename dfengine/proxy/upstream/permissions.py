@@ -127,6 +127,8 @@ class Permissions:
             if not changes and self.was_allowed(registry, target, fields):
                 return self._known[key]
             raise OriginError(f"{registry.authority} answered {permit.status}", permit.status)
+        if permit.status == timeouts.LOOP:
+            return permit
         self._known.pop(key, None)
         if permit.status != 404:  # it may be pushed at any time
             self._keep(key, permit)

@@ -55,12 +55,16 @@ MAX_SILENT = 1024
 """Maximum number of silent servers that are tracked."""
 
 
+LOOP = 508
+"""Status of a proxy that a request has passed before. It says nothing about content or access either, and is not kept."""
+
+
 def is_failure(status: int) -> bool:
     """Whether a server that responds with this status says nothing about content or access: it fails, or limits its clients' requests.
 
-    Not 508: proxies that lead to each other are an error of their configuration, which an earlier response would hide.
+    Not LOOP: proxies that lead to each other are an error of their configuration, which an earlier response would hide.
     """
-    return (status >= 500 and status != 508) or status == 429
+    return (status >= 500 and status != LOOP) or status == 429
 
 
 def remaining_seconds(elapsed: float, answered: bool) -> float:

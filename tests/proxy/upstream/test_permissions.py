@@ -116,6 +116,23 @@ def test_an_earlier_permission_is_valid_while_the_registry_fails(said: int) -> N
     asyncio.run(run())
 
 
+def test_a_loop_of_proxies_is_reported_and_ends_no_earlier_permission() -> None:
+    async def run() -> None:
+        permissions, registry = Asking(), Registry.parse("https://registry")
+        permissions.speaks.set()
+        permissions.record_allowed(registry, "/x", [], "", 7)
+        before = permissions.cached(registry, "/x", [])
+        permissions.said = timeouts.LOOP
+        for _ in range(2):
+            permit = await permissions.ask(registry, "/x", [])
+            assert (permit.status, permit.allowed) == (508, False)
+        assert permissions.asked == 2, "it is not kept"
+        permissions.said = 503
+        assert await permissions.ask(registry, "/x", []) is before
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("said", [429, 503])
 def test_a_failing_server_is_asked_itself_for_content_that_changes(said: int) -> None:
     """The earlier response may be about other content. It is valid again if the server does not respond at all."""

@@ -55,6 +55,8 @@ def test_connections_beyond_a_clients_share_replace_its_idle_ones(stage: Scene, 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     share = Admission(hard if hard != resource.RLIM_INFINITY else 1 << 20).limit // 100 // each
     with connections(port, ALICE, CONNECTIONS + 5) as hers:
+        for sock in hers:
+            alive(sock)  # so that each has been accepted
         assert 0 < sum(map(alive, hers)) <= min(CONNECTIONS, share)
         with connections(port, BOB, 1) as his:
             assert alive(his[0])

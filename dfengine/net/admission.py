@@ -34,7 +34,7 @@ def raise_descriptor_limit() -> int:
     return soft if soft != resource.RLIM_INFINITY else 1 << 20
 
 
-class ConnectionLimit:
+class ConnectionQuota:
     """Limits the connections of a port or a process. limit: in total. share: percent of them for one client. now: monotonic seconds.
 
     At the limit, idle connections of the client with most connections are closed; at a client's share, idle ones of its own.
@@ -97,7 +97,7 @@ class ConnectionLimit:
         self._shares.release(address, amount)
 
 
-class Admission(ConnectionLimit):
+class Admission(ConnectionQuota):
     """Descriptors of a process's connections on all ports. descriptors: its limit. share: percent of these for one client."""
 
     def __init__(self, descriptors: int, share: int = SHARE, now: Callable[[], float] = monotonic) -> None:

@@ -13,7 +13,7 @@ from operator import attrgetter
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from dfengine.net.admission import RESERVE, Admission, ConnectionLimit
+from dfengine.net.admission import RESERVE, Admission, ConnectionQuota
 from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.control_connection import Answer, ControlProtocol, FastPath
 from dfengine.net.event_log import SILENT, EventLog
@@ -81,7 +81,7 @@ class ControlServer:
         self.connections: set[ControlProtocol] = set()
         self.on_closed = on_closed
         self._report = report
-        self._limit = ConnectionLimit(max_connections, share)
+        self._limit = ConnectionQuota(max_connections, share)
         self._admission = admission or Admission(max_connections + RESERVE, 100)
         for limit in (self._limit, self._admission):
             limit.idle_closers.append(self._close_idle)

@@ -12,7 +12,7 @@ import errno
 import socket
 from collections.abc import Callable
 
-from dfengine.net.admission import Admission, ConnectionLimit
+from dfengine.net.admission import Admission, ConnectionQuota
 
 BACKLOG = 4096
 NOTSENT_LOWAT = 25
@@ -53,7 +53,7 @@ class Listener:
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, on_accept: Callable[[socket.socket, str], None],
-        limit: ConnectionLimit, admission: Admission, descriptors: int = 1,
+        limit: ConnectionQuota, admission: Admission, descriptors: int = 1,
     ) -> None:
         self._admission, self._descriptors = admission, descriptors
         self._loop = loop

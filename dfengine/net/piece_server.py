@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from dfengine.net._sendfile import FileSlice, Upload
-from dfengine.net.admission import RESERVE, Admission, ConnectionLimit
+from dfengine.net.admission import RESERVE, Admission, ConnectionQuota
 from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.cold_slices import ColdSlices
 from dfengine.net.event_log import SILENT, EventLog
@@ -100,7 +100,7 @@ class PieceServer:
         self.memory = Quota(MEMORY, share)
         self._route = route
         admission = admission or Admission(DESCRIPTORS * max_connections + RESERVE, 100)
-        of_port = ConnectionLimit(max_connections, share)
+        of_port = ConnectionQuota(max_connections, share)
         for each in (of_port, admission):
             each.idle_closers.append(self._close_idle)
         self._listener = Listener(loop, sock, self._accept, of_port, admission, DESCRIPTORS)

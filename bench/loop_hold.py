@@ -32,7 +32,7 @@ from dfengine.supernode.copies.fetch import SUCCESS
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.router import Router
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer

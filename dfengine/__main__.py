@@ -61,21 +61,21 @@ def run() -> NoReturn:
 
     name = os.path.basename(sys.argv[0])
     if name in ("dfget", "supernode", "dfdaemon"):
-        from dfengine.app import command, compat
+        from dfengine.app import compat, get_command
 
-        command.legacy = name == "dfget"
+        get_command.legacy = name == "dfget"
         sys.argv[1:] = compat.translated(name, sys.argv[1:])
     words = sys.argv[1:]
     # A peer server waits for its first visitor before it imports anything more, so that it does not slow the download that started it.
     lazy_start.await_first(words)
     if closed:
-        from dfengine.app import command
+        from dfengine.app import get_command
 
-        command.closed = closed
+        get_command.closed = closed
     if words[:1] == ["get"]:
-        from dfengine.app import command
+        from dfengine.app import get_command
 
-        command.fast(words[1:])
+        get_command.fast(words[1:])
     from dfengine.app import cli
 
     cli.run()

@@ -74,7 +74,7 @@ OPTIONAL = {"cryptography", "opentelemetry", "dns", "fsspec", "obstore", "redis"
 DISTRIBUTION = {"dns": "dnspython", "prometheus_client": "prometheus-client", "yaml": "pyyaml"}
 """Module -> its distribution, where the names differ."""
 
-GET = {"command", "dialer", "fd_passing", "lazy_start", "_receive", "__init__", "__main__"}
+GET = {"get_command", "dialer", "fd_passing", "lazy_start", "_receive", "__init__", "__main__"}
 """Modules of other packages that a `get` imports."""
 
 

@@ -5,10 +5,10 @@
     cli            builds click's commands from the table
     configuration  reads configuration files; environment, keywords: settings for programs
     help           the text that `--help` and docs/commands.md show for the table
-    command        runs `get`: settings from options, exit codes, `--json`, signals
+    get_command    runs `get`: settings from options, exit codes, `--json`, signals
     home           path of the home directory
     output         results and failures as lines and as JSON objects
-    url_batch      runs `get` for several files; session: one display, one JSON object, one exit code for all of them
+    url_batch      runs `get` for several files; batch_session: one display, one JSON object, one exit code for all of them
     file_list      the files to download, and their outputs; url_list: aria2's lists of URLs
     recursive_get  a directory: `--recursive`
     share_command  runs `share`; cache_command: `cache`; preheat_command: `preheat`
@@ -17,5 +17,5 @@
     hosts_toml     `proxy hosts-toml`; dfdaemon: the settings of Dragonfly 1.x's dfdaemon
     compat         command lines under the names of Dragonfly 1.x's programs
 
-Start with `options`. A `get` with a plain command line imports `command`, `output`, `plain_parser` and `options` only.
+Start with `options`. A `get` with a plain command line imports `get_command`, `output`, `plain_parser` and `options` only.
 """

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from dfengine.app import command, home, share_command
+from dfengine.app import get_command, home, share_command
 from dfengine.app.output import print_flushed, table
 from dfengine.client import host_cache
 from dfengine.client.host_cache import Cached
@@ -129,7 +129,7 @@ def _of_node(action: str, words: tuple[str, ...], values: dict[str, Any], node: 
             raise BadValue(f"{words[0]} has a URL with a query, which the supernode does not report: give the URL")
         taken = "nodes", "secret_file", "tls_cert", "tls_key", "tls_ca", "home", "quiet", "json"
         own: dict[str, Any] = {name: values[name] for name in taken if name in values}
-        command.get({"address": (url,), "output": words[1], "pattern": "cdn", "notbs": True, **own})
+        get_command.get({"address": (url,), "output": words[1], "pattern": "cdn", "notbs": True, **own})
     else:
         for each in found:
             if action == "rm":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from dfengine.about import VERSION
-from dfengine.app import command, help, home, option_kinds, options, output, plain_parser
+from dfengine.app import get_command, help, home, option_kinds, options, output, plain_parser
 from dfengine.errors import BadValue, CallerError, DfengineError, StorageError
 from dfengine.settings import PeerSettings, ProxySettings, SupernodeSettings
 from dfengine.task import redacted, redacted_url
@@ -42,7 +42,7 @@ class _Commands(click.Group):
     """Reads configuration files into click's defaults."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        ctx.default_map = configuration(command.configuration_files())
+        ctx.default_map = configuration(get_command.configuration_files())
         return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -163,7 +163,7 @@ def _command(run: Callable[..., None], *arguments: click.Argument) -> None:
 
 def get(values: dict[str, Any]) -> None:
     """Download URLs. Bytes come from peers and the supernode if one is given, else from the origin."""
-    command.get(values)
+    get_command.get(values)
 
 
 def supernode(values: dict[str, Any]) -> None:
@@ -195,7 +195,7 @@ def _supernode(context: click.Context, values: dict[str, Any]) -> SupernodeSetti
 def _again(role: str, words: list[str], made: Callable[[click.Context, dict[str, Any]], Result]) -> Result:
     """`made` of the same command line, with configuration files read again. Raises BadValue."""
     try:
-        files = configuration(command.configuration_files()).get(role, {})
+        files = configuration(get_command.configuration_files()).get(role, {})
         context = main.commands[role].make_context(role, list(words), default_map=files)
         with context:
             return made(context, {name: value for name, value in context.params.items() if value is not None})
@@ -354,7 +354,7 @@ def version() -> None:
 
 
 def run() -> NoReturn:
-    """Run a command to the end of the process. A `get` ends as in `command.end`, the servers in the ordinary way."""
+    """Run a command to the end of the process. A `get` ends as in `get_command.end`, the servers in the ordinary way."""
     code = 0
     try:
         code = main(prog_name="dfengine", standalone_mode=False) or 0
@@ -369,7 +369,7 @@ def run() -> NoReturn:
         print(f"dfengine: {message}", file=sys.stderr)
         code = error.exit_code
         if sys.argv[1:2] == ["get"]:
-            command.misused(sys.argv[2:], message, code)
+            get_command.misused(sys.argv[2:], message, code)
         output.print_failure(sys.argv[1:], code, "UsageError", message)
     except click.ClickException as error:
         print(f"dfengine: {redacted(error.format_message())}", file=sys.stderr)
@@ -378,16 +378,16 @@ def run() -> NoReturn:
         code = output.failed(error)
         output.print_failure(sys.argv[1:], code, type(error).__name__, str(error))
     except BrokenPipeError:
-        command.leave(command.READER_GONE)
+        get_command.leave(get_command.READER_GONE)
     except OSError as error:
         # click prints help and version.
         if error.errno not in UNWRITABLE or error.filename is not None:
             raise
-        command.leave(output.failed(StorageError(f"cannot write to stdout: {error.strerror}")))
+        get_command.leave(output.failed(StorageError(f"cannot write to stdout: {error.strerror}")))
     except SystemExit as stop:
         if not isinstance(stop.code, int):
             raise
         code = stop.code
     if sys.argv[1:2] == ["get"]:
-        command.leave(code)
+        get_command.leave(code)
     sys.exit(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dfengine.app.command import configuration_files
+from dfengine.app.get_command import configuration_files
 from dfengine.app.keywords import table
 from dfengine.app.option_kinds import FLAG, KINDS, read_all
 from dfengine.app.options import GET

@@ -6,8 +6,8 @@ import os
 import sys
 from functools import partial
 
+from dfengine.app.batch_session import worst
 from dfengine.app.output import print_flushed, sources
-from dfengine.app.session import worst
 from dfengine.client.interrupt import interruptible
 from dfengine.client.tree_fetch import TreeSettings, fetch, listed
 from dfengine.errors import DfengineError

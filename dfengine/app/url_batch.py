@@ -6,9 +6,9 @@ import contextlib
 from itertools import chain
 
 from dfengine.app import file_list
+from dfengine.app.batch_session import BatchSession
 from dfengine.app.file_list import BatchSettings
 from dfengine.app.options import JOBS
-from dfengine.app.session import Session
 from dfengine.errors import BadValue
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
     with contextlib.ExitStack() as stack:
         found = file_list.of_urls(batch, urls, given["output"])
         files: Iterator[BatchFile] = iter(found)
-        session = Session(batch.settings, batch.folder or ".", shows=shows, as_json=as_json)
+        session = BatchSession(batch.settings, batch.folder or ".", shows=shows, as_json=as_json)
         if given["input_file"]:
             file = file_list.opened(given["input_file"])
             if given["input_file"] != "-":

@@ -6,7 +6,7 @@
     swarm_session                       pulls from the swarm, survives the loss of a supernode; fallback: when the origin may be read
     supernodes                          selection of the supernodes to try
     supernode_session, native, legacy   one registration, and the two pull protocols
-    silent_nodes, node_answer           supernodes that do not answer (pure); waits for an answer, detects early that none will arrive
+    silent_nodes, supernode_answer      supernodes that do not answer (pure); waits for an answer, detects early that none will arrive
     pull_timing, progress_timeout       when to send the next request, when to give up
     unoffered_pieces                    wanted pieces that a supernode does not offer (pure)
     monitor                             checks of the main thread between two waits
@@ -22,10 +22,11 @@
     tree_fetch, tree_tasks, tree_files, tree_place, tree_result
                                         a whole directory: its manifest, then the data of all its files, which it scatters into them
     from_origin, origin_lease           fetching from the origin, and permission for that; swarm_recovery: back to the swarm
-    joining, heartbeat, leader_place, copying  downloads of one host: election and liveness of a leader, its pieces, copying of a piece
+    host_leader_client, heartbeat       downloads of one host: which of them leads, and whether it is alive
+    leader_place, copying               the pieces of such a leader; copying of a piece
     present_version                     asks a supernode whether such a leader's version is still the present one
     kept_copy, passed_memory            ended downloads whose data the host keeps in memory, as memory passed to its peer server
-    file_from_leader, page_waiter       a download into a file that copies all pieces of a leader; threads that wait in the leader's page
+    file_from_leader, leader_page_waiter  a download into a file that copies all pieces of a leader; threads that wait in the leader's page
     cleanup                             releases a download's resources, also where a signal interrupts it
     local_peer, eviction_reports        this host's peer server, which is not a child process (`_detached`); notifying supernodes of the end
     sharing                             shares a file of this host with the swarm

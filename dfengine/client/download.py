@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from dfengine.client.byte_counts import ByteCounts
     from dfengine.client.from_origin import Origins
-    from dfengine.client.joining import Joining
+    from dfengine.client.host_leader_client import HostLeaderClient
     from dfengine.client.monitor import Observer
     from dfengine.client.piece_storage import PieceStorage
     from dfengine.client.shared_resources import SharedResources
@@ -68,7 +68,7 @@ class BaseDownload:
     """Base of downloads into files and of streams: `fill` fetches every piece into `piece_storage`."""
 
     kind = ""
-    """Downloads of this host of one kind join each other (`copy_from_host`, peer.joins); "": this download neither joins nor leads."""
+    """Downloads of this host of one kind join each other (peer.host_leader_election); "": this download neither joins nor leads."""
     origin: Origins | None = None
     """Makes the origin that is read when no supernode has the file; None: selected by the URL's scheme."""
     selecting_task = ""
@@ -93,9 +93,9 @@ class BaseDownload:
         self._swarm: SwarmSession | None = None
         self._served_transfer: Transfer | None = None
         self._why_not = ""
-        self._joining: Joining | None = None
+        self._joining: HostLeaderClient | None = None
 
-    def copy_from_host(self, joining: Joining) -> bool:
+    def copy_from_host(self, joining: HostLeaderClient) -> bool:
         """Copy pieces from another download of this host. Return True if all were copied; False: this one fetches, perhaps as leader."""
         return False
 
@@ -207,11 +207,11 @@ class BaseDownload:
             if sock is not None:
                 sock.close()
             return False
-        from dfengine.client.joining import Joining
+        from dfengine.client.host_leader_client import HostLeaderClient
 
         try:
             sock, first = sock or fd_passing.connect(self.home.sockets), sock is not None
-            self._joining = joining = Joining.begin(sock, joining_key(settings, self.identity), self.kind, first=first)
+            self._joining = joining = HostLeaderClient.begin(sock, joining_key(settings, self.identity), self.kind, first=first)
         except LocalError as error:
             self.log_verbose(f"joins no download of this host: {error}")
             return False
@@ -359,7 +359,7 @@ class FileDownload(BaseDownload):
         self._assembly.forget()
         self.fill()
 
-    def copy_from_host(self, joining: Joining) -> bool:
+    def copy_from_host(self, joining: HostLeaderClient) -> bool:
         """See BaseDownload. If the leader writes the same output, or an earlier download completed the output, the output is current."""
         from dfengine.client.file_from_leader import COPIED, NAMED, FileFromLeader
 

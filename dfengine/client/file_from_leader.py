@@ -8,16 +8,16 @@ the same output, the second only waits until the first completes that file.
 from __future__ import annotations
 
 from dfengine.client.copying import PieceCopier
+from dfengine.client.leader_page_waiter import RECHECK, LeaderPageWaiter
 from dfengine.client.leader_place import LeaderPlace, Unusable, output_key
 from dfengine.client.monitor import TICK
-from dfengine.client.page_waiter import RECHECK, PageWaiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dfengine.client.assembly import Assembly
-    from dfengine.client.joining import Joining
+    from dfengine.client.host_leader_client import HostLeaderClient
     from dfengine.client.monitor import Monitor
     from dfengine.client.transfer import Transfer
 
@@ -27,7 +27,7 @@ COPIED, NAMED, KEPT = "copied", "named", "kept"
 class FileFromLeader:
     """Copies one download's pieces; used by its main thread."""
 
-    def __init__(self, joining: Joining, assembly: Assembly, monitor: Monitor) -> None:
+    def __init__(self, joining: HostLeaderClient, assembly: Assembly, monitor: Monitor) -> None:
         self._joining = joining
         self._assembly = assembly
         self._monitor = monitor
@@ -116,7 +116,7 @@ class FileFromLeader:
         return ""
 
 
-class FileCopier(PageWaiter):
+class FileCopier(LeaderPageWaiter):
     """Copies the leader's pieces, present and future, until all are copied and the leader's file is verified. wake: called when `over`."""
 
     def __init__(self, place: LeaderPlace, transfer: Transfer, wake: Callable[[], None]) -> None:
@@ -127,7 +127,7 @@ class FileCopier(PageWaiter):
         """Fault of the leader's place, "" for none."""
 
     def work(self) -> None:
-        """See PageWaiter."""
+        """See LeaderPageWaiter."""
         place, transfer = self._place, self.transfer
         while not transfer.stopping:
             last, sealed, changes = self.finishing, place.sealed, self.page.changes

@@ -17,7 +17,7 @@ from dfengine.client.supernode_session import chance
 from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDiffers, OriginError, StorageError, TreeChanged
 from dfengine.net.tracing import CLIENT
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.connections import ConnectionLimits
+from dfengine.origin.connection_limits import ConnectionLimits
 from dfengine.origin.piece_claims import ENDLESS, missing
 from dfengine.origin.reader import Reader
 from dfengine.origin.request import with_traceparent

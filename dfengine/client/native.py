@@ -9,8 +9,8 @@ from collections import deque
 
 from dfengine import codes
 from dfengine.client.messages import Offer, decode_pulled, encode_pull
-from dfengine.client.node_answer import FILE, Patience, silent_nodes
 from dfengine.client.pull_timing import GRACE, PARK, PullTiming
+from dfengine.client.supernode_answer import FILE, Patience, silent_nodes
 from dfengine.client.supernode_session import JSON, Membership, chance, refuse
 from dfengine.client.unoffered_pieces import UnofferedPieces
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, Silent, SupernodeError, UnknownDownload

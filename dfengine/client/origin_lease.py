@@ -10,10 +10,10 @@ import time
 from urllib.parse import urlsplit
 
 from dfengine import codes
-from dfengine.client import node_answer
+from dfengine.client import supernode_answer
 from dfengine.client.messages import decode_pulled, encode
 from dfengine.client.monitor import Monitor
-from dfengine.client.node_answer import FILE
+from dfengine.client.supernode_answer import FILE
 from dfengine.client.supernode_session import JSON, chance
 from dfengine.errors import RemoteError, SupernodeError
 from dfengine.net.dialer import Dialer
@@ -81,13 +81,13 @@ class OriginLease:
 
     def _request(self, more: dict[str, object], timeout: float) -> int:
         """Return the answer's code, 0 if there is no answer."""
-        if node_answer.silent_nodes.is_silent(str(self._node)):
+        if supernode_answer.silent_nodes.is_silent(str(self._node)):
             return 0
         with contextlib.suppress(RemoteError):
             connection = self._dialer.connect(self._node.host, self._node.port, timeout=CONNECT, named=self._node.certified)
             with contextlib.closing(connection):
                 asked = encode({**self._ask, **more})
-                status, body = node_answer.request(self._dialer, self._node, connection, "/swarm/origin", JSON, asked, timeout, FILE)
+                status, body = supernode_answer.request(self._dialer, self._node, connection, "/swarm/origin", JSON, asked, timeout, FILE)
                 if status == 200:
                     return decode_pulled(body).code
         return 0

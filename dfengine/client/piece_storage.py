@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.monitor import TICK
-from dfengine.client.node_answer import FILE
+from dfengine.client.supernode_answer import FILE
 from dfengine.client.throttle import Throttle
 from dfengine.client.transfer import Transfer
 from dfengine.task import expected_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dfengine.client.connection_pool import ConnectionPool
     from dfengine.client.digest import FileDigester
     from dfengine.client.finished import Finished
-    from dfengine.client.joining import Joining
+    from dfengine.client.host_leader_client import HostLeaderClient
     from dfengine.client.kept_copy import KeptCopy
     from dfengine.client.monitor import Monitor
     from dfengine.client.plan import Plan
@@ -61,7 +61,7 @@ class PieceStorage:
         """Whether only the whole file's digest can prove that resumed and new pieces are of one version."""
         self.doubtful = False
         """Whether stored pieces may be of another version than later ones, since a 1.x supernode names none."""
-        self.joining: Joining | None = None
+        self.joining: HostLeaderClient | None = None
         """Membership in this host's group of downloads of the file; None: the download is alone."""
         self.kept_copy_home: Home | None = None
         """Home of this host's peer server, which may have the file in memory."""

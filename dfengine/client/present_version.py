@@ -3,7 +3,7 @@
 A file may be open for weeks and change meanwhile. So a leader is joined without a check only while its place is fresh and incomplete, as
 when several downloads begin together. Otherwise the download registers first, and joins if a supernode names the leader's version. If the
 supernode names another version, the leader and its followers continue, and later downloads join a leader of the present version
-(`peer.joins`).
+(`peer.host_leader_election`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.client.joining import Joining
+    from dfengine.client.host_leader_client import HostLeaderClient
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.messages import Registration
     from dfengine.client.monitor import Monitor
@@ -44,7 +44,7 @@ class PresentVersion:
         self._dialer, self._nodes, self._prepare, self._monitor = dialer, nodes, prepare, monitor
         self._patience, self._required_generation, self._has_digest = place.patience, place.required_generation, bool(settings.expected)
 
-    def join(self, joining: Joining) -> None:
+    def join(self, joining: HostLeaderClient) -> None:
         """Stay joined to a leader of the present version, or of the version that the place must have, or if no supernode can tell.
 
         Otherwise the download leads, or is alone. Raises the errors of the monitor and of `prepare`.
@@ -63,7 +63,7 @@ class PresentVersion:
                 return
         joining.resign()
 
-    def _leader_place(self, joining: Joining) -> LeaderPlace | None:
+    def _leader_place(self, joining: HostLeaderClient) -> LeaderPlace | None:
         """Return the leader's place, if it had one when it was named: a place that is opened later is of the present version."""
         while joining.joined and joining.already_open and not joining.done and joining.place is None:
             self._monitor.check(None)

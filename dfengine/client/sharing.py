@@ -19,7 +19,7 @@ from dfengine.net.dialer import Dialer
 from dfengine.net.http_client import local_address
 from dfengine.net.node_names import resolved
 from dfengine.nodes import has_dns_names, order
-from dfengine.storage import content, shared_content
+from dfengine.storage import content_digests, shared_content
 from dfengine.storage.home import Home
 from dfengine.task import task_id
 from dfengine.value import Value
@@ -94,7 +94,7 @@ class Share:
             if os.path.isdir(settings.path):
                 path, name, length = self._directory(algorithms, ip, until)
             else:
-                found = content.read(settings.path, algorithms, self._progress)
+                found = content_digests.read(settings.path, algorithms, self._progress)
                 path, name, length = found.path, self._file(found, ip, until), found.length
             peer = local_peer.ensure(self.home, self._dialer, ip, settings.port, self.shared[-1].name, totallimit=settings.totallimit,
                                      alivetime=settings.alivetime)
@@ -109,7 +109,7 @@ class Share:
             raise
         return Sharing(name, path, length, until, known, [])
 
-    def _file(self, found: content.Content, ip: str, until: float) -> str:
+    def _file(self, found: content_digests.Content, ip: str, until: float) -> str:
         """Let the peer server serve a file; return its name."""
         shared = self._described(found.sha256, found.path, found.length, ip, until)
         shared_content.publish(self.home, shared, found, task_id(shared.url))
@@ -118,13 +118,13 @@ class Share:
 
     def _directory(self, algorithms: tuple[str, ...], ip: str, until: float) -> tuple[str, str, int]:
         """Let the peer server serve a directory; return its path, its name and the bytes of its files."""
-        from dfengine.storage import content_tree
+        from dfengine.storage import tree_digests
 
-        found = content_tree.read(self._settings.path, algorithms, self._progress)
+        found = tree_digests.read(self._settings.path, algorithms, self._progress)
         shared = self._described(found.sha256, found.path, found.manifest.length, ip, until, of=content_url(found.manifest.identity))
         shared_content.publish_tree(self.home, shared, found, task_id(shared.url))
         self.shared.append(shared)
-        manifest = content.read(shared_content.keep_manifest(self.home, found), algorithms)
+        manifest = content_digests.read(shared_content.keep_manifest(self.home, found), algorithms)
         return found.path, self._file(manifest, ip, until), found.manifest.length
 
     def _described(self, sha256: str, path: str, length: int, ip: str, until: float, of: str = "") -> shared_content.SharedContent:

@@ -11,9 +11,9 @@ import time
 
 from dfengine import codes, fields
 from dfengine._piece import Geometry
-from dfengine.client import node_answer
+from dfengine.client import supernode_answer
 from dfengine.client.messages import Registered, Registration, decode_registered
-from dfengine.client.node_answer import FILE, Patience
+from dfengine.client.supernode_answer import FILE, Patience
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, Silent, SourceGone, SupernodeError, SupernodeFull
 from dfengine.net.http_client import CONNECT
 from dfengine.settings import SupernodeAddress
@@ -99,15 +99,15 @@ def join(
     """
     headers = {**JSON, "traceparent": traceparent} if traceparent else JSON
     asked = min(deadline, time.monotonic() + AUTH_PATIENCE)
-    node_answer.check(dialer, node, patience)
+    supernode_answer.check(dialer, node, patience)
     while True:
         left = deadline - time.monotonic()
-        connection = node_answer.connect(dialer, node, max(0.1, min(patience.connect, left)))
+        connection = supernode_answer.connect(dialer, node, max(0.1, min(patience.connect, left)))
         kept = connection.answers_read > 0
         try:
             sent = registration.encode(connection.remote_ip)
             limit = max(0.1, min(ANSWER, left))
-            status, body = node_answer.request(dialer, node, connection, "/peer/registry", headers, sent, limit, patience)
+            status, body = supernode_answer.request(dialer, node, connection, "/peer/registry", headers, sent, limit, patience)
             if status in (401, 403):
                 raise SupernodeError(f"supernode {node} refuses unsigned requests: {body[:200].decode('ascii', 'replace').strip()}")
             try:
@@ -194,7 +194,7 @@ def leave(member: Membership) -> None:
     from urllib.parse import urlencode
 
     query = urlencode({fields.TASK_ID: member.task, fields.CID: member.cid})
-    if node_answer.silent_nodes.is_silent(str(member.node)):
+    if supernode_answer.silent_nodes.is_silent(str(member.node)):
         return
     with contextlib.suppress(RemoteError):
         connection = member.connect(1.0)
@@ -205,7 +205,7 @@ def leave(member: Membership) -> None:
 def report(member: Membership, message: bytes) -> None:
     """Send `POST /task/metrics` over the open connection or a new one; at most a second. Errors are ignored."""
     connection = member.connection
-    if node_answer.silent_nodes.is_silent(str(member.node)):
+    if supernode_answer.silent_nodes.is_silent(str(member.node)):
         return
     with contextlib.suppress(RemoteError):
         if connection.usable:

@@ -11,8 +11,8 @@ import threading
 import time
 
 from dfengine.client.monitor import TICK
-from dfengine.client.node_answer import READ
 from dfengine.client.pull_timing import Backoff
+from dfengine.client.supernode_answer import READ
 from dfengine.client.supernode_session import chance, join, leave
 from dfengine.client.transfer import join as join_threads
 from dfengine.errors import OriginError, RemoteError, SourceGone, SupernodeError

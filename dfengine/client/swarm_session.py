@@ -14,9 +14,9 @@ from dfengine import codes
 from dfengine.client import fallback, fetch, thread_start
 from dfengine.client.monitor import TICK, Monitor
 from dfengine.client.native import NativeSession
-from dfengine.client.node_answer import Patience, silent_nodes
 from dfengine.client.progress_timeout import ProgressTimeout
 from dfengine.client.pull_timing import Backoff
+from dfengine.client.supernode_answer import Patience, silent_nodes
 from dfengine.client.supernode_session import Membership, chance, join, leave, report
 from dfengine.client.supernodes import Candidates
 from dfengine.errors import LocalError, NoProgress, RemoteError, Silent, SupernodeError, SupernodeFull, TooLarge

@@ -15,7 +15,7 @@ from dfengine.files.open_file_storage import DISK, OpenFileStorage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.client.joining import Joining
+    from dfengine.client.host_leader_client import HostLeaderClient
     from dfengine.client.result import Result
     from dfengine.client.supernode_session import Membership
     from dfengine.settings import GetSettings
@@ -53,7 +53,7 @@ class OpenFileDownload(BaseDownload):
         self.report(None)
         return result
 
-    def copy_from_host(self, joining: Joining) -> bool:
+    def copy_from_host(self, joining: HostLeaderClient) -> bool:
         """See BaseDownload: readers read from the leader's place; or this download leads, and copies from a download into a file."""
         from dfengine.files.open_file_from_download import OpenFileFromDownload
         from dfengine.files.open_file_from_leader import OpenFileFromLeader

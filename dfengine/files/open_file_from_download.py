@@ -10,15 +10,15 @@ from __future__ import annotations
 from functools import partial
 
 from dfengine.client.copying import PieceCopier
+from dfengine.client.leader_page_waiter import RECHECK, LeaderPageWaiter
 from dfengine.client.leader_place import Unusable
 from dfengine.client.monitor import TICK
-from dfengine.client.page_waiter import RECHECK, PageWaiter
 from dfengine.files.open_file_from_leader import waiting
 from dfengine.storage.signal_page import WANTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.client.joining import Joining
+    from dfengine.client.host_leader_client import HostLeaderClient
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.monitor import Monitor
     from dfengine.files.open_file_storage import OpenFileStorage
@@ -30,7 +30,7 @@ PARKED = 30.0
 class OpenFileFromDownload:
     """Copies pieces for one open file, on its download thread."""
 
-    def __init__(self, joining: Joining, place: OpenFileStorage, monitor: Monitor) -> None:
+    def __init__(self, joining: HostLeaderClient, place: OpenFileStorage, monitor: Monitor) -> None:
         self._joining = joining
         self._place = place
         self._monitor = monitor
@@ -113,11 +113,11 @@ class OpenFileFromDownload:
             leader.page.want(self._joining.slot, wanted)
 
 
-class TransferWaker(PageWaiter):
+class TransferWaker(LeaderPageWaiter):
     """Wakes the download thread when the leader's page signals a change."""
 
     def work(self) -> None:
-        """See PageWaiter."""
+        """See LeaderPageWaiter."""
         transfer, page = self.transfer, self.page
         while not (self.finishing or transfer.stopping):
             changes = page.changes

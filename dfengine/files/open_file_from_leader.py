@@ -12,16 +12,16 @@ import contextlib
 from functools import partial
 
 from dfengine._bitset import Bitset
+from dfengine.client.leader_page_waiter import RECHECK, LeaderPageWaiter
 from dfengine.client.leader_place import Unusable
 from dfengine.client.monitor import TICK
-from dfengine.client.page_waiter import RECHECK, PageWaiter
 from dfengine.storage.signal_page import SLOTS, WANTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.client.joining import Joining
+    from dfengine.client.host_leader_client import HostLeaderClient
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.monitor import Monitor
     from dfengine.client.on_demand import TransferOnDemand
@@ -37,7 +37,7 @@ URGENT = 16
 class OpenFileFromLeader:
     """Follows a leader for one open file, on its download thread."""
 
-    def __init__(self, joining: Joining, place: OpenFileStorage, monitor: Monitor) -> None:
+    def __init__(self, joining: HostLeaderClient, place: OpenFileStorage, monitor: Monitor) -> None:
         self._joining = joining
         self._place = place
         self._monitor = monitor
@@ -156,11 +156,11 @@ class OpenFileFromLeader:
 
 
 def waiting(transfer: TransferOnDemand) -> tuple[bool, int]:
-    """Whether readers wait, and the number of stored pieces; see Joining.waiting."""
+    """Whether readers wait, and the number of stored pieces; see HostLeaderClient.waiting."""
     return not transfer.parked, transfer.plan.stored
 
 
-class ProgressReporter(PageWaiter):
+class ProgressReporter(LeaderPageWaiter):
     """Reports stored pieces to the transfer, by `report`, until every piece is stored."""
 
     def __init__(self, leader: LeaderPlace, transfer: TransferOnDemand, report: Callable[[TransferOnDemand], None]) -> None:
@@ -170,7 +170,7 @@ class ProgressReporter(PageWaiter):
         self.broken = False
 
     def work(self) -> None:
-        """See PageWaiter."""
+        """See LeaderPageWaiter."""
         transfer, page = self.transfer, self.page
         while not transfer.stopping:
             ends, changes = self.finishing, page.changes

@@ -14,10 +14,10 @@ from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import FileDigester, compare
 from dfengine.client.monitor import TICK
-from dfengine.client.node_answer import READ
 from dfengine.client.on_demand import TransferOnDemand
 from dfengine.client.passed_memory import PassedMemory
 from dfengine.client.plan_on_demand import PlanOnDemand
+from dfengine.client.supernode_answer import READ
 from dfengine.client.throttle import Throttle
 from dfengine.errors import DigestMismatch, OriginChanged, StorageError, SupernodeError
 from dfengine.storage.available_memory import available
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine._piece import Geometry
-    from dfengine.client.joining import Joining
+    from dfengine.client.host_leader_client import HostLeaderClient
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.monitor import Monitor
     from dfengine.settings import GetSettings
@@ -173,7 +173,7 @@ class OpenFileStorage(PassedMemory):
         wanted = self.algorithms
         self.delegated = wanted if {*wanted} <= {*leader.algorithms} else []
 
-    def await_delegated_digests(self, joining: Joining, monitor: Monitor) -> None:
+    def await_delegated_digests(self, joining: HostLeaderClient, monitor: Monitor) -> None:
         """Wait for the leader's digests after every piece is stored, while this download is joined and the leader computes them."""
         assert self.transfer is not None
         record, leads, joining.waiting = self.transfer.file.record, joining.leads, None

@@ -6,7 +6,7 @@
     piece_server, piece_connection      serves pieces by sendfile (`_sendfile`), or by TLS (`tls_upload`); `rate_queue` and `token_bucket`
                                         share a rate
     cold_slices                         reads slices that are not in memory before they are sent
-    send_queue                          whether a slow client reads
+    unacknowledged_bytes                whether a slow client reads
     http_client, chunks, _receive       the blocking client, and receiving a piece into its place; piece_client: a request for one piece
     dialer                              connects to members of the swarm, with their secret and TLS
     secret, authentication, tls         authentication of requests, and encryption; private_files: who may read the files of secrets

@@ -28,8 +28,8 @@ from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, RequestReader, Response, head, text
 from dfengine.net.listener import NOTSENT_LOWAT
 from dfengine.net.rate_queue import RateQueue
-from dfengine.net.send_queue import MIN_ACKNOWLEDGED, unacknowledged_bytes
 from dfengine.net.token_bucket import TokenBucket
+from dfengine.net.unacknowledged_bytes import MIN_ACKNOWLEDGED, unacknowledged_bytes
 
 if TYPE_CHECKING:
     from dfengine.net.piece_server import PieceServer

@@ -59,7 +59,7 @@ class PieceServer:
     route: Request -> Response | Parts; may raise BadRequest. limit: for the whole server, in addition to an answer's own limit.
     max_connections: further connections wait in the kernel's queue. share: percent of them for one client, whose further connections are
     closed. tls: for every connection; bytes are then sent by TLS writes. head_seconds: to send a head. idle_seconds: between requests.
-    stall_seconds: without reading bytes (send_queue.MIN_ACKNOWLEDGED). Slower clients are disconnected.
+    stall_seconds: without reading bytes (unacknowledged_bytes.MIN_ACKNOWLEDGED). Slower clients are disconnected.
 
     Counters: requests, bytes_sent (heads included), sends, sendfiles (system calls), loads (slices that a thread read first), failures (of
     routes).

@@ -8,9 +8,10 @@
     piece_claims  which connection fetches which pieces (pure)
     claim       the pieces that one of a reader's threads fetches, and the speed of its connection (pure)
     slow_connections  which connection is so slow that others continue with its pieces (pure)
-    reader      the threads that fetch a file over several connections; `piece_sink`: where their bytes go; `assignment`: the pieces that
-                each fetches next; `reader_on_demand`: a reader of the requested pieces only; `cancel` interrupts their waits
-    round_robin, receiving_limit  turns of the connections to one origin, and how many of them receive at once
+    reader      the threads that fetch a file over several connections; `piece_sink`: where their bytes go;
+                `claim_scheduler`: the pieces that each fetches next; `reader_on_demand`: a reader of the requested
+                pieces only; `cancel` interrupts their waits
+    connection_limits  how many connections each origin allows; `round_robin`: their turns; `receiving_limit`: how many receive at once
     request, environment_proxy, credentials  the headers of a request, its proxy, its credentials; `tls_options`: certificates for TLS;
                 tls_verification (pure): how a server is verified, as part of a task's identity
     origin_settings  settings for origins of every kind: credentials, permitted addresses, permitted files
@@ -24,8 +25,8 @@
     object_origin, hub_origin, local_file    an object, a file of the Hub, a file of the disk, as origins
     listing     `files`: the files below a URL, by one module for each kind of origin: listing_file, listing_http, listing_hub,
                 listing_objects, listing_s3; listing_names and listing_index (pure) check the origin's responses
-    image       the blobs of an image, read from its registry; image_name and image_manifest (pure): their URLs, and which blobs there are;
-                challenge (pure): the authentication that a registry requires
+    container_image  the blobs of an image, read from its registry; image_name and image_manifest (pure): their URLs, and which blobs
+                there are; challenge (pure): the authentication that a registry requires
     tree_listing, refused_files, manifest_origin, tree_origin
                                                  a directory: its manifest, made of a listing; manifest and data as files that are read
 

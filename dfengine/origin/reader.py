@@ -24,8 +24,8 @@ from contextlib import nullcontext
 from functools import partial
 
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
-from dfengine.origin.assignment import TICK, Assignment
 from dfengine.origin.claim import Claim, Preempted, Revoked, read_past
+from dfengine.origin.claim_scheduler import TICK, ClaimScheduler
 from dfengine.origin.piece_claims import ENDLESS, PieceClaims
 from dfengine.origin.response_comparison import ResponseComparison
 from dfengine.origin.retry import ASKS_TO_WAIT
@@ -34,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.origin.connections import ConnectionLimits
+    from dfengine.origin.connection_limits import ConnectionLimits
     from dfengine.origin.origin_interface import Answer, Origin
     from dfengine.origin.piece_sink import Piece, Sink
     from dfengine.origin.retry import Retry
@@ -54,7 +54,7 @@ UNANSWERED = 10.0
 """Seconds without a response after which a range counts as refused while the main answer is put off, which then finishes the file."""
 
 
-class Reader(Assignment):
+class Reader(ClaimScheduler):
     """Reader of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
 
     body: the open main answer, at the beginning of a piece; its version is bound. connections: limit. longest: pieces requested at once.

@@ -13,8 +13,8 @@ from __future__ import annotations
 import time
 
 from dfengine.errors import OriginChanged, OriginError
-from dfengine.origin.assignment import TICK
 from dfengine.origin.claim import Claim
+from dfengine.origin.claim_scheduler import TICK
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import ASKS_TO_WAIT, Rate
 from dfengine.origin.slow_connections import SlowConnections

@@ -45,7 +45,7 @@ MEMORY = 60.0
 """Seconds for which a preempted connection doubles the patiences."""
 
 SUSPENDED = 1.0
-"""Seconds between two checks beyond which this process did not run: a thread that waits for the origin checks each `assignment.TICK`."""
+"""Seconds between two checks beyond which this process did not run: a waiting thread checks each `claim_scheduler.TICK`."""
 
 LATELY = 2.0
 """Seconds after the end of its claim for which a reference counts as one that receives bytes now."""

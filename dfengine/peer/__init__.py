@@ -4,8 +4,8 @@
     routes         the handlers of the request paths
     served_downloads  the downloads and streams of this host
     memory_eviction  selects memory of ended files and streams that is released
-    rendezvous     the connections of this host's downloads, and the messages between a leader and the downloads that joined it
-    joins          which download of this host fetches a task, and which others join it (pure)
+    host_leader_server  the connections of this host's downloads, and the messages between a leader and the downloads that joined it
+    host_leader_election  which download of this host fetches a task, and which others join it (pure)
     host_settings  settings that a download of the same user sends to a running server
     withdrawals    withdrawals that the user requests
     content_announcer  announces the shared contents of this host periodically

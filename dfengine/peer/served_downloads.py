@@ -1,6 +1,7 @@
 """Downloads and streams that this host serves: those in its home directory, and streams whose memory a process has passed to the server.
 
-Downloads that want to join each other are passed on to `rendezvous`. Other messages of this user's processes are settings and withdrawals.
+Downloads that want to join each other are passed on to `host_leader_server`. Other messages of this user's processes are settings and
+withdrawals.
 
 A stream is served while its process holds the connection that it was passed over, and `expire` seconds after its last use once that has
 closed; then the memory is freed with its last descriptor, or earlier where `memory_eviction` selects it. Over that connection its process
@@ -21,8 +22,8 @@ from collections.abc import Callable
 from dfengine.errors import BadValue, StorageError
 from dfengine.net import fd_passing
 from dfengine.peer import memory_eviction
+from dfengine.peer.host_leader_server import HostLeaderServer
 from dfengine.peer.memory_eviction import Stream
-from dfengine.peer.rendezvous import Rendezvous
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry, Home, valid_name
 from dfengine.storage.memory_file import adopt
@@ -61,7 +62,7 @@ class ServedDownloads:
         settings: Callable[[bytes], bool] = lambda message: False,
     ) -> None:
         self._settings = settings
-        self._rendezvous = Rendezvous(loop)
+        self._rendezvous = HostLeaderServer(loop)
         self._home = home
         self._listener = listener
         self._loop = loop

@@ -4,7 +4,7 @@
     piece_file  a task's data with its record; `locate(piece) -> (fd, offset, length)`
     tree_file   the same for a tree: many files below the directory of `tree_target`
     _scatter    writes and reads those, by `_layout` and `_folders`
-    tree_shared the same for the peer server: pieces gathered from files that other programs may change
+    shared_tree the same for the peer server: pieces gathered from files that other programs may change
     stream_memory  the same for a stream: memory instead of a file; `memory_file`, `available_memory` for a file that is open
     signal_page shared memory between the leader of a host's downloads and those that joined it; `_futex` wakes waiting threads
     _mapping    a file's pages as memory that takes no descriptor
@@ -13,7 +13,7 @@
     output_path  the output's path; `abandoned_parts` removes old part files, `extraneous_files` files that are not in a tree
     output_note the note on a finished output, which shows later changes; `path_protection`: files that other users put at a path
     home        the directory that downloads and the peer server of a host share
-    content     reads a file once for all its digests, `content_tree` a directory; `shared_content`: shared files of this host's disk
+    content_digests  reads a file once for all its digests, `tree_digests` a directory; `shared_content`: shared files of this host's disk
     served_file a download as the peer server serves it
     lock        lock of a home: one server at a time uses it
     boot        whether data that was written before the last boot is on the disk; `os_errors`: the errors of a full or broken disk

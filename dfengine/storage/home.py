@@ -267,9 +267,9 @@ class Home:
             except StorageError:
                 continue
             if entry.tree:
-                from dfengine.storage import tree_shared
+                from dfengine.storage import shared_tree
 
-                return tree_shared.find(entry, record, self._path("trees", name))
+                return shared_tree.find(entry, record, self._path("trees", name))
             for path in (self._path("data", name), *entry.paths):
                 try:
                     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

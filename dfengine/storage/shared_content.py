@@ -18,11 +18,11 @@ import time
 from dfengine._piece import Geometry
 from dfengine.about import VERSION
 from dfengine.errors import BadValue, StorageError
-from dfengine.storage import content
+from dfengine.storage import content_digests
 from dfengine.storage.home import MANIFEST, Entry, Home, valid_name
 from dfengine.storage.os_errors import storage_error
 from dfengine.storage.record import Record
-from dfengine.storage.tree_shared import encode
+from dfengine.storage.shared_tree import encode
 from dfengine.task import PEER_FOLDER
 from dfengine.value import Value
 from dfengine.wire import Announcement
@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dfengine.storage.content_tree import TreeContent
+    from dfengine.storage.tree_digests import TreeContent
 
 FOREVER = 1e12
 """Expiry in seconds without access: never, because the share ends by its own time."""
@@ -118,7 +118,7 @@ def _enter(home: Home, shared: SharedContent, entry: Entry) -> None:
     write(os.path.join(_folder(home), shared.name), shared.encode())
 
 
-def publish(home: Home, shared: SharedContent, found: content.Content, task: str) -> None:
+def publish(home: Home, shared: SharedContent, found: content_digests.Content, task: str) -> None:
     """Let the peer server serve the file that was read as `found`, instead of shares of the same content. Raises StorageError."""
     name, before = shared.name, [each.name for each in listed(home) if each.url == shared.url]
     record_path = os.path.join(home.path, "records", name)
@@ -130,10 +130,10 @@ def publish(home: Home, shared: SharedContent, found: content.Content, task: str
     record = Record.create(record_path, Geometry(found.length))
     with _publishing(home, name, record, before):
         state = os.lstat(found.path)
-        if content.state_of(state)[:4] != found.state[:4]:
+        if content_digests.state_of(state)[:4] != found.state[:4]:
             raise StorageError(f"{found.path} changed while it was read: share it when it is complete")
         for n in range(record.geometry.count):
-            record.set_digest(n, found.digests["xxh3"][content.DIGEST * n : content.DIGEST * (n + 1)])
+            record.set_digest(n, found.digests["xxh3"][content_digests.DIGEST * n : content_digests.DIGEST * (n + 1)])
             record.publish(n)
         record.set_complete(state.st_mtime_ns)
         record.set_named(state.st_ctime_ns)
@@ -150,7 +150,7 @@ def publish_tree(home: Home, shared: SharedContent, found: TreeContent, task: st
     record = Record.create(os.path.join(home.path, "records", name), Geometry(found.manifest.length))
     with _publishing(home, name, record, before):
         for n in range(record.geometry.count):
-            record.set_digest(n, found.digests["xxh3"][content.DIGEST * n : content.DIGEST * (n + 1)])
+            record.set_digest(n, found.digests["xxh3"][content_digests.DIGEST * n : content_digests.DIGEST * (n + 1)])
             record.publish(n)
         record.set_complete(1)
         if "blake3" in found.digests:
@@ -231,7 +231,7 @@ def digests(home: Home, shared: SharedContent, algorithm: str) -> bytes:
         return file.read()
     if shared.of:
         raise StorageError(f"{shared.path} is to be shared again: this supernode names pieces by {algorithm}")
-    found = content.read(shared.path, (algorithm,))
+    found = content_digests.read(shared.path, (algorithm,))
     if found.sha256 != shared.url.rpartition(":")[2]:
         raise StorageError(f"{shared.path} was changed since it was shared")
     keep_digests(home, shared.name, algorithm, found.digests[algorithm])

@@ -137,8 +137,8 @@ class TreeTarget:
 
     @property
     def layout(self) -> bytes:
-        """Paths and sizes for the peer server: see `tree_shared.decode`."""
-        from dfengine.storage.tree_shared import encode
+        """Paths and sizes for the peer server: see `shared_tree.decode`."""
+        from dfengine.storage.shared_tree import encode
 
         return encode(self._paths, self._sizes)
 

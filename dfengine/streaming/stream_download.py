@@ -20,7 +20,7 @@ from dfengine.streaming.stream_buffer import StreamBuffer, cache_pieces, window_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.client.joining import Joining
+    from dfengine.client.host_leader_client import HostLeaderClient
     from dfengine.client.monitor import Observer
     from dfengine.client.result import Result
     from dfengine.client.supernode_session import Membership
@@ -66,7 +66,7 @@ class StreamDownload(BaseDownload):
             self._wake()
         return result
 
-    def copy_from_host(self, joining: Joining) -> bool:
+    def copy_from_host(self, joining: HostLeaderClient) -> bool:
         """See BaseDownload."""
         from dfengine.streaming.stream_from_leader import StreamFromLeader
 

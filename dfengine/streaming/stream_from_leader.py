@@ -13,14 +13,14 @@ from functools import partial
 
 from dfengine.client.copying import PieceCopier
 from dfengine.client.heartbeat import SILENT
+from dfengine.client.leader_page_waiter import RECHECK, LeaderPageWaiter
 from dfengine.client.leader_place import LeaderPlace, Unusable
 from dfengine.client.monitor import TICK
-from dfengine.client.page_waiter import RECHECK, PageWaiter
 from dfengine.streaming import leader_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.client.joining import Joining
+    from dfengine.client.host_leader_client import HostLeaderClient
     from dfengine.client.monitor import Monitor
     from dfengine.client.transfer import Transfer
     from dfengine.streaming.stream_buffer import StreamBuffer
@@ -38,7 +38,7 @@ AFTER = 2.0
 class StreamFromLeader:
     """Copies pieces for one stream, on its download thread."""
 
-    def __init__(self, joining: Joining, memory: StreamBuffer, monitor: Monitor) -> None:
+    def __init__(self, joining: HostLeaderClient, memory: StreamBuffer, monitor: Monitor) -> None:
         self._joining = joining
         self._memory = memory
         self._monitor = monitor
@@ -128,10 +128,10 @@ def _usable(leader: LeaderPlace) -> bool:
         return False
 
 
-class StreamCopier(PageWaiter):
+class StreamCopier(LeaderPageWaiter):
     """Copies the next pieces from the place of `leader`, or of an earlier leader."""
 
-    def __init__(self, leader: LeaderPlace, transfer: Transfer, joining: Joining) -> None:
+    def __init__(self, leader: LeaderPlace, transfer: Transfer, joining: HostLeaderClient) -> None:
         super().__init__(transfer, leader.page, joining.wake)
         self.leader = leader
         self.places = [leader]
@@ -157,7 +157,7 @@ class StreamCopier(PageWaiter):
         return self.leader.file.geometry.length
 
     def waiting(self) -> tuple[bool, int]:
-        """See Joining: this stream waits when its consumer has taken all copied pieces."""
+        """See HostLeaderClient: this stream waits when its consumer has taken all copied pieces."""
         return self.transfer.plan.window.una >= self.copied, self.copied
 
     def follow(self, leader: LeaderPlace, slot: int) -> None:

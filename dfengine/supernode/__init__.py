@@ -10,11 +10,11 @@
     preheat_token, bearer_token       the token that permits preheats without a signature; tokens in files
     preheat_targets, proxy_workers, api_work other places of preheats: supernodes, and proxies that request work
     preheat_notices, remote_preheats  preheats of the cluster's other supernodes; preheat_takeover: the state needed to resume one elsewhere
-    shared_pauses, shared_pins,       further notices of the cluster: paused origins, pinned copies, blocked sources;
-    shared_blocks, shared_leases      shared_leases: requests to the cluster for leases of an origin
+    cluster_pauses, cluster_pins,     further notices of the cluster: paused origins, pinned copies, blocked sources;
+    cluster_blocks, cluster_leases    cluster_leases: requests to the cluster for leases of an origin
     api_origin_progress, redirected_hosts  how a leader reads the origin, for its followers; hosts that were redirected to another supernode
-    state                             puts the parts below together
-    registry, registered_downloads, parked_pulls  registered downloads, their limits and their end; native pulls that wait for pieces
+    supernode_state                   puts the parts below together
+    download_registry, registered_downloads  registered downloads, their limits and their end; `parked_pulls`: native pulls that wait
     origin_fetches                    starts fetches; registrations wait there for the head of the origin's response
     origin_counts                     requests, bytes and errors of each origin, of fetches that are no longer in memory
     cluster_names                     the name of a task among the supernodes of a cluster
@@ -24,12 +24,12 @@
                                       name for administrators and logs; download_events: reports of ended downloads;
                                       registration_check: validates the fields of a registration
     access_proofs                     has a client prove that its credentials give access to the file before it joins the file's task
-    verifier, reachability            checks complaints at the accused source; checks that a peer server runs at its stated address
+    complaint_verifier, reachability  checks complaints at the accused source; checks that a peer server runs at its stated address
     download_port                     serves the copies' pieces
     copy_lookups                      finds and describes a copy on the disk for a request
     time_slices, thread_calls         long work on the loop's thread, and long calls of requests in other threads;
                                       garbage_collection: Python's, in small steps
-    request_places                    limits requests that wait, in total and per client
+    request_limits                    limits requests that wait, in total and per client
     readiness, reconfiguring          whether the supernode accepts downloads, and how it drains; settings that SIGHUP changes
     negative_cache, idle_sweep        final refusals of origins; removes idle tasks from memory
 

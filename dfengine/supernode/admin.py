@@ -16,7 +16,7 @@ from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.legacy_metrics import handler
 from dfengine.supernode.metrics import Scrapes
 from dfengine.supernode.readiness import unready_reason
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import redacted_url
 
 PREFIX = "/api/v1"

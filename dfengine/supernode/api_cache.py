@@ -16,8 +16,8 @@ from dfengine.supernode.admin import PAGE, last, page
 from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.copies.cache import TASK_ID, Cache
 from dfengine.supernode.copy_lookups import MAX_WAITING, Described
-from dfengine.supernode.request_places import Caller, RequestPlaces
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.request_limits import Caller, RequestLimits
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.supernode.thread_calls import TOO_MANY_WAITING
 from dfengine.task import redacted_url
 
@@ -34,7 +34,7 @@ class CacheRoutes:
 
     def __init__(self, may_change: Callable[[Request], bool] = lambda request: False, share: int = SHARE) -> None:
         self._may_change = may_change
-        self._lists = RequestPlaces(AT_ONCE + MAX_WAITING, TOO_MANY_WAITING, share)
+        self._lists = RequestLimits(AT_ONCE + MAX_WAITING, TOO_MANY_WAITING, share)
         """Requests for lists in progress."""
         self._turns = asyncio.Semaphore(AT_ONCE)
 

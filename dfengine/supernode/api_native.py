@@ -8,7 +8,7 @@ from itertools import pairwise
 from dfengine import wire
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteError, UnknownTask
 from dfengine.net.http import Request, Response
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import SUPERNODE_CID
 
 MAX_WAIT = 30.0

@@ -9,7 +9,7 @@ from dfengine import wire
 from dfengine.errors import ProtocolViolation
 from dfengine.net.http import Request, Response
 from dfengine.supernode.copies.origin_queue import LeaseRequest
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 MAX_WAIT = 30.0
 """Longest time a request is parked, in seconds."""

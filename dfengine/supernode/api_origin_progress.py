@@ -9,7 +9,7 @@ from dfengine.supernode.copies import origin_progress_messages
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.origin_progress_messages import Reading
 from dfengine.supernode.copies.repair import missing_runs
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 
 def reading(state: SupernodeState, request: Request) -> Response:

@@ -15,7 +15,7 @@ from dfengine.supernode.api_preheat import rfc3339
 from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.registration_check import EMPTY, INVALID, within
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import MAX_TEXT, PEER_PORTS, Peer
 
 DIRECTIONS = {"": False, "ASC": False, "DESC": True}

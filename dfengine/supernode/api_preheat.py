@@ -17,7 +17,7 @@ from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Jo
 from dfengine.supernode.preheat_request import FILE, PreheatRequest, parse_v1
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.remote_preheats import RemoteJob
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import redacted_url
 
 

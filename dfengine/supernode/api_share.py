@@ -8,7 +8,7 @@ from dfengine.location import is_content
 from dfengine.net.http import Request, Response
 from dfengine.supernode.registration import join_swarm, remove_other_client
 from dfengine.supernode.registration_check import OVERHEAD, checked
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import task_id
 
 

@@ -7,7 +7,7 @@ import asyncio
 from dfengine.errors import RemoteError
 from dfengine.net import work_messages
 from dfengine.net.http import Request, Response, text
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 
 def request_work(state: SupernodeState, request: Request) -> Response | asyncio.Future[Response]:

@@ -6,7 +6,7 @@ from functools import partial
 
 from dfengine.net.client_quota import SHARE
 from dfengine.supernode.copies.cache import Cache
-from dfengine.supernode.request_places import Caller
+from dfengine.supernode.request_limits import Caller
 from dfengine.supernode.task_names import TaskNames
 from dfengine.supernode.thread_calls import ThreadCalls
 
@@ -14,7 +14,7 @@ MAX_AT_ONCE = 4
 """Requests that read copies on the disk at the same time; one more may search all copies for a name."""
 
 MAX_WAITING = 64
-"""Requests that wait to read copies on the disk, and as many that wait to search them, see RequestPlaces; further ones are refused."""
+"""Requests that wait to read copies on the disk, and as many that wait to search them, see RequestLimits; further ones are refused."""
 
 Described = tuple[str, int, int, int, str, str, bool]
 

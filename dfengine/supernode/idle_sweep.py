@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from dfengine.supernode.copies.fetch import NEW, RUNNING
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.supernode.time_slices import spread
 
 PERIOD = 10.0

@@ -26,7 +26,7 @@ from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.label_values import OTHER, label
 from dfengine.supernode.legacy_metrics import SUPERNODE as THEIRS
 from dfengine.supernode.legacy_metrics import handler
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 OURS = "dfengine_"
 STEP = 1000

@@ -16,7 +16,7 @@ from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.origin_settings import OriginPermissions
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode import shared_pauses, shared_pins
+from dfengine.supernode import cluster_pauses, cluster_pins
 from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.cluster_names import ClusterNames
 from dfengine.supernode.content_sources import ContentSources
@@ -29,10 +29,10 @@ from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.repair import missing_runs
 from dfengine.supernode.copies.retention import Retention
 from dfengine.supernode.copies.write_behind import WriteBehind
+from dfengine.supernode.download_registry import DownloadRegistry
 from dfengine.supernode.negative_cache import NegativeCache
 from dfengine.supernode.origin_counts import OriginCounts
 from dfengine.supernode.registration_quota import TaskQuota
-from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.task_names import TaskNames
 from dfengine.supernode.timings import Timings
@@ -62,8 +62,9 @@ class OriginFetches:
     """
 
     def __init__(
-        self, settings: SupernodeSettings, home: str, cache: Cache, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry,
-        wake: Callable[[], None], counts: dict[str, int], timings: Timings, names: TaskNames, events: EventLog = SILENT,
+        self, settings: SupernodeSettings, home: str, cache: Cache, loop: asyncio.AbstractEventLoop, swarm: Swarm,
+        registry: DownloadRegistry, wake: Callable[[], None], counts: dict[str, int], timings: Timings, names: TaskNames,
+        events: EventLog = SILENT,
     ) -> None:
         self._loop = loop
         self._cache = cache
@@ -218,8 +219,8 @@ class OriginFetches:
         """Follow the cluster's leaders of tasks, and share pauses and pins with the cluster."""
         self.cluster, self.cluster_names = cluster, ClusterNames(cluster.key, self.fetch_pool.own.may_sign)
         self.fetch_pool.cluster = cluster
-        shared_pauses.share(self.fetch_pool.pauses, cluster)
-        shared_pins.share(self.kept, cluster, self._loop.call_soon_threadsafe)
+        cluster_pauses.share(self.fetch_pool.pauses, cluster)
+        cluster_pins.share(self.kept, cluster, self._loop.call_soon_threadsafe)
         cluster.on_lead_taken(lambda *lead: self._loop.call_soon_threadsafe(self.fetch_pool.lead_taken, *lead))
         cluster.start()
 

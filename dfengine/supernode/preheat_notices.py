@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.cluster.membership import Cluster
     from dfengine.supernode.cluster.notices import Notice
     from dfengine.supernode.preheats import Preheats
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
 
 JOB, CANCEL = "preheat", "cancel"
 """Kinds of notices."""

@@ -25,7 +25,7 @@ from dfengine.supernode.preheat_request import PEERS, SEEDS, SINGLE_SEED, Prehea
 from dfengine.supernode.proxy_workers import Worker
 
 if TYPE_CHECKING:
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
 
 Result = TypeVar("Result")
 

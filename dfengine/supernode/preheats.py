@@ -23,7 +23,7 @@ from dfengine.location import CONTENT
 from dfengine.net.client_quota import Quota
 from dfengine.net.origin_access import OriginAccess
 from dfengine.nodes import order
-from dfengine.origin.image import ImageReader
+from dfengine.origin.container_image import ImageReader
 from dfengine.origin.image_manifest import platform_of
 from dfengine.origin.image_name import of_url
 from dfengine.supernode import preheat_takeover
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch import Fetch
     from dfengine.supernode.preheat_notices import PreheatNotices
     from dfengine.supernode.proxy_workers import Worker
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
 
 Result = TypeVar("Result")
 Headers = tuple[tuple[str, str], ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.supernode.swarm._state import Download
 from dfengine.supernode.time_slices import spread
 

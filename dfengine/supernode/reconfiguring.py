@@ -14,7 +14,7 @@ from dfengine.net.systemd import ServiceManager
 from dfengine.net.token_bucket import TokenBucket
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.bearer_token import BearerToken
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 if TYPE_CHECKING:
     import ssl

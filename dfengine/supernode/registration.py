@@ -15,7 +15,7 @@ from dfengine.supernode.access_proofs import version_of
 from dfengine.supernode.copies.fetch import FAILED, Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.registered_downloads import Key, RegisteredDownload
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.supernode.swarm.peers import key_of
 from dfengine.task import Peer, task_id
 

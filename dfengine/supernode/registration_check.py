@@ -14,7 +14,7 @@ from dfengine.location import OBJECTS, scheme_of
 from dfengine.origin.signed_origin import is_signed_form
 from dfengine.settings import parse_header
 from dfengine.supernode.copies.fetch_request import FetchRequest, RetryLimits
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import (
     MAX_HEADERS,
     MAX_TEXT,

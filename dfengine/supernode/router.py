@@ -25,7 +25,7 @@ from dfengine.supernode.metrics import MetricSources, Scrapes
 from dfengine.supernode.preheat_notices import PreheatNotices
 from dfengine.supernode.preheat_token import PreheatToken
 from dfengine.supernode.preheats import Preheats
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 if TYPE_CHECKING:
     from dfengine.supernode.cluster.membership import Cluster

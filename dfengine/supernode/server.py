@@ -33,7 +33,7 @@ from dfengine.net.token_bucket import TokenBucket
 from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.storage.lock import lock_file
 from dfengine.storage.path_protection import is_own_folder, resolved
-from dfengine.supernode import garbage_collection, idle_sweep, shared_blocks
+from dfengine.supernode import cluster_blocks, garbage_collection, idle_sweep
 from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.console.console_token import ConsoleToken
 from dfengine.supernode.console.routes import public
@@ -43,7 +43,7 @@ from dfengine.supernode.preheat_token import PreheatToken
 from dfengine.supernode.readiness import busy, drain
 from dfengine.supernode.reconfiguring import Reconfiguring, dialer_of
 from dfengine.supernode.router import Answer, Router
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 if TYPE_CHECKING:
     import ssl
@@ -163,7 +163,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     cluster = Cluster.of(settings, str(SupernodeAddress(state.advertise_ip, control.port)), events, lambda: state.dialer)
     if cluster is not None:
         router.join(cluster)
-        shared_blocks.share(state, cluster)
+        cluster_blocks.share(state, cluster)
         state.join(cluster)
         state.fetches.join(cluster)
     pieces.start()

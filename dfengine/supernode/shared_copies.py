@@ -1,7 +1,7 @@
 """The supernode's own copies of content that hosts share: read to be stored for a time, or to prove or disprove a claim.
 
-A thread reads a copy from the sharers, piece by piece (`copies.replica`). A sharer that sends other bytes than it announced is not used
-any more, and neither is any sharer that announced a wrong claim.
+A thread reads a copy from the sharers, piece by piece (`copies.shared_content_reader`). A sharer that sends other bytes than
+it announced is not used any more, and neither is any sharer that announced a wrong claim.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from dfengine.errors import RemoteError, SourceGone
 from dfengine.net.dialer import Dialer
 from dfengine.net.http_client import Connection
 from dfengine.net.origin_access import OriginAccess
+from dfengine.supernode.complaint_verifier import CONNECT, may_connect
 from dfengine.supernode.copies.announced_content import AnnouncedContent, Claim
 from dfengine.supernode.copies.fetch import FAILED, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.repair import missing_runs, verify_found
-from dfengine.supernode.copies.replica import HolderConnections, replicate
+from dfengine.supernode.copies.shared_content_reader import HolderConnections, replicate
 from dfengine.supernode.origin_fetches import OriginFetches
 from dfengine.supernode.swarm._state import ABSENT
 from dfengine.supernode.swarm.peers import Complaint
 from dfengine.supernode.swarm.swarm import Swarm
-from dfengine.supernode.verifier import CONNECT, may_connect
 
 AT_ONCE = 8
 """Contents that are read at the same time; each takes the memory of one piece."""

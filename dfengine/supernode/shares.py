@@ -24,8 +24,8 @@ from dfengine.supernode.copies.announced_content import DIGEST, Claim
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.fetch import FAILED, Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
+from dfengine.supernode.download_registry import DownloadRegistry
 from dfengine.supernode.origin_fetches import OriginFetches
-from dfengine.supernode.registry import Registry
 from dfengine.supernode.shared_copies import SharedCopies
 from dfengine.supernode.swarm._state import ABSENT
 from dfengine.supernode.swarm.swarm import Swarm
@@ -56,8 +56,8 @@ class Shares:
     """Used on the loop's thread. access: addresses that the supernode may connect to. dialer: returns the present Dialer."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry, fetches: OriginFetches, cache: Cache, access: OriginAccess,
-        dialer: Callable[[], Dialer], wake: Callable[[], None],
+        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: DownloadRegistry, fetches: OriginFetches, cache: Cache,
+        access: OriginAccess, dialer: Callable[[], Dialer], wake: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._swarm = swarm

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 from dfengine.net.event_log import SILENT, EventLog
+from dfengine.supernode.complaint_verifier import ComplaintVerifier
+from dfengine.supernode.download_registry import DownloadRegistry
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.pull_answers import PullAnswers
-from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.swarm import BATCH, Swarm
-from dfengine.supernode.verifier import Verifier
 
 SANCTIONS = {"blocked": "source_blocked", "isolated": "source_isolated", "released": "source_released"}
 """Sanction of the swarm -> event."""
@@ -20,8 +20,8 @@ class SwarmDriver:
     """Answers parked pulls, has complaints verified, and calls `Swarm.tick` at each deadline. due: loop time of the next call."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry, parked: ParkedPulls, answers: PullAnswers,
-        verifier: Verifier, events: EventLog = SILENT,
+        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: DownloadRegistry, parked: ParkedPulls, answers: PullAnswers,
+        verifier: ComplaintVerifier, events: EventLog = SILENT,
     ) -> None:
         self._events = events
         self._loop = loop

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dfengine.net.client_quota import SHARE
-from dfengine.supernode.request_places import Caller, RequestPlaces
+from dfengine.supernode.request_limits import Caller, RequestLimits
 
 _Result = TypeVar("_Result")
 
@@ -30,12 +30,12 @@ TOO_MANY_WAITING = "too many requests for copies are waiting: ask again later"
 
 
 class ThreadCalls:
-    """Calls of one kind. max_running: at the same time. max_waiting: requests that wait for a turn, see RequestPlaces; further ones are
+    """Calls of one kind. max_running: at the same time. max_waiting: requests that wait for a turn, see RequestLimits; further ones are
     refused. share: percent of these for one client."""
 
     def __init__(self, max_running: int, max_waiting: int, share: int = SHARE) -> None:
         self._turns = asyncio.Semaphore(max_running)
-        self.waiting = RequestPlaces(max_waiting, TOO_MANY_WAITING, share)
+        self.waiting = RequestLimits(max_waiting, TOO_MANY_WAITING, share)
 
     async def run(self, call: Callable[[], _Result], caller: Caller) -> _Result:
         """Return `call()`. Raises BadRequest if too many requests wait already."""

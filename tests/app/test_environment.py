@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from dfengine.app import cli, command, environment, keywords
+from dfengine.app import cli, environment, get_command, keywords
 from dfengine.app.option_kinds import FLAG, PATTERN, PRIVATE, SIGN
 from dfengine.app.options import GET, Option
 from dfengine.errors import BadValue
@@ -44,7 +44,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def by_click(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return the command line's values from files and variables; flags and lists that are not given are left out."""
     found: dict[str, Any] = {}
-    monkeypatch.setattr(command, "get", found.update)
+    monkeypatch.setattr(get_command, "get", found.update)
     done = CliRunner().invoke(cli.main, ["get"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return {name: value for name, value in found.items() if value not in (False, ())}

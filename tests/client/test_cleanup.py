@@ -15,7 +15,7 @@ import pytest
 
 from dfengine.client.cleanup import release
 from dfengine.client.download_thread import DownloadThread
-from dfengine.client.joining import Joining
+from dfengine.client.host_leader_client import HostLeaderClient
 from dfengine.net import fd_passing
 from tests.own_descriptors import own_descriptors
 
@@ -75,7 +75,7 @@ def test_closing_a_leader_releases_everything_wherever_a_signal_arrives(n: int) 
     """A thread that continues to beat would make all downloads of the host wait for a leader that fetches nothing."""
     before = len(own_descriptors())
     server, line = socket.socketpair()
-    joining = Joining.begin(line, "key", "opened", first=True)
+    joining = HostLeaderClient.begin(line, "key", "opened", first=True)
     if interrupted_at(n, joining.close):
         joining.close()
     assert "beat" not in threads()
@@ -89,7 +89,7 @@ def test_closing_a_leader_releases_everything_wherever_a_signal_arrives(n: int) 
 
 def test_a_leader_whose_download_has_ended_stops_beating() -> None:
     server, line = socket.socketpair()
-    joining = Joining.begin(line, "key", "opened", first=True)
+    joining = HostLeaderClient.begin(line, "key", "opened", first=True)
     (beating,) = joining._beating
     joining.page.join()
     joining.end()

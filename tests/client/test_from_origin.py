@@ -17,7 +17,7 @@ from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
 from dfengine.errors import OriginUnreachable
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.connections import ConnectionLimits
+from dfengine.origin.connection_limits import ConnectionLimits
 from dfengine.origin.piece_claims import ENDLESS
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry

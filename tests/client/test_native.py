@@ -10,8 +10,8 @@ import pytest
 
 from dfengine.client import native
 from dfengine.client.native import NativeSession
-from dfengine.client.node_answer import READ
 from dfengine.client.pull_timing import BATCH, PARK, QUIET
+from dfengine.client.supernode_answer import READ
 from dfengine.client.transfer_state import Demand, Report
 from dfengine.errors import Silent
 

@@ -14,9 +14,9 @@ from dfengine._window import Window
 from dfengine.client import progress_timeout
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.messages import Source
-from dfengine.client.node_answer import FILE
 from dfengine.client.plan import Plan
 from dfengine.client.progress_timeout import GRAIN, IDLE, ProgressTimeout
+from dfengine.client.supernode_answer import FILE
 from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.transfer import Transfer
 from dfengine.errors import NoProgress

@@ -49,14 +49,14 @@ BLOCKED = """
 PROGRAM = """
 import sys, time
 from dfengine import client
-from dfengine.app import command
+from dfengine.app import get_command
 from dfengine.client import watchdog
 
 def get(*_):
 {}
 client.get = get
 watchdog.GRACE = {}
-command.end(command.get, {{"address": ("http://h/f",), "output": "/tmp/f", "json": True, "timeout": {}}})
+get_command.end(get_command.get, {{"address": ("http://h/f",), "output": "/tmp/f", "json": True, "timeout": {}}})
 """
 
 
@@ -65,8 +65,8 @@ def started(body: str, timeout: float = 0.0) -> Iterator[subprocess.Popen[bytes]
     """A process that has started `body`; killed at the end of the test if it still runs."""
     # A body that ends by itself gets more time, since its duration depends on the load of the machine.
     grace = 10.0 if body is BY_ITSELF else GRACE
-    command = [sys.executable, "-c", PROGRAM.format(body, grace, timeout)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+    words = [sys.executable, "-c", PROGRAM.format(body, grace, timeout)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
         try:
             assert process.stderr is not None
             assert process.stderr.readline() == b"up\n"
@@ -108,6 +108,6 @@ def test_a_second_signal_ends_the_process_at_once_with_the_first_ones_code() -> 
 
 
 def test_a_process_that_ends_in_time_prints_no_deadline() -> None:
-    with started("    print('up', file=sys.stderr, flush=True); raise command.StorageError('as it is')", 30) as process:
+    with started("    print('up', file=sys.stderr, flush=True); raise get_command.StorageError('as it is')", 30) as process:
         _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (7, b"dfengine: as it is\n")

@@ -20,8 +20,8 @@ from dfengine.errors import ProtocolViolation, SourceGone, TooSlow
 from dfengine.net import tls
 from dfengine.net._receive import HEAD_LIMIT, Receiver
 from dfengine.net.http_client import Connection, local_address
-from dfengine.net.send_queue import unacknowledged_bytes
 from dfengine.net.tls import TlsReceiver
+from dfengine.net.unacknowledged_bytes import unacknowledged_bytes
 from tests.e2e.certificates import Authority
 from tests.e2e.scene import until
 

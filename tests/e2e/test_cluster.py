@@ -27,7 +27,7 @@ from dfengine.supernode.cluster.cluster_view import ClusterMember
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.preheats import MAX_UNDER_WAY
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, buffered, filled, status, until
 from tests.e2e.test_faults import registration
 from tests.e2e.test_isolation import register_download, serving

@@ -15,7 +15,7 @@ from dfengine.errors import RemoteError, UnknownTask
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import idle_sweep
-from dfengine.supernode import state as nodes
+from dfengine.supernode import supernode_state as nodes
 from dfengine.supernode.api_preheat import PreheatRoutes
 from dfengine.supernode.copies.fetch_request import FetchRequest, RetryLimits
 from dfengine.supernode.preheats import Preheats

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dfengine import codes
-from dfengine.storage import content, shared_content
+from dfengine.storage import content_digests, shared_content
 from dfengine.storage.home import Home
 from dfengine.task import task_id
 from tests.e2e.scene import DFENGINE, Scene, Supernode, until
@@ -20,7 +20,7 @@ def start_lying_host(stage: Scene, node: Supernode, truth: Path, lie: Path, host
     """Start a host that shares the bytes of one file under the name of another; its pieces match the digests that it announces."""
     home = Home(str(stage.path / f"home-{host}"))
     stage.homes.add(Path(home.path))
-    found, name = content.read(str(lie), ("xxh3",)), "df-lie"
+    found, name = content_digests.read(str(lie), ("xxh3",)), "df-lie"
     end = time.time() + 999.0
     shared = shared_content.SharedContent(name, df_name(truth), found.path, found.length, "liar", f"127.0.0.{host}", [node.node], [], end)
     shared_content.publish(home, shared, found, task_id(shared.url))
@@ -46,7 +46,7 @@ def test_of_two_sharers_with_different_digests_the_false_one_is_refused(stage: S
     stage.share(truth, "--replicas", "1", nodes=(node,))
     stage.get(df_name(truth), "out", nodes=(node,))
     assert df_name(stage.path / "out") == df_name(truth)
-    digests = content.read(str(lie), ("xxh3",)).digests["xxh3"]
+    digests = content_digests.read(str(lie), ("xxh3",)).digests["xxh3"]
     late = announce(node, claim(truth, cid="late", digests=base64.b64encode(digests).decode()))
     assert late["code"] not in (codes.SUCCESS, codes.WAIT, codes.CONTINUE), late
 

@@ -19,7 +19,7 @@ UNDER_WAY = 4 * PIECE
 DOWNLOAD = """
 import hashlib, json, sys
 import dfengine
-from dfengine.client import joining, transfer
+from dfengine.client import host_leader_client, transfer
 
 kind, stuck, node, home, url, output = sys.argv[1:]
 joining.STALLED = 10.0

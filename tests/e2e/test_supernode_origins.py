@@ -21,7 +21,7 @@ import pytest
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
-from dfengine.supernode import state as nodes
+from dfengine.supernode import supernode_state as nodes
 from dfengine.supernode.copies.fetch import SUCCESS
 from dfengine.supernode.copies.fetch_request import FetchRequest, RetryLimits
 from tests.e2e.scene import Scene, Supernode, descriptors, until

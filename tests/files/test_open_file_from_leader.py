@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dfengine._piece import Geometry
-from dfengine.client.joining import Joining
+from dfengine.client.host_leader_client import HostLeaderClient
 from dfengine.client.leader_place import LeaderPlace
 from dfengine.client.monitor import Monitor
 from dfengine.client.on_demand import TransferOnDemand
@@ -164,7 +164,7 @@ def test_the_next_leader_uses_a_place_only_if_its_owner_has_ended(tmp_path: Path
     ours, theirs = socket.socketpair()
     pages, first = [SignalPage.create(), SignalPage.create()], memory(0)
     fd_passing.send_message(ours, {"told": "follow", "leader": 1, "slot": 0}, [pages[0].fd])
-    joining = Joining.begin(theirs, "key", "opened", first=False)
+    joining = HostLeaderClient.begin(theirs, "key", "opened", first=False)
     place = OpenFileStorage(GetSettings(url="http://o/f", output="-", home=str(tmp_path)), "task", MEMORY)
     follows = threading.Thread(target=OpenFileFromLeader(joining, place, Monitor(0.0, None, "")).run, daemon=True)
     follows.start()

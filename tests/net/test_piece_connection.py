@@ -19,7 +19,7 @@ from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import Parts, Request
 from dfengine.net.listener import listen_on
 from dfengine.net.piece_server import STALL_SECONDS, PieceServer
-from dfengine.net.send_queue import MIN_ACKNOWLEDGED
+from dfengine.net.unacknowledged_bytes import MIN_ACKNOWLEDGED
 
 SIZE = 64 << 20
 REQUEST = b"GET /piece HTTP/1.1\r\nHost: x\r\n\r\n"

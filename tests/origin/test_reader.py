@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
-from dfengine.origin import assignment, slow_connections
 from dfengine.origin import claim as claims
+from dfengine.origin import claim_scheduler, slow_connections
 from dfengine.origin import reader as readers
 from dfengine.origin import retry as retries
 from dfengine.origin import round_robin as turn_taking
 from dfengine.origin.claim import Claim
-from dfengine.origin.connections import ConnectionLimits
+from dfengine.origin.connection_limits import ConnectionLimits
 from dfengine.origin.piece_claims import ENDLESS
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
@@ -46,8 +46,8 @@ DRIP = 0.02
 def _short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readers, "TICK", 0.002)
-        patch.setattr(assignment, "TICK", 0.002)
-        patch.setattr(assignment, "STALLED", 0.05)
+        patch.setattr(claim_scheduler, "TICK", 0.002)
+        patch.setattr(claim_scheduler, "STALLED", 0.05)
         patch.setattr(readers, "ANEW", 0.002)
         patch.setattr(retries, "FIRST_PAUSE", 0.001)
         patch.setattr(retries, "CRUMB", 0.002)
@@ -1105,7 +1105,7 @@ def test_under_a_binding_version_no_byte_is_fetched_twice(
 ) -> None:
     """Connections that break or are preempted at any time cost no byte."""
     with eager_preemption() if haste else nullcontext(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assignment, "STALLED", LONGEST)  # on a busy machine a thread may be suspended for longer than that
+        patch.setattr(claim_scheduler, "STALLED", LONGEST)  # on a busy machine a thread may be suspended for longer than that
         found = run(Origin(length, script), None, seed, connections=connections, tries=0)
     assert found.reader.error is None
     assert found.retry.others == []

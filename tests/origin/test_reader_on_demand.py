@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.errors import OriginChanged
-from dfengine.origin import assignment, slow_connections
+from dfengine.origin import claim_scheduler, slow_connections
 from dfengine.origin import reader as readers
 from dfengine.origin import reader_on_demand as on_demand
 from dfengine.origin import retry as retries
-from dfengine.origin.connections import ConnectionLimits
+from dfengine.origin.connection_limits import ConnectionLimits
 from dfengine.origin.reader_on_demand import ReaderOnDemand
 from dfengine.origin.retry import Retry
 
@@ -32,7 +32,7 @@ KINDS = [
 @pytest.fixture(autouse=True, scope="module")
 def _short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (assignment, readers, on_demand):
+        for module in (claim_scheduler, readers, on_demand):
             patch.setattr(module, "TICK", 0.002)
         patch.setattr(on_demand, "MAIN_WAITS", 0.02)
         patch.setattr(readers, "ANEW", 0.002)

@@ -12,7 +12,7 @@ import pytest
 
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.api_cache import AT_ONCE, CacheRoutes
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 
 def test_a_list_whose_client_disconnects_counts_until_its_thread_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ import pytest
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.console.console_token import ConsoleToken
-from dfengine.supernode.request_places import Caller
+from dfengine.supernode.request_limits import Caller
 from dfengine.supernode.router import Router
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.supernode.thread_calls import ThreadCalls
 
 THREADS = 6

@@ -27,7 +27,7 @@ from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.fetch_thread import fail
 from dfengine.supernode.registered_downloads import RegisteredDownload
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.supernode.time_slices import SLICE
 from dfengine.task import Peer, task_id
 from tests.own_descriptors import own_descriptors

@@ -9,7 +9,7 @@ from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
 from dfengine.supernode.registered_downloads import RegisteredDownload
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import Peer
 
 TASK = "ab" * 32

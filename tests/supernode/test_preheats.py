@@ -19,7 +19,7 @@ import pytest
 from dfengine.errors import RemoteError, SupernodeFull
 from dfengine.net.http import Request, Response
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.image import ImageReader
+from dfengine.origin.container_image import ImageReader
 from dfengine.origin.image_manifest import Blob
 from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.supernode import api_preheat, preheat_job, preheat_targets
@@ -29,7 +29,7 @@ from dfengine.supernode.preheat_job import FAILED, SUCCESS, Job, Part
 from dfengine.supernode.preheat_request import PreheatRequest, parse_v1
 from dfengine.supernode.preheat_targets import PreheatTargets
 from dfengine.supernode.preheats import Preheats
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 
 def test_the_end_of_a_preheat_ends_the_thread_that_reads_its_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from dfengine.net.http import ConnectionState, Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import admin, api_native, readiness
 from dfengine.supernode.registered_downloads import RegisteredDownload
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import Peer
 
 TASK, HERE = "7" * 64, "127.0.0.1"

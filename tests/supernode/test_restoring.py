@@ -19,7 +19,7 @@ from dfengine.errors import BadValue, OriginError, OriginUnreachable
 from dfengine.location import parse
 from dfengine.origin.version import Version
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode.copies import copy_store, fetch_thread, restoring, stored_head
+from dfengine.supernode.copies import copy_store, fetch_thread, object_store_restore, stored_head
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.copy_store import CopyStore
 from dfengine.supernode.copies.eviction import DiskSpace
@@ -238,7 +238,7 @@ def test_reads_that_time_out_keep_their_turns_until_they_end(tmp_path: Path, ori
         return read(name, part, most)
 
     monkeypatch.setattr(at, "_read", slow)
-    monkeypatch.setattr(restoring, "PIECE", 0.3)
+    monkeypatch.setattr(object_store_restore, "PIECE", 0.3)
     monkeypatch.setattr(at, "failed", lambda *_: None)
     for n in range(2, 6):
         assert right(fetched(tmp_path / str(n), at))

@@ -11,7 +11,7 @@ from dfengine import wire
 from dfengine.errors import RemoteError
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import shares
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import Peer
 
 NAME = f"df:sha256:{'a' * 64}"

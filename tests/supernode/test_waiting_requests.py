@@ -15,7 +15,7 @@ from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.console.console_token import ConsoleToken
 from dfengine.supernode.router import Router
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 ORIGIN = {"task": "t", "cid": "c", "origin": "o:80", "wait": 30}
 FILE = "http://127.0.0.1:1/f"

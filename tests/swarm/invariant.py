@@ -7,7 +7,7 @@ from collections import Counter
 from dfengine.supernode.swarm._piece_picker import supernode_has_slot
 from dfengine.supernode.swarm._state import ABSENT, Download, Lease, Task
 from dfengine.supernode.swarm.deadlines import GRAIN
-from dfengine.supernode.swarm.same_hosts import ALLOWED, DEFERRED, ONCE
+from dfengine.supernode.swarm.reseed_deferral import ALLOWED, DEFERRED, ONCE
 from dfengine.supernode.swarm.selections import URGENT
 from dfengine.supernode.swarm.supernode_slots import SupernodeSlots
 from dfengine.supernode.swarm.swarm import Swarm

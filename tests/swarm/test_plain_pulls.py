@@ -18,7 +18,7 @@ from dfengine.net.http import ConnectionState, Request, RequestReader, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.router import Router
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import Peer
 from tests.fuzz.parsers import plain_body
 from tests.swarm.invariant import check

@@ -20,7 +20,7 @@ from dfengine.net.dialer import Dialer
 from dfengine.net.http_client import local_address
 from dfengine.net.node_names import resolved
 from dfengine.nodes import has_dns_names, order
-from dfengine.storage import content, shared_content
+from dfengine.storage import content_digests, shared_content
 from dfengine.storage.home import Home
 from dfengine.task import task_id
 
@@ -58,7 +58,7 @@ class BlobAnnouncer:
     def add(self, hex: str, file: PieceFile) -> None:
         """Announce a public blob by its digest; it is in the folder, complete and verified."""
         if self._settings.nodes and file.geometry.length >= MIN_LENGTH:
-            digests = bytes(file.record.digests[: content.DIGEST * file.geometry.count])
+            digests = bytes(file.record.digests[: content_digests.DIGEST * file.geometry.count])
             self._thread.submit(self._publish, hex, file.geometry.length, digests)
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class BlobAnnouncer:
             ip = local_peer.address(settings.ip, known, local_address)
             nodes = list(map(str, order(known, task_id(url))))[:SUPERNODES]
             names = [node.text for node in settings.nodes] if has_dns_names(settings.nodes) else []
-            found = content.Content(path, length, hex, {"xxh3": digests}, content.state_of(os.lstat(path)))
+            found = content_digests.Content(path, length, hex, {"xxh3": digests}, content_digests.state_of(os.lstat(path)))
             if not ip or found.state[2] != length:
                 return
             name, until = shared_content.name_of(hex, sign), time.time() + SECONDS

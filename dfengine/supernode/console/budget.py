@@ -9,7 +9,7 @@ from time import monotonic, thread_time
 from typing import TypeVar
 
 from dfengine.net import client_quota
-from dfengine.supernode.request_places import Caller, RequestPlaces
+from dfengine.supernode.request_limits import Caller, RequestLimits
 from dfengine.supernode.thread_calls import in_thread
 
 _Item = TypeVar("_Item")
@@ -22,7 +22,7 @@ SLICE = 0.002
 """Seconds of work after which the loop does its other work; a slice ends after the step that exceeds it."""
 
 MAX_WAITING = 64
-"""Requests in progress, which wait for the budget, for figures or for a list, see RequestPlaces; further ones are refused."""
+"""Requests in progress, which wait for the budget, for figures or for a list, see RequestLimits; further ones are refused."""
 
 MAX_AT_ONCE = 2000
 """Items that are sorted on the loop's thread; more are sorted in another thread."""
@@ -38,7 +38,7 @@ class Budget:
     ) -> None:
         self._share, self._burst, self._clock, self._cpu_seconds = share, burst, clock, cpu_seconds
         self._credit, self._at = burst, clock()
-        self._requests = RequestPlaces(MAX_WAITING, "too many requests for figures are waiting: ask again later", client_share)
+        self._requests = RequestLimits(MAX_WAITING, "too many requests for figures are waiting: ask again later", client_share)
         self._lists = asyncio.Lock()
 
     def delay(self) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dfengine.supernode.console.api_types import ClusterMember, ClusterPage
 
 if TYPE_CHECKING:
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
 
 
 def cluster(state: SupernodeState) -> ClusterPage:

@@ -20,7 +20,7 @@ from typing import Any
 from dfengine.net.http import Request, Response
 from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.bearer_token import BearerToken
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 PREFIX = "/api/v2/"
 

@@ -37,7 +37,7 @@ from dfengine.supernode.console.overview import overview
 from dfengine.supernode.console.sampler import Sampler, select_page
 from dfengine.supernode.console.swarm_watch import SwarmWatch
 from dfengine.supernode.preheat_request import parse_v1
-from dfengine.supernode.request_places import Caller
+from dfengine.supernode.request_limits import Caller
 
 if TYPE_CHECKING:
     from dfengine.net.event_ring import Event
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.preheat_job import Job
     from dfengine.supernode.preheats import Preheats
     from dfengine.supernode.remote_preheats import RemoteJob
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
 
 
 @dataclass(slots=True)

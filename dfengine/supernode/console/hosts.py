@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.console.queries import HostQuery
     from dfengine.supernode.console.rates import Rates
     from dfengine.supernode.registered_downloads import RegisteredDownload
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
     from dfengine.supernode.swarm._state import Download, PeerState
 
 TRUST = {"silent": 0, "trusted": 1, "unproved": 2, "isolated": 3}

@@ -24,7 +24,7 @@ from dfengine.supernode.console.safe_json import encode
 from dfengine.supernode.console.swarm_watch import SwarmWatch
 
 if TYPE_CHECKING:
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
 
 PERIOD = 1.0
 """Seconds between two rounds."""

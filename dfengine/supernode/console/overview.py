@@ -12,7 +12,7 @@ from dfengine.supernode.readiness import unready_reason
 if TYPE_CHECKING:
     from dfengine.supernode.console.sampler import Sampler
     from dfengine.supernode.fastpath import Pulls
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
 
 
 def overview(state: SupernodeState, sampler: Sampler, plain: Pulls, started: float, viewers: int, may_change: bool) -> Overview:

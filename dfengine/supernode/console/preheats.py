@@ -11,7 +11,7 @@ from dfengine.task import redacted, redacted_url
 if TYPE_CHECKING:
     from dfengine.supernode.preheat_job import Job, Part
     from dfengine.supernode.remote_preheats import RemoteJob
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
 
 
 def _fields(state: SupernodeState, job: Job | RemoteJob) -> dict[str, Any]:

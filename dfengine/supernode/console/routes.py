@@ -25,7 +25,7 @@ from dfengine.supernode.console.pages import PAGES, Pages
 from dfengine.supernode.console.safe_json import encode
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.preheats import Preheats
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 PATHS = API, PAGES
 """Path prefixes that are routed here."""

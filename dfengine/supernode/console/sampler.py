@@ -20,7 +20,7 @@ from dfengine.supernode.console.origins import OriginFigures
 from dfengine.supernode.console.rates import Rates
 from dfengine.supernode.console.tasks import row
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 PERIOD, IDLE_PERIOD = 5.0, 30.0
 """Seconds between two samples of all tasks, within ACTIVE seconds of the last request and later."""

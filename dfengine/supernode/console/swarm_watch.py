@@ -20,7 +20,7 @@ from dfengine.task import redacted
 
 if TYPE_CHECKING:
     from dfengine.supernode.console.budget import Budget
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
     from dfengine.supernode.swarm._state import Download, Task
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.console.queries import TaskQuery
     from dfengine.supernode.console.rates import Rates
     from dfengine.supernode.copies.fetch import Fetch
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
 
 MAX_TEXT = 1000
 """Characters of a URL or a reason, at most."""

@@ -18,7 +18,7 @@ from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, OriginUnreachable, StorageError
 from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.connections import ConnectionLimits
+from dfengine.origin.connection_limits import ConnectionLimits
 from dfengine.origin.local_root import Roots
 from dfengine.origin.origin_settings import OriginPermissions
 from dfengine.origin.round_robin import RoundRobin

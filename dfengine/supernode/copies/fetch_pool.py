@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.net.client_quota import SHARE
 from dfengine.net.origin_access import OriginAccess
-from dfengine.origin.connections import ConnectionLimits
+from dfengine.origin.connection_limits import ConnectionLimits
 from dfengine.origin.local_root import Roots
 from dfengine.origin.origin_settings import OriginPermissions
 from dfengine.origin.round_robin import RoundRobin
@@ -18,6 +18,7 @@ from dfengine.supernode.copies.announced_content import AnnouncedContent, Claim
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import DiskSpace
+from dfengine.supernode.copies.fair_pool import FairPool
 from dfengine.supernode.copies.fetch import RUNNING, SUCCESS, Events, Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.fetch_thread import refetch_lost, run
@@ -25,7 +26,6 @@ from dfengine.supernode.copies.legacy_md5 import compute_md5s
 from dfengine.supernode.copies.listing_budget import ListingBudget
 from dfengine.supernode.copies.manifests import Manifests
 from dfengine.supernode.copies.origin_pauses import OriginPauses
-from dfengine.supernode.copies.shared_pool import SharedPool
 
 if TYPE_CHECKING:
     from dfengine.supernode.copies.copy_store import CopyStore
@@ -60,8 +60,8 @@ class FetchPool:
         self.pauses = OriginPauses()
         self._manifests = Manifests()
         self._budget = ListingBudget(share)
-        self._fetch_threads = SharedPool("fetch", workers, share, post)
-        self._md5_threads = SharedPool("follow", workers, share, post)
+        self._fetch_threads = FairPool("fetch", workers, share, post)
+        self._md5_threads = FairPool("follow", workers, share, post)
         self.fetches: dict[str, Fetch] = {}
         self.past_requests = self.past_bytes = 0
         """Sums over forgotten fetches."""

@@ -29,7 +29,7 @@ from dfengine.origin.piece_claims import ENDLESS, missing
 from dfengine.origin.request import selection
 from dfengine.origin.retry import transient
 from dfengine.storage.hashing import hasher
-from dfengine.supernode.copies import following, restoring
+from dfengine.supernode.copies import following, object_store_restore
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.copy_writer import MixedVersions
@@ -107,7 +107,7 @@ def _run(fetch: Fetch) -> None:
         found = None  # made by a request to which the origin responds with another file
     if found is not None and found[1].complete:
         _revalidate(fetch, *found)
-    elif found is None and fetch.store is not None and (stored := restoring.find(fetch)) is not None:
+    elif found is None and fetch.store is not None and (stored := object_store_restore.find(fetch)) is not None:
         _restore(fetch, stored)
     else:
         _fetch(fetch, found)
@@ -115,7 +115,7 @@ def _run(fetch: Fetch) -> None:
 
 def _restore(fetch: Fetch, stored: StoredHead) -> None:
     """Fill a new copy from the object store, if its version is still current. Raises OriginError, StorageError."""
-    known = restoring.description(fetch, stored)
+    known = object_store_restore.description(fetch, stored)
     if known.tree != DATA:  # whose task itself names the version
         try:
             origin, body = open_origin(fetch, stored.version)
@@ -137,7 +137,7 @@ def _restore(fetch: Fetch, stored: StoredHead) -> None:
     fetch.from_cache, fetch.reads_origin, fetch.state = True, False, RUNNING
     fetch.post(fetch.events.fetch_head, fetch)
     fetch.notify()
-    restoring.fill(fetch, file, stored)
+    object_store_restore.fill(fetch, file, stored)
     _finish(fetch, file)
 
 

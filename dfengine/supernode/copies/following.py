@@ -34,7 +34,7 @@ from dfengine.supernode.copies.fetch import RUNNING, Fetch
 from dfengine.supernode.copies.leader_answers import decode_offers, decode_registration
 from dfengine.supernode.copies.leader_probe import LeaderProbe
 from dfengine.supernode.copies.leader_pulls import JSON, LeaderPulls
-from dfengine.supernode.copies.partition import can_reach_any
+from dfengine.supernode.copies.network_partition import can_reach_any
 from dfengine.supernode.copies.piece_connections import PieceConnections, set_keepalive
 from dfengine.supernode.copies.repair import missing_runs
 from dfengine.supernode.copies.slow_leader import HOLD, OWN_SPAN, SlowLeader, is_slow

@@ -20,7 +20,7 @@ from dfengine.net.event_log import SILENT, EventLog
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.copy_store import CopyStore, StoreError
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.copies.restoring import may_be_stored
+from dfengine.supernode.copies.object_store_restore import may_be_stored
 from dfengine.supernode.copies.stored_head import StoredHead, encode_digests, is_worth_storing
 from dfengine.tree import DATA
 

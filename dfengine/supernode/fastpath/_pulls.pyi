@@ -3,7 +3,7 @@ from collections.abc import Callable
 from typing import final
 
 from dfengine.net.http import ConnectionState, Response
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 @final
 class CachedReply:

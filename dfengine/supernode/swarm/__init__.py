@@ -8,7 +8,7 @@
     locality                      how near a source is
     transitions                   the states of a piece at a download, and every change of them
     leases, deadlines             slots in use, and items by deadline
-    same_hosts                    tasks that share the supernode's link, because the same hosts download them
+    reseed_deferral               tasks that share the supernode's link, because the same hosts download them
     supernode_slots               which of the supernode's slots are in use
     parking, _bitset_tree         parked pulls, and which of them an event makes answerable
     stragglers                    downloads on slow links

@@ -117,7 +117,7 @@ cdef bint choose_listed(
 
 
 cdef bint other_tasks_allow_reseed(Download download, double now) except -1:
-    """Whether the supernode may send the download a piece again, considering other tasks of the same hosts (`same_hosts`)."""
+    """Whether the supernode may send the download a piece again, considering other tasks of the same hosts (`reseed_deferral`)."""
     cdef Task task = download.task
     if task.used_elsewhere == 0 or download.holder_index == NOWHERE:
         return True

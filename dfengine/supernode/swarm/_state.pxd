@@ -15,7 +15,7 @@ Fields of a task:
     cached        pieces that the supernode itself can send
     in_flight_claims  piece -> the latest lease that sends it to a source, for Limits.reseed_delay
     seedable      cached and not claimed: pieces that the supernode may send again
-    used_elsewhere  the supernode's slots that its hosts use in other tasks; reseed_state, reseed_bucket: what they restrict (`same_hosts`)
+    used_elsewhere  slots of the supernode that its hosts use in other tasks; reseed_state, reseed_bucket: their effect (`reseed_deferral`)
     overdue       pieces that a parked pull selects and whose claim is older than that pull waits for (`selections`)
     holders       finished copies and their holders            rarity   finished copies and those in flight
 
@@ -208,7 +208,7 @@ cdef inline void mark_seen(Download download, double now) noexcept:
 
 
 cdef inline bint shares(Task task) noexcept:
-    """Whether the task's pieces are slow and more than one, so that pieces its hosts receive of other tasks count (`same_hosts`)."""
+    """Whether the task's pieces are slow and more than one, so that pieces its hosts receive of other tasks count (`reseed_deferral`)."""
     return task.slow and task.count != 1
 
 

@@ -9,7 +9,7 @@ from dfengine.supernode.swarm._bitset_tree import ParkedQueue
 from dfengine.supernode.swarm._holders import Holders
 from dfengine.supernode.swarm._rarity import Rarity
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.same_hosts import SameHosts
+from dfengine.supernode.swarm.reseed_deferral import ReseedDeferral
 from dfengine.supernode.swarm.selections import Selections
 from dfengine.wire import Source
 
@@ -71,7 +71,7 @@ class Lease:
 
     ending: its last bytes are about to arrive, so it uses no download slot. freed: it uses no upload slot.
     receives: it counts in its host's `PeerState.receiving`; not while its download is silent, or does not read.
-    late: see `supernode_slots`; only while it uses a slot. also_in: the other tasks in which it counts (`same_hosts`), None: none.
+    late: see `supernode_slots`; only while it uses a slot. also_in: the other tasks in which it counts (`reseed_deferral`), None: none.
     """
 
     ending: bool
@@ -176,7 +176,7 @@ class Task:
     unfinished: downloads that lack pieces; unfinished_followers: those of them that are followers.
     from_supernode, from_peers: pieces reported as sent by the supernode and by downloads, since the task was added.
     supernode_used: the supernode's slots in use. used_elsewhere: those that its hosts use in other tasks. reseed_state,
-    reseed_bucket: whether it may send pieces again meanwhile, and the bucket of its deadline (`same_hosts`).
+    reseed_bucket: whether it may send pieces again meanwhile, and the bucket of its deadline (`reseed_deferral`).
     late_slots: slots of late leases, by client (`supernode_slots`). client_share: how many of them count against other clients.
     excess_late_slots: the others.
     timings_since_review: piece times reported since the last review of stragglers. straggler_count: stragglers then. review_from: where
@@ -194,7 +194,7 @@ class Task:
     from_peers: int
     reseed_state: int
     reseed_bucket: int
-    same_hosts: SameHosts
+    same_hosts: ReseedDeferral
     lease: float
     piece_time: float
     usual_time: float

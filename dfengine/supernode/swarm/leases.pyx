@@ -35,7 +35,7 @@ cdef class Leases:
         return self.live
 
     cdef int use_supernode(self, Lease lease) except -1:
-        """Use a slot of the supernode, which counts in the host's other tasks as well (`same_hosts`)."""
+        """Use a slot of the supernode, which counts in the host's other tasks as well (`reseed_deferral`)."""
         cdef Download download = lease.download, other
         cdef Task task = download.task
         cdef Py_ssize_t tries = MAX_TASKS

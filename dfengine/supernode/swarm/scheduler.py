@@ -10,7 +10,7 @@ Order, for each piece of an answer:
 3. the rarest piece the supernode may send again. Not a piece that was assigned to a source less than Limits.reseed_delay ago: that source
    will have it sooner than the supernode could send it again, and the supernode's uplink limits the swarm. Nor for a download with enough
    pieces in progress: a native client requests more only to keep its connections busy. Nor while the supernode sends other files to hosts
-   of this task (`same_hosts`).
+   of this task (`reseed_deferral`).
 
 A pull may select its pieces, in order of preference; then `selections` has the order.
 Other pieces of a stream are ordered by rarity inside its window, so that streams at the same position can exchange pieces.

@@ -28,7 +28,7 @@ from dfengine.supernode.swarm._state import Download, Task
 from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.peers import AT_ONCE, Complaint, Key, Peers, key_of
-from dfengine.supernode.swarm.same_hosts import SameHosts
+from dfengine.supernode.swarm.reseed_deferral import ReseedDeferral
 from dfengine.supernode.swarm.scheduler import CDN, Assignment, PullResult, pull
 from dfengine.supernode.swarm.selections import Selections, checked
 from dfengine.supernode.swarm.supernode_slots import BytesRead, SupernodeSlots
@@ -68,7 +68,7 @@ class Swarm:
         self.seed = seed
         self.wakeable: dict[str, None] = {}
         self.selections = Selections()
-        self.same_hosts = SameHosts()
+        self.same_hosts = ReseedDeferral()
 
     def _task(self, task_id: str) -> Task:
         state = self.tasks.get(task_id)

@@ -9,7 +9,7 @@ from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.console.console_token import ConsoleToken
 from dfengine.supernode.router import Router
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 
 
 def test_a_signed_request_may_change_copies_where_there_is_a_secret_and_no_token(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dfengine.net.http import BadRequest
 from dfengine.supernode.console import budget as module
 from dfengine.supernode.console.budget import Budget
 from dfengine.supernode.console.rates import Rates
-from dfengine.supernode.request_places import Caller
+from dfengine.supernode.request_limits import Caller
 
 
 @given(st.floats(0, 1e12), st.lists(st.floats(0.21, 34.9), min_size=2, max_size=20))

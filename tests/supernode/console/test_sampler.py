@@ -28,7 +28,7 @@ from dfengine.supernode.copies.origin_pauses import Pause
 from dfengine.supernode.origin_counts import MAX_ORIGINS, OriginCounts, origin_name
 from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.router import Router
-from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import Peer
 

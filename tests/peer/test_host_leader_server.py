@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dfengine.net import fd_passing
-from dfengine.peer.joins import FILE, OPENED, STREAM
+from dfengine.peer.host_leader_election import FILE, OPENED, STREAM
 from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.storage.home import Home
 from dfengine.storage.signal_page import SignalPage

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, StorageError
 from dfengine.manifest import decode
-from dfengine.storage import content, content_tree, shared_content
+from dfengine.storage import content_digests, shared_content, tree_digests
 from dfengine.storage.home import Home
 from dfengine.task import task_id
 
@@ -33,7 +33,7 @@ def test_one_pass_computes_all_digests(tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
     (tmp_path / "f").write_bytes(data)
     seen: list[int] = []
-    found = content.read(str(tmp_path / "f"), ("xxh3", "blake3"), seen.append)
+    found = content_digests.read(str(tmp_path / "f"), ("xxh3", "blake3"), seen.append)
     assert found.sha256 == hashlib.sha256(data).hexdigest()
     assert found.digests["xxh3"] == pieces(data)
     assert len(found.digests["blake3"]) == len(found.digests["xxh3"])
@@ -53,16 +53,16 @@ def test_a_file_changed_during_the_pass_is_refused(tmp_path: Path) -> None:
                 change()  # noqa: B023  # read at once
 
         with pytest.raises(StorageError, match="changed"):
-            content.read(str(path), ("xxh3",), told)
+            content_digests.read(str(path), ("xxh3",), told)
 
 
 def test_only_regular_files_have_content(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "."):
         with pytest.raises(BadValue):
-            content.read(str(tmp_path / name), ())
+            content_digests.read(str(tmp_path / name), ())
     with pytest.raises(StorageError):
-        content.read(str(tmp_path / "missing"), ())
+        content_digests.read(str(tmp_path / "missing"), ())
 
 
 NAMES = st.sampled_from(["a", "b/a", "b/é", "b/c/d", "c d", "e%20", "z"])
@@ -75,7 +75,7 @@ def test_the_content_of_a_directory_is_its_files_in_order(tmp_path_factory: pyte
     for path, size in sizes.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(os.urandom(size))
-    found = content_tree.read(str(root), ("xxh3",))
+    found = tree_digests.read(str(root), ("xxh3",))
     manifest = decode(found.manifest.encode())
     assert manifest.paths == sorted(sizes)
     whole = b"".join((root / path).read_bytes() for path in manifest.paths)
@@ -89,14 +89,14 @@ def test_the_content_of_a_directory_is_its_files_in_order(tmp_path_factory: pyte
 def test_published_content_is_listed_and_a_change_is_detected(tmp_path: Path) -> None:
     path, home = tmp_path / "f", Home(str(tmp_path / "home"))
     path.write_bytes(os.urandom(PIECE + 1))
-    found = content.read(str(path), ("xxh3",))
+    found = content_digests.read(str(path), ("xxh3",))
     name, url = shared_content.name_of(found.sha256, "1-2.3"), f"df:sha256:{found.sha256}"
     shared = shared_content.SharedContent(name, url, found.path, found.length, "cid", "127.0.0.1", ["n:1"], [], 9e9)
     shared_content.publish(home, shared, found, task_id(shared.url))
     assert shared_content.listed(home) == [shared]
     assert shared_content.is_whole(home, shared)
     assert shared_content.digests(home, shared, "xxh3") == found.digests["xxh3"]
-    assert shared_content.digests(home, shared, "blake3") == content.read(str(path), ("blake3",)).digests["blake3"]
+    assert shared_content.digests(home, shared, "blake3") == content_digests.read(str(path), ("blake3",)).digests["blake3"]
     with open(path, "r+b") as file:
         file.write(b"changed")
     assert not shared_content.is_whole(home, shared)

@@ -1,6 +1,6 @@
 """Connections of this host's downloads of one task, and the descriptors that are passed from the leader to the downloads that joined it.
 
-`joins` decides which one leads. A download sends JSON objects (net.fd_passing.send_message):
+`host_leader_election` decides which one leads. A download sends JSON objects (net.fd_passing.send_message):
 
     {"join": KEY, "kind": KIND} + page of signals      first
     {"open": {...}} + data and record                  a leader's pieces have a place; the value is forwarded to joined downloads
@@ -30,7 +30,7 @@ from itertools import count
 from typing import Any
 
 from dfengine.net import fd_passing
-from dfengine.peer.joins import FOLLOW, KINDS, LEAD, OPEN, Instruction, Joins
+from dfengine.peer.host_leader_election import FOLLOW, KINDS, LEAD, OPEN, HostLeaderElection, Instruction
 
 MAX_KEY = 200
 """Limit of characters in a key."""
@@ -38,7 +38,10 @@ MAX_KEY = 200
 MESSAGES = 64
 """Limit of messages of one download per turn."""
 
-REPORTS = {"done": Joins.done, "failed": Joins.failed, "pass_on": Joins.resign, "part": Joins.detach}
+REPORTS = {
+    "done": HostLeaderElection.done, "failed": HostLeaderElection.failed, "pass_on": HostLeaderElection.resign,
+    "part": HostLeaderElection.detach,
+}
 """What a download reports -> its event."""
 
 
@@ -65,12 +68,12 @@ def _inode(fd: int) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-class Rendezvous:
+class HostLeaderServer:
     """The connections of one home. `loop`: None for tests, which call `read`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self._loop = loop
-        self._joins = Joins()
+        self._joins = HostLeaderElection()
         self._connections: dict[int, _Connection] = {}
         self._numbers = count()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.origin import connections
-from dfengine.origin.connections import REMEMBERED, ConnectionLimits
+from dfengine.origin import connection_limits
+from dfengine.origin.connection_limits import REMEMBERED, ConnectionLimits
 
 
 def test_without_refusals_all_wanted_connections_are_allowed() -> None:
@@ -45,13 +45,13 @@ def test_the_last_refusal_counts() -> None:
 
 def test_the_oldest_refusals_are_forgotten_at_the_capacity() -> None:
     limits = ConnectionLimits()
-    for n in range(connections.MAX_ORIGINS):
+    for n in range(connection_limits.MAX_ORIGINS):
         limits.refused(f"o{n}", 1, float(n))
-    limits.refused("o0", 1, float(connections.MAX_ORIGINS))
-    limits.refused("new", 1, float(connections.MAX_ORIGINS))
-    assert len(limits._learned) == connections.MAX_ORIGINS
-    assert limits.allowed("o0", 4, float(connections.MAX_ORIGINS)) == 1, "a recent refusal was forgotten"
-    assert limits.allowed("o1", 4, float(connections.MAX_ORIGINS)) == 4
+    limits.refused("o0", 1, float(connection_limits.MAX_ORIGINS))
+    limits.refused("new", 1, float(connection_limits.MAX_ORIGINS))
+    assert len(limits._learned) == connection_limits.MAX_ORIGINS
+    assert limits.allowed("o0", 4, float(connection_limits.MAX_ORIGINS)) == 1, "a recent refusal was forgotten"
+    assert limits.allowed("o1", 4, float(connection_limits.MAX_ORIGINS)) == 4
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.floats(0, REMEMBERED)), max_size=20), st.integers(1, 9))

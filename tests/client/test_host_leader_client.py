@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from dfengine.client import joining as joinings
+from dfengine.client import host_leader_client as joinings
 from dfengine.client.download import BaseDownload
-from dfengine.client.joining import Joining
+from dfengine.client.host_leader_client import HostLeaderClient
 from dfengine.net import fd_passing
 from dfengine.storage.signal_page import SignalPage
 from tests.own_descriptors import own_descriptors
@@ -29,7 +29,7 @@ class Server:
         self.page = SignalPage.create()
         self._own, theirs = socket.socketpair()
         fd_passing.send_message(self._own, {"told": "follow", "slot": 0, "leader": 1}, [self.page.fd])
-        self.joining = Joining.begin(theirs, "key", "opened", first=False)
+        self.joining = HostLeaderClient.begin(theirs, "key", "opened", first=False)
 
     def say(self, words: dict[str, Any], descriptors: list[int]) -> None:
         fd_passing.send_message(self._own, words, descriptors)
@@ -160,7 +160,7 @@ def test_a_signal_during_the_start_of_the_beating_thread_is_reported_and_its_pag
         before = own_descriptors()
         monkeypatch.setattr(threading.Thread, "start", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            Joining.begin(theirs, "key", "opened", first=True)
+            HostLeaderClient.begin(theirs, "key", "opened", first=True)
         assert not beating[0].is_alive()
         assert len(own_descriptors()) == len(before) - 1, "only the socket is gone, and nothing is left of the page"
 

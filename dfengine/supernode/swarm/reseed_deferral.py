@@ -38,7 +38,7 @@ ALLOWED, DEFERRED, ONCE = range(3)
 TURN_DELAYS, TURN_TIMES = 5.0, 8.0
 
 
-class SameHosts:
+class ReseedDeferral:
     """The tasks that wait for their turns, of all tasks."""
 
     def __init__(self) -> None:

@@ -6,11 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.peer.joins import ALONE, DONE, FILE, FOLLOW, KEPT, KINDS, LEAD, OPEN, OPENED, STREAM, Instruction, Joins
+from dfengine.peer.host_leader_election import (
+    ALONE,
+    DONE,
+    FILE,
+    FOLLOW,
+    KEPT,
+    KINDS,
+    LEAD,
+    OPEN,
+    OPENED,
+    STREAM,
+    HostLeaderElection,
+    Instruction,
+)
 
 
 def test_the_first_download_leads_and_later_ones_follow() -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     assert joins.join(1, "a", FILE) == [Instruction(1, LEAD)]
     assert joins.join(2, "a", FILE) == [Instruction(2, FOLLOW, 1)]
     assert joins.join(3, "b", FILE) == [Instruction(3, LEAD)]
@@ -21,7 +34,7 @@ def test_the_first_download_leads_and_later_ones_follow() -> None:
 
 
 def test_a_download_into_a_file_does_not_follow_a_stream() -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     assert joins.join(1, "a", STREAM) == [Instruction(1, LEAD)]
     assert joins.join(2, "a", FILE) == [Instruction(2, LEAD)]
     assert joins.join(3, "a", STREAM) == [Instruction(3, FOLLOW, 2)]
@@ -30,7 +43,7 @@ def test_a_download_into_a_file_does_not_follow_a_stream() -> None:
 
 @pytest.mark.parametrize("kind", [OPENED, KEPT])
 def test_open_files_of_one_kind_follow_one_leader_that_copies_from_a_file(kind: str) -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     joins.join(1, "a", FILE)
     joins.open(1)
     assert joins.join(2, "a", kind) == [Instruction(2, LEAD, 1), Instruction(2, OPEN, 1)]
@@ -44,14 +57,14 @@ def test_open_files_of_one_kind_follow_one_leader_that_copies_from_a_file(kind: 
 
 
 def test_open_files_of_different_kinds_lead_separately() -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     assert joins.join(1, "a", OPENED) == [Instruction(1, LEAD)]
     assert joins.join(2, "a", KEPT) == [Instruction(2, LEAD)]
 
 
 @pytest.mark.parametrize("word", [DONE, ALONE])
 def test_an_open_file_continues_to_lead_when_its_source_has_ended(word: str) -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     for download, kind in enumerate((FILE, OPENED, OPENED, FILE)):
         joins.join(download, "a", kind)
     assert (joins.done(0) if word == DONE else joins.failed(0)) == [Instruction(1, word), Instruction(3, word)]
@@ -62,7 +75,7 @@ def test_an_open_file_continues_to_lead_when_its_source_has_ended(word: str) -> 
 
 
 def test_an_open_file_detaches_from_its_source_and_continues_to_lead() -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     for download, kind in enumerate((FILE, OPENED, OPENED)):
         joins.join(download, "a", kind)
     assert joins.detach(1) == []
@@ -74,7 +87,7 @@ def test_an_open_file_detaches_from_its_source_and_continues_to_lead() -> None:
 
 @pytest.mark.parametrize("gone", ["leave", "resign"])
 def test_when_a_leader_leaves_a_download_into_a_file_leads_next(gone: str) -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     for download, kind in ((1, FILE), (2, STREAM), (3, FILE), (4, FILE)):
         joins.join(download, "a", kind)
     left = gone == "leave"
@@ -85,7 +98,7 @@ def test_when_a_leader_leaves_a_download_into_a_file_leads_next(gone: str) -> No
 
 
 def test_a_follower_that_reports_its_leader_silent_leads() -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     for download in (1, 2, 3):
         joins.join(download, "a", FILE)
     assert joins.silent(3, 1) == [Instruction(3, LEAD), Instruction(2, FOLLOW, 3)]
@@ -99,7 +112,7 @@ def test_a_follower_that_reports_its_leader_silent_leads() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_follower_that_reports_its_leader_outdated_leads_later_downloads(kind: str) -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     for download in (1, 2, 3, 4):
         joins.join(download, "a", kind)
     joins.open(1)
@@ -116,7 +129,7 @@ def test_a_follower_that_reports_its_leader_outdated_leads_later_downloads(kind:
 
 
 def test_open_files_do_not_copy_from_an_outdated_file() -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     joins.join(1, "a", FILE)
     joins.join(2, "a", OPENED)
     joins.join(3, "a", KEPT)
@@ -128,7 +141,7 @@ def test_open_files_do_not_copy_from_an_outdated_file() -> None:
 
 
 def test_after_a_leaders_failure_its_followers_are_alone() -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     for download in (1, 2, 3):
         joins.join(download, "a", FILE)
     assert joins.failed(2) == [], "it does not lead"
@@ -138,7 +151,7 @@ def test_after_a_leaders_failure_its_followers_are_alone() -> None:
 
 
 def test_a_freed_slot_is_given_to_the_next_follower() -> None:
-    joins = Joins()
+    joins = HostLeaderElection()
     for download in (1, 2, 3, 4):
         joins.join(download, "a", FILE)
     assert [joins.slot(download) for download in (1, 2, 3, 4, 9)] == [-1, 0, 1, 2, -1]
@@ -160,7 +173,7 @@ class Model:
     """The state that the downloads know, from their instructions alone."""
 
     def __init__(self) -> None:
-        self.joins = Joins()
+        self.joins = HostLeaderElection()
         self.leads: set[int] = set()
         self.takes: dict[int, int] = {}
         """Download -> the leader that it follows or copies from."""
@@ -217,7 +230,7 @@ class Model:
             self.kinds[number] = self.kinds[number][0][0], self.kinds[number][1]
 
     def check(self) -> None:
-        """Check the invariants, and that Joins and the model agree."""
+        """Check the invariants, and that HostLeaderElection and the model agree."""
         leaders: dict[tuple[str, str], int] = {}
         slots: set[tuple[int, int]] = set()
         for download, kind in self.kinds.items():

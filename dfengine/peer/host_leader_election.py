@@ -81,7 +81,7 @@ class _Group:
         self.slots: set[int] = set()
 
 
-class Joins:
+class HostLeaderElection:
     """The downloads of one host. The caller chooses their numbers. Every event returns instructions, to be sent in this order."""
 
     def __init__(self) -> None:

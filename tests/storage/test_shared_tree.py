@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from dfengine._piece import Geometry
 from dfengine.errors import BadRange, BadValue, StorageError
 from dfengine.net._sendfile import FileSlice
-from dfengine.storage import tree_shared
+from dfengine.storage import shared_tree
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.home import Home
 from dfengine.storage.part_file import PartFile
 from dfengine.storage.served_file import ServedFile
+from dfengine.storage.shared_tree import decode, encode
 from dfengine.storage.tree_file import TreeFile
-from dfengine.storage.tree_shared import decode, encode
 from tests.own_descriptors import own_descriptors
 from tests.storage.test_tree_file import PIECE, TASK, Tree, bodies, names
 
@@ -212,7 +212,7 @@ def test_a_manifest_is_removed_with_its_entry(tmp_path: Path) -> None:
 
 def test_pieces_are_sent_to_several_threads_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads compare while others look pieces up, and few are cached. A changed file is detected by some thread."""
-    monkeypatch.setattr(tree_shared, "KEPT", 100)
+    monkeypatch.setattr(shared_tree, "KEPT", 100)
     tree = served.tree
     tree.write_all(served.file)
     served.end()
@@ -235,4 +235,4 @@ def test_pieces_are_sent_to_several_threads_at_once(served: Served, monkeypatch:
         thread.join()
     assert not wrong
     shared.close()
-    assert tree_shared._gathered.size == 0
+    assert shared_tree._gathered.size == 0

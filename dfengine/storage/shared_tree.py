@@ -82,7 +82,7 @@ def find(entry: Entry, record: Record, layout: str) -> ServedFile | None:
         scatter = Scatter(paths, sizes, record.geometry.content_size, descriptors[0], descriptors[1] if len(descriptors) > 1 else -1)
         if scatter.length != record.geometry.length:
             raise StorageError("the layout and the record are of different trees")
-        return TreeShared(entry, TreeFile(entry.paths[0], descriptors[-1], record, scatter))
+        return SharedTree(entry, TreeFile(entry.paths[0], descriptors[-1], record, scatter))
     except (OSError, BadValue, StorageError, IndexError):
         for fd in descriptors:
             os.close(fd)
@@ -90,7 +90,7 @@ def find(entry: Entry, record: Record, layout: str) -> ServedFile | None:
         return None
 
 
-class TreeShared(ServedFile):
+class SharedTree(ServedFile):
     """One tree's data."""
 
     def __init__(self, entry: Entry, file: TreeFile) -> None:
@@ -143,7 +143,7 @@ class TreeShared(ServedFile):
 class _InFile:
     """A piece within one file, which is open."""
 
-    def __init__(self, shared: TreeShared, n: int, number: int) -> None:
+    def __init__(self, shared: SharedTree, n: int, number: int) -> None:
         scatter = shared.tree.scatter
         try:
             self.fd = scatter.open(number)
@@ -187,7 +187,7 @@ class _Gathered:
 
     place = 0
 
-    def __init__(self, shared: TreeShared, n: int, size: int) -> None:
+    def __init__(self, shared: SharedTree, n: int, size: int) -> None:
         if _gathered.size + size > MAX_GATHERED:
             raise StorageError("too many pieces of trees are being sent")
         try:

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from typing import Any
 
+from dfengine.supernode.cluster_leases import ClusterLeases
 from dfengine.supernode.copies.origin_queue import LeaseRequest, OriginQueue
-from dfengine.supernode.shared_leases import SharedLeases
 
 
 class Cluster:
@@ -35,7 +35,7 @@ def test_origins_of_downloads_that_hung_up_are_not_reported_and_delay_no_other()
     async def play() -> None:
         loop, cluster = asyncio.get_running_loop(), Cluster()
         queue = OriginQueue(loop, 4, 75)
-        leases: Any = SharedLeases(queue, cluster, loop)  # type: ignore[arg-type]
+        leases: Any = ClusterLeases(queue, cluster, loop)  # type: ignore[arg-type]
         try:
             first = loop.create_task(queue.acquire(LeaseRequest("first:80", "10.0.0.1", "t", "c"), 30.0))
             while not cluster.reports:
@@ -72,7 +72,7 @@ def test_the_end_of_a_wait_that_was_reported_is_reported() -> None:
             return [0] * len(demand)
 
         queue = OriginQueue(loop, 4, 75)
-        leases = SharedLeases(queue, cluster, loop)  # type: ignore[arg-type]
+        leases = ClusterLeases(queue, cluster, loop)  # type: ignore[arg-type]
         try:
             waits = loop.create_task(queue.acquire(LeaseRequest("o:80", "10.0.0.1", "t", "c"), 30.0))
             while not told:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dfengine.supernode.cluster.membership import Cluster
     from dfengine.supernode.cluster.notices import Notice
-    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.supernode_state import SupernodeState
 
 KIND = "block"
 

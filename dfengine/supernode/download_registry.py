@@ -20,7 +20,7 @@ from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.time_slices import SlicedWork
 
 
-class Registry:
+class DownloadRegistry:
     """The downloads of one supernode. share: percent of all downloads for one client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, swarm: Swarm, parked: ParkedPulls, share: int) -> None:

@@ -18,11 +18,14 @@ from dfengine.net.http import ConnectionState
 from dfengine.net.origin_access import OriginAccess
 from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.supernode.access_proofs import AccessProofs
+from dfengine.supernode.cluster_leases import ClusterLeases
+from dfengine.supernode.complaint_verifier import ComplaintVerifier
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.fetch import FAILED
 from dfengine.supernode.copies.origin_queue import OriginQueue
 from dfengine.supernode.copies.scrubber import Scrubber
 from dfengine.supernode.copy_lookups import CopyLookups
+from dfengine.supernode.download_registry import DownloadRegistry
 from dfengine.supernode.legacy_metrics import LegacyCounts
 from dfengine.supernode.origin_fetches import OriginFetches
 from dfengine.supernode.parked_pulls import ParkedPulls
@@ -31,8 +34,6 @@ from dfengine.supernode.proxy_workers import Workers
 from dfengine.supernode.pull_answers import PullAnswers
 from dfengine.supernode.reachability import Reachability
 from dfengine.supernode.registered_downloads import RegisteredDownload
-from dfengine.supernode.registry import Registry
-from dfengine.supernode.shared_leases import SharedLeases
 from dfengine.supernode.shares import Shares
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.swarm import Swarm
@@ -40,7 +41,6 @@ from dfengine.supernode.swarm_driver import SwarmDriver
 from dfengine.supernode.task_ids import TaskIds
 from dfengine.supernode.task_names import TaskNames
 from dfengine.supernode.timings import Timings
-from dfengine.supernode.verifier import Verifier
 from dfengine.task import client_of
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class SupernodeState:
         self.copy_lookups = CopyLookups(self.cache, self.names, settings.client_share)
         events.mask = self.names.mask
         self.parked = ParkedPulls(loop, self.swarm, self.timings.parked)
-        self.registry = Registry(loop, self.swarm, self.parked, settings.client_share)
+        self.registry = DownloadRegistry(loop, self.swarm, self.parked, settings.client_share)
         self.fetches = OriginFetches(settings, home, self.cache, loop, self.swarm, self.registry, self.wake, self.counts,
                                      self.timings, self.names, events)
         self.members, self.fetch_pool, self.quota = self.registry.members, self.fetches.fetch_pool, self.fetches.quota
@@ -89,19 +89,21 @@ class SupernodeState:
         # Peers are no origins: --origin-allow does not apply to them, --origin-deny does.
         peers = OriginAccess((), settings.origin_deny)
         self.reachability = Reachability(loop, self.swarm, self.wake, peers, settings.client_share, lambda: self.dialer)
-        self._verifier = Verifier(loop, self.swarm, self.fetch_pool.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake)
+        self._verifier = ComplaintVerifier(
+            loop, self.swarm, self.fetch_pool.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake
+        )
         self.driver = SwarmDriver(loop, self.swarm, self.registry, self.parked, self.answers, self._verifier, events)
         self.workers = Workers(loop, settings.client_share, bool(settings.secret_file or settings.tls_ca))
         self.shares = Shares(loop, self.swarm, self.registry, self.fetches, self.cache, peers, lambda: self.dialer, self.wake)
         self.scrubber = Scrubber(loop, settings.client_share)
         self.access_proofs = AccessProofs(loop, OriginAccess(settings.origin_allow, settings.origin_deny), settings.client_share)
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
-        self._leases: SharedLeases | None = None
+        self._leases: ClusterLeases | None = None
 
     def join(self, cluster: Cluster) -> None:
         """Apply the limit of leases of an origin to the whole cluster. Call before the cluster starts."""
         if self.settings.origin_limit:
-            self._leases = SharedLeases(self.origins, cluster, self.loop)
+            self._leases = ClusterLeases(self.origins, cluster, self.loop)
 
     def other_supernodes(self) -> list[str]:
         """Return HOST:PORT of the cluster's other supernodes, those that lead the fewest tasks first."""

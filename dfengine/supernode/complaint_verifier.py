@@ -47,7 +47,7 @@ ABSENT = frozenset((404, 410, 416, 500))
 """Statuses with which peer servers, also those of 1.x, report that they do not have the piece."""
 
 
-class Verifier:
+class ComplaintVerifier:
     """Verifies the sources in the swarm's `complaints`, at addresses that `access` permits. Used on the loop's thread.
 
     fetches: by task. digest: of a piece's content, as in records. dialer: returns the present Dialer. wake: called after each verdict.

@@ -51,10 +51,10 @@ def open_again(fd: int) -> int:
     return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
 
 
-class Joining:
+class HostLeaderClient:
     """The role of one download; use `begin`. `leads`; or `joined`, with the leader's `place` once the leader has one; or neither: alone.
 
-    Both: it leads the downloads of its kind, and copies its pieces from the leader of another kind (peer.joins).
+    Both: it leads the downloads of its kind, and copies its pieces from the leader of another kind (peer.host_leader_election).
 
     One thread uses everything, except for `beat` and a transfer's use of `page`.
     """
@@ -110,9 +110,9 @@ class Joining:
         return found
 
     @classmethod
-    def begin(cls, sock: socket.socket, key: str, kind: str, *, first: bool) -> Joining:
-        """Get a role over `sock`, a connection to the peer server that this value owns from now on. kind: see peer.joins. first: that
-        server was started for this download, which therefore leads.
+    def begin(cls, sock: socket.socket, key: str, kind: str, *, first: bool) -> HostLeaderClient:
+        """Get a role over `sock`, a connection to the peer server that this value owns from now on. kind: see
+        peer.host_leader_election. first: that server was started for this download, which therefore leads.
 
         Raises LocalError, StorageError: the download continues alone.
         """

@@ -1,4 +1,4 @@
-"""Assignment of an origin file's pieces to connections: the state that the threads of a `reader.Reader` share.
+"""ClaimScheduler of an origin file's pieces to connections: the state that the threads of a `reader.Reader` share.
 
 All methods are called with the reader's lock held. `now` is monotonic seconds.
 """
@@ -15,7 +15,7 @@ from dfengine.origin.slow_connections import SlowConnections
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.errors import OriginError
-    from dfengine.origin.connections import ConnectionLimits
+    from dfengine.origin.connection_limits import ConnectionLimits
     from dfengine.origin.origin_interface import Answer
     from dfengine.origin.piece_sink import Sink
     from dfengine.origin.round_robin import OriginRoundRobin
@@ -27,7 +27,7 @@ STALLED = 3.0
 """Seconds without a byte after which the main answer takes over the pieces of a range, once it has reached them."""
 
 
-class Assignment:
+class ClaimScheduler:
     """See `reader.Reader`. key: names the origin. floor: its minimum rate in bytes per second."""
 
     def __init__(

@@ -35,7 +35,7 @@ RENEW = 5.0
 """Seconds between two reports on an origin for which leases are only held; they restore the counts in a Redis that lost its data."""
 
 
-class SharedLeases:
+class ClusterLeases:
     """The leases of one supernode in its cluster. Keys are names of origins, which are never sent to Redis."""
 
     def __init__(self, queue: OriginQueue, cluster: Cluster, loop: asyncio.AbstractEventLoop) -> None:

@@ -65,7 +65,7 @@ class Totals(Value):
     resumed: int = 0
 
 
-class Report:
+class BatchReport:
     """Reports each file when it has ended, and all of them at the end. One thread uses it, except for `close`."""
 
     def __init__(self, progress: BatchProgress, quiet: bool, as_json: bool) -> None:
@@ -84,7 +84,7 @@ class Report:
         return worst(self._codes)
 
     def report(self, ended: BatchOutcome, code: int = 0) -> None:
-        """Report one file. code: replaces the failure's exit code, 0 = keeps it. Raises BrokenPipeError, StorageError."""
+        """BatchReport one file. code: replaces the failure's exit code, 0 = keeps it. Raises BrokenPipeError, StorageError."""
         found, totals, result, error = ended.wanted, self.totals, ended.result, ended.error
         failure: dict[str, Any] = {}
         if result is not None:
@@ -150,7 +150,7 @@ class Report:
                 self._progress.print(f"dfengine: {group.line}")
 
     def fail(self, error: DfengineError) -> None:
-        """Report that the rest of the list cannot be read."""
+        """BatchReport that the rest of the list cannot be read."""
         self._codes.add(error.exit_code)
         self._progress.print(f"dfengine: {redacted(' '.join(str(error).split()))}")
 
@@ -193,7 +193,7 @@ def _entry(found: BatchFile) -> dict[str, Any]:
     return {"url": redacted_url(found.urls[0]), "output": output}
 
 
-class Session:
+class BatchSession:
     """A run over several files. folder: their directory, for messages."""
 
     def __init__(self, settings: GetSettings, folder: str, *, shows: bool, as_json: bool) -> None:
@@ -202,10 +202,10 @@ class Session:
         self._shows = shows
         self._json = as_json
         self.progress = BatchProgress()
-        self.report = Report(self.progress, settings.quiet, as_json)
+        self.report = BatchReport(self.progress, settings.quiet, as_json)
 
     def unknown(self, name: str) -> None:
-        """Report an unsupported option of a list."""
+        """BatchReport an unsupported option of a list."""
         if not self._quiet:
             self.progress.once(f"dfengine: the option {shown(name)}= of the list is not supported, and is ignored")
 
@@ -275,7 +275,7 @@ class Session:
                 self.progress.display = None
 
     def end(self) -> None:
-        """Report the totals. Raises SystemExit if files failed."""
+        """BatchReport the totals. Raises SystemExit if files failed."""
         code = self.report.code
         self.report.report_groups()
         self.report.close(code)

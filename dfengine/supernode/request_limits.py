@@ -17,7 +17,7 @@ class Caller(NamedTuple):
     may_change: bool = False
 
 
-class RequestPlaces:
+class RequestLimits:
     """most: requests in total. share: percent of these for one client. refusal: the text for further requests.
 
     Requests that may change something have as many places of their own: clients without the token cannot keep administrators out, not even

@@ -20,7 +20,7 @@ ENDING = 5.0
 """Seconds to wait for the end of the thread."""
 
 
-class PageWaiter:
+class LeaderPageWaiter:
     """Thread that runs `work` of a subclass. ended: called when it is `over`."""
 
     def __init__(self, transfer: Transfer, page: SignalPage, ended: Callable[[], None]) -> None:

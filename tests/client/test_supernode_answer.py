@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from dfengine.client import node_answer, silent_nodes
+from dfengine.client import silent_nodes, supernode_answer
 from dfengine.client.messages import Registration
-from dfengine.client.node_answer import READ
 from dfengine.client.silent_nodes import SilentNodes
+from dfengine.client.supernode_answer import READ
 from dfengine.client.supernode_session import join
 from dfengine.errors import RemoteError, Silent, SupernodeError
 from dfengine.net.dialer import Dialer
@@ -53,7 +53,7 @@ class Node:
             line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(REFUSAL), REFUSAL))
 
     def close(self) -> None:
-        self.answers |= {"/peer/registry", node_answer.PING}
+        self.answers |= {"/peer/registry", supernode_answer.PING}
         self._listener.shutdown(socket.SHUT_RDWR)
         for line in self._lines:
             with contextlib.suppress(OSError):
@@ -66,10 +66,10 @@ class Node:
 
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
-    monkeypatch.setattr(node_answer, "QUIET", 0.05)
-    monkeypatch.setattr(node_answer, "PING_INTERVAL", 0.05)
-    monkeypatch.setattr(node_answer, "PROBE_TIMEOUT", 0.1)
-    monkeypatch.setattr(node_answer, "silent_nodes", SilentNodes())
+    monkeypatch.setattr(supernode_answer, "QUIET", 0.05)
+    monkeypatch.setattr(supernode_answer, "PING_INTERVAL", 0.05)
+    monkeypatch.setattr(supernode_answer, "PROBE_TIMEOUT", 0.1)
+    monkeypatch.setattr(supernode_answer, "silent_nodes", SilentNodes())
     made = Node()
     yield made
     made.close()
@@ -85,7 +85,7 @@ def ask(node: Node, **changed: Any) -> type[Exception]:
 def test_a_silent_supernode_is_tried_by_one_download_only(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silent_nodes, "FIRST_PAUSE", 3600.0)
     assert ask(node) is Silent
-    assert node.asked == ["/peer/registry", node_answer.PING]
+    assert node.asked == ["/peer/registry", supernode_answer.PING]
     assert ask(node) is Silent
     assert len(node.asked) == 2, "the silent supernode is tried again"
     assert ask(node, insists=True) is Silent
@@ -93,20 +93,20 @@ def test_a_silent_supernode_is_tried_by_one_download_only(node: Node, monkeypatc
 
 
 def test_a_supernode_that_answers_pings_may_respond_late(node: Node) -> None:
-    node.answers = {node_answer.PING}
+    node.answers = {supernode_answer.PING}
     threading.Timer(0.5, node.answers.add, ("/peer/registry",)).start()
     assert ask(node) is SupernodeError
-    assert node_answer.PING in node.asked
-    assert not node_answer.silent_nodes.is_silent(str(node.address))
+    assert supernode_answer.PING in node.asked
+    assert not supernode_answer.silent_nodes.is_silent(str(node.address))
 
 
 def test_a_supernode_that_was_silent_is_probed_by_a_ping(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silent_nodes, "FIRST_PAUSE", 0.0)
     assert ask(node) is Silent
     assert ask(node) is Silent
-    assert node.asked == ["/peer/registry", node_answer.PING, node_answer.PING]
-    node.answers = {node_answer.PING, "/peer/registry"}
+    assert node.asked == ["/peer/registry", supernode_answer.PING, supernode_answer.PING]
+    node.answers = {supernode_answer.PING, "/peer/registry"}
     assert ask(node) is SupernodeError
-    assert node.asked[3:] == [node_answer.PING, "/peer/registry"]
+    assert node.asked[3:] == [supernode_answer.PING, "/peer/registry"]
     assert ask(node) is SupernodeError
     assert node.asked[5:] == ["/peer/registry"]

@@ -1,4 +1,4 @@
-"""Tasks that the same hosts download: when the supernode sends a second copy of a piece (`same_hosts`)."""
+"""Tasks that the same hosts download: when the supernode sends a second copy of a piece (`reseed_deferral`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfengine.supernode.swarm.same_hosts import TURN_DELAYS
+from dfengine.supernode.swarm.reseed_deferral import TURN_DELAYS
 from dfengine.supernode.swarm.swarm import CDN, Limits, Swarm
 from dfengine.task import Peer
 from tests.swarm.image import ImageSimulation, sizes_of

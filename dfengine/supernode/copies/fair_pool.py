@@ -10,7 +10,7 @@ from dfengine.supernode.copies.fetch import Fetch
 from dfengine.task import client_of
 
 
-class SharedPool:
+class FairPool:
     """Thread pool. Used on the loop's thread; `post(function, *arguments)` calls a function on it from any thread.
 
     workers: threads. share: percent of them for one client. A client's further work is queued, at most one item for each fetch.

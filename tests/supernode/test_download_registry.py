@@ -12,9 +12,9 @@ import pytest
 from dfengine import wire
 from dfengine.histogram import Histogram
 from dfengine.net.http import ConnectionState, Response
+from dfengine.supernode.download_registry import DownloadRegistry
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.registered_downloads import Key, RegisteredDownload
-from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.time_slices import SLICE
 from dfengine.supernode.timings import PULLS
@@ -32,7 +32,7 @@ class Place:
         self.loop = loop
         self.swarm = Swarm(seed=1)
         self.parked = ParkedPulls(loop, self.swarm, Histogram(PULLS))
-        self.registry = Registry(loop, self.swarm, self.parked, 100)
+        self.registry = DownloadRegistry(loop, self.swarm, self.parked, 100)
         self.swarm.add_task(TASK, 4, loop.time())
 
     def join(self, cid: str, expects: int = 0) -> tuple[Key, asyncio.Future[Response]]:

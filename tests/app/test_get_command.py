@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dfengine.app import cli, command, home, plain_parser
+from dfengine.app import cli, get_command, home, plain_parser
 from dfengine.errors import BadValue, StorageError
 from dfengine.settings import GetSettings
 
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def began(settings: GetSettings, bar: bool, values: dict[str, Any]) -> None:
         raise _Began(settings)
 
-    monkeypatch.setattr(command, "_download", began)
+    monkeypatch.setattr(get_command, "_download", began)
     return tmp_path
 
 
@@ -40,7 +40,7 @@ def told(*words: str) -> GetSettings:
     values = plain_parser.read(words)
     assert values is not None
     with pytest.raises(_Began) as began:
-        command.get(values)
+        get_command.get(values)
     settings = began.value.args[0]
     assert isinstance(settings, GetSettings)
     return settings
@@ -108,7 +108,7 @@ def test_contradictory_arguments_are_rejected(words: list[str], said: str) -> No
     values = plain_parser.read([*words, *([] if "-u" in words and URL in words else [URL])])
     assert values is not None
     with pytest.raises(BadValue, match=said) as told:
-        command.get(values)
+        get_command.get(values)
     assert "secret" not in str(told.value)
 
 
@@ -119,10 +119,10 @@ def test_a_stream_to_a_terminal_or_to_a_closed_stdout_is_refused(monkeypatch: py
         with monkeypatch.context() as patch:
             patch.setattr(os, "isatty", lambda fd: fd == 1)
             with pytest.raises(BadValue, match=r"terminal.*-o FILE"):
-                command.get(values)
-            patch.setattr(command, "closed", (1,))
+                get_command.get(values)
+            patch.setattr(get_command, "closed", (1,))
             with pytest.raises(StorageError, match="stdout is closed"):
-                command.get(values)
+                get_command.get(values)
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -130,7 +130,7 @@ def test_an_existing_output_is_skipped_with_skip_existing(folder: Path, capsys: 
     (folder / "f.bin").write_text("old")
     values = plain_parser.read([URL, "--skip-existing", *(["--json"] if as_json else [])])
     assert values is not None
-    command.get(values)
+    get_command.get(values)
     out, err = capsys.readouterr()
     assert err == "dfengine: f.bin exists: skipped\n"
     assert (json.loads(out) if as_json else out) == (
@@ -173,9 +173,9 @@ def test_the_origin_cannot_choose_an_existing_file_to_be_replaced(folder: Path, 
     values = plain_parser.read([URL, "-J"])
     assert values is not None
     with pytest.raises(BadValue, match=r"Makefile.*--force"):
-        command.get(values)
+        get_command.get(values)
     assert told(URL, "-J", "--force").output == "Makefile"
-    command.get({**values, "skip_existing": True})
+    get_command.get({**values, "skip_existing": True})
 
 
 @pytest.fixture
@@ -204,10 +204,10 @@ def test_without_a_home_directory_no_path_with_a_tilde_is_used(folder: Path, cap
     values = plain_parser.read([URL, "--home", "~/x"])
     assert values is not None
     with pytest.raises(StorageError, match="set HOME, or use --home DIR"):
-        command.get(values)
+        get_command.get(values)
     with pytest.raises(StorageError, match="--home-dir DIR"):
         home.found("~/.dfengine/supernode", "--home-dir DIR")
-    assert not [path for path in command.configuration_files() if path.startswith("~")]
+    assert not [path for path in get_command.configuration_files() if path.startswith("~")]
     assert os.listdir(folder) == []
 
 

@@ -13,7 +13,7 @@ from dfengine._piece import Geometry
 from dfengine.errors import BadListing, BadValue, StorageError
 from dfengine.location import content_url
 from dfengine.manifest import File, Manifest, link_of
-from dfengine.storage.content import DIGEST, state_of
+from dfengine.storage.content_digests import DIGEST, state_of
 from dfengine.storage.hashing import hasher
 from dfengine.storage.path_protection import resolved
 from dfengine.tree import USED
@@ -61,7 +61,7 @@ def _walk(root: str, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
 
 
 def read(path: str, algorithms: Iterable[str], progress: Callable[[int], None] = lambda done: None) -> TreeContent:
-    """Read a directory; see `content.read`. Raises BadValue, which names the path, for files that cannot be shared; StorageError."""
+    """Read a directory; see `content_digests.read`. Raises BadValue with the path for files that cannot be shared; StorageError."""
     try:
         root = resolved(path)
         found = os.stat(root)

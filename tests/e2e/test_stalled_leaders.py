@@ -22,7 +22,7 @@ import dfengine
 from dfengine.client import host_leader_client, transfer
 
 kind, stuck, node, home, url, output = sys.argv[1:]
-joining.STALLED = 10.0
+host_leader_client.STALLED = 10.0
 jobs, real = iter(range(3 if stuck == "stuck" else 1 << 30)), transfer.Transfer.next_job
 
 def next_job(self, prefer):

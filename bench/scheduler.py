@@ -40,7 +40,7 @@ from dfengine import wire
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.net.control_server import ControlServer
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.record import DIGEST, Record
@@ -119,7 +119,7 @@ def tell(node: SupernodeState, n: int) -> None:
 async def serve(mode: str, peers: int, pieces: int, home: str, redis: str = "", key: str = "") -> None:
     """The server process: prints its port, serves until its input ends, then prints its CPU seconds. redis, key: of its cluster, if any."""
     loop, bare = asyncio.get_running_loop(), mode == "bare"
-    events = EventLog("text", "info", os.open(os.devnull, os.O_WRONLY)) if mode == "telling" else SILENT
+    events = EventLog("text", "info", os.open(os.devnull, os.O_WRONLY)) if mode == "telling" else NO_EVENTS
     node = crowded(peers, pieces, home, loop, events, redis, key)
     handler: Callable[[Request], Any] = (router := Router(node))
     if bare:

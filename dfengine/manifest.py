@@ -284,7 +284,7 @@ def link_of(path: str) -> str:
 def check_no_directory(name: str, head: bytes | memoryview) -> None:
     """Raise BadValue if `head` is the beginning of a shared directory's manifest, since the caller wants its files, not the manifest.
 
-    name: of the content. head: its first HEAD bytes, or all of it if it is shorter.
+    name: of the content. head: its first HEAD_BYTES bytes, or all of it if it is shorter.
     """
     if _SHARED.match(head):
         raise BadValue(f"{name} is a shared directory: dfengine get --recursive {name} DIR downloads it, from Python fetch_tree")
@@ -296,7 +296,7 @@ def shared_base(head: bytes) -> str:
     return match["base"].decode() if match else ""
 
 
-HEAD = 128
+HEAD_BYTES = 128
 """Bytes at the beginning of content that show whether it is a shared directory's manifest."""
 
 _SHARED = re.compile(rb'\{"dfengine":1,"base":"(?P<base>df:sha256:[0-9a-f]{64})/","paths":\[')

@@ -24,7 +24,7 @@ from dfengine.tree import DATA, MANIFEST
 ACTIONS = {"ls": (0, 0), "stat": (1, 1), "pin": (1, 64), "unpin": (1, 64), "rm": (1, 64), "import": (1, 1), "export": (2, 2)}
 """Action -> minimum and maximum number of words after it."""
 
-HEAD = ("name", "bytes", "pieces", "used", "kept", "content")
+COLUMNS = ("name", "bytes", "pieces", "used", "kept", "content")
 
 FORMS = {"ls": "", "stat": " NAME", "pin": " NAME...", "unpin": " NAME...", "rm": " NAME...", "import": " FILE", "export": " NAME FILE"}
 
@@ -158,7 +158,7 @@ def _list(found: list[dict[str, Any]], last: str, values: dict[str, Any]) -> Non
         where = each.get("of") or each.get("url") or each[last]
         where = f"{where}  (directory)" if each.get("tree") else where
         rows.append((name, size.rjust(12), whole.rjust(9), _when(each["used"]), marks, where))
-    print_flushed("\n".join(table(HEAD, rows)))
+    print_flushed("\n".join(table(COLUMNS, rows)))
 
 
 def _tell(found: list[dict[str, Any]], values: dict[str, Any]) -> None:

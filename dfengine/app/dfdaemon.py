@@ -31,7 +31,7 @@ STRIPPED = ("-f", "--filter")
 
 KIND = {option.name: option.kind for option in PROXY}
 
-SILENT = frozenset(("dfpath", "logConfig", "log_config", "verbose", "maxprocs", "localrepo", "callsystem", "urlfilter", "notbs",
+IGNORED_KEYS = frozenset(("dfpath", "logConfig", "log_config", "verbose", "maxprocs", "localrepo", "callsystem", "urlfilter", "notbs",
                     "workHome"))
 """Keys that need no counterpart: another program's paths and logs, or behaviour that the proxy always has."""
 
@@ -98,7 +98,7 @@ def settings(content: dict[Any, Any], folder: str = "") -> tuple[dict[str, Any],
     if bool(pair[0]) != bool(pair[1]):
         raise BadValue("dfdaemon's hijack_https has a cert and a key, or neither")
     forwarding = Forwarding(Rules(chosen, rules.NOTHING), tuple(map(_hijacked, hosts)), frozenset((HTTPS,)), False, *pair)
-    known = {"registry_mirror", "port", "hostIp", "ratelimit", "supernodes", "dfget_flags", "proxies", "hijack_https", *SILENT}
+    known = {"registry_mirror", "port", "hostIp", "ratelimit", "supernodes", "dfget_flags", "proxies", "hijack_https", *IGNORED_KEYS}
     left += [str(key) for key in content if key not in known]
     return found, forwarding, left
 

@@ -24,7 +24,7 @@ from dfengine.settings import GetSettings
 from dfengine.task import is_url, redacted_url, typed_url
 from dfengine.value import Value
 
-HEAD = ("id", "state", "begun", "supernode", "url")
+COLUMNS = ("id", "state", "begun", "supernode", "url")
 
 ACTIONS = ("ls", "stat", "cancel")
 
@@ -272,7 +272,7 @@ def _list(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
         (*(str(each.get(name, "")) for name in ("ID", "status", "startTime", "node")), "  ".join((each.get("url", ""), *_reason(each))))
         for each in found
     ]  # fmt: skip
-    print_flushed("\n".join(table(HEAD, rows)))
+    print_flushed("\n".join(table(COLUMNS, rows)))
 
 
 def _reason(found: dict[str, Any]) -> list[str]:

@@ -175,10 +175,10 @@ class Assembly(PieceStorage):
 
     def _check_head(self, transfer: Transfer) -> None:
         """Raises BadValue for a shared directory, after discarding the data."""
-        from dfengine.manifest import HEAD, check_no_directory
+        from dfengine.manifest import HEAD_BYTES, check_no_directory
 
         try:
-            check_no_directory(self._settings.url, os.pread(transfer.file.fd, HEAD, 0))
+            check_no_directory(self._settings.url, os.pread(transfer.file.fd, HEAD_BYTES, 0))
         except BadValue:
             self.discard()
             raise

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from dfengine.net.client_quota import SHARE
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.http import Request, Response
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Authentication:
     share: percent of the sessions that one client may have.
     """
 
-    def __init__(self, files: tuple[str, ...], share: int = SHARE, events: EventLog = SILENT) -> None:
+    def __init__(self, files: tuple[str, ...], share: int = SHARE, events: EventLog = NO_EVENTS) -> None:
         self._share = share
         self._events = events
         self.files: tuple[str, ...] = ()

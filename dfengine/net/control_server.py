@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dfengine.net.admission import RESERVE, Admission, ConnectionQuota
 from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.control_connection import Answer, ControlProtocol, FastPath
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.fair_queue import Turns
 from dfengine.net.http import MAX_BODY, ConnectionState, Request, Response, text
 from dfengine.net.listener import BACKLOG, Listener, listen_on
@@ -67,7 +67,7 @@ class ControlServer:
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
         stall_seconds: float = STALL_SECONDS,
-        events: EventLog = SILENT,
+        events: EventLog = NO_EVENTS,
     ) -> None:
         self._events = events
         self.loop = loop

@@ -23,7 +23,7 @@ BURST, RATE = 200, 50.0
 MAX_WAITING = 10_000
 """Maximum number of lines that wait to be written."""
 
-AT_ONCE = 1000
+MAX_LINES = 1000
 """Maximum number of lines in one write."""
 
 TOGETHER = 0.1
@@ -171,7 +171,7 @@ class LineWriter:
                 time.sleep(TOGETHER)
             self._news.clear()
             taken: list[str] = []
-            while self._lines and len(taken) < AT_ONCE:
+            while self._lines and len(taken) < MAX_LINES:
                 taken.append(self._lines.popleft())
             if taken:
                 self._write(("\n".join(taken) + "\n").encode("ascii", "backslashreplace"))
@@ -196,5 +196,5 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-SILENT = EventLog()
+NO_EVENTS = EventLog()
 """Event log that writes nothing."""

@@ -21,7 +21,7 @@ from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.admission import RESERVE, Admission, ConnectionQuota
 from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.cold_slices import ColdSlices
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.fair_queue import Turns
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
 from dfengine.net.listener import Listener
@@ -80,7 +80,7 @@ class PieceServer:
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
         stall_seconds: float = STALL_SECONDS,
-        events: EventLog = SILENT,
+        events: EventLog = NO_EVENTS,
     ) -> None:
         self.events = events
         self.loop = loop

@@ -11,7 +11,7 @@ Laws:
    pieces, and no others are requested meanwhile, it is preempted once if no other one has received bytes of this file, and its rest would
    take longer than ALONE.
 4. Time in which this process did not run (no check for SUSPENDED seconds while a thread waits) does not count as waiting.
-5. Each preempted connection doubles PATIENCE and QUIET for MEMORY seconds. So few requests are added, whatever an origin does.
+5. Each preempted connection doubles PATIENCE and QUIET for DOUBLED_SECONDS seconds. So few requests are added, whatever an origin does.
 
 An origin that is slow on each of its connections has no reference.
 """
@@ -41,7 +41,7 @@ QUIET = 5.0
 ALONE = 20.0
 """Seconds that the rest of a claim takes at least for law 3."""
 
-MEMORY = 60.0
+DOUBLED_SECONDS = 60.0
 """Seconds for which a preempted connection doubles the patiences."""
 
 SUSPENDED = 1.0
@@ -80,7 +80,7 @@ class SlowConnections:
 
     def to_preempt(self, claims: Collection[Claim], rest: Callable[[Claim], int], now: float) -> Claim | None:
         """The running claim that is to be preempted now, if any. rest: bytes of a claim that are not read yet."""
-        while self._times and now - self._times[0] >= MEMORY:
+        while self._times and now - self._times[0] >= DOUBLED_SECONDS:
             self._times.popleft()
         longer = 1 << len(self._times)
         past, self._checked_at = now - self._checked_at, now

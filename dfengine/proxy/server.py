@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
 from dfengine.net.admission import raise_descriptor_limit
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.http import BadRequest
 from dfengine.net.listener import BACKLOG
 from dfengine.net.origin_access import OriginAccess, address_of
@@ -125,7 +125,7 @@ class Server:
     """See interfaces.Server. socks: its listening sockets."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, found: LoadedSettings, socks: list[socket.socket], events: EventLog = SILENT
+        self, loop: asyncio.AbstractEventLoop, found: LoadedSettings, socks: list[socket.socket], events: EventLog = NO_EVENTS
     ) -> None:
         settings, s3_face = found.settings, found.s3_face
         self.loop = loop

@@ -21,7 +21,7 @@ ATTRIBUTE = b"user.dfengine"
 SOON = 5.0
 """Longest time in seconds between the note and the rename to the output's name; a later ctime means that the file was changed."""
 
-AT_ONCE = 0.5
+NOTE_END_SECONDS = 0.5
 """The same between the removal of a link and the end of its note: a later change is noticed."""
 
 
@@ -46,7 +46,7 @@ def unlink(path: str) -> None:
             os.unlink(path)
             data = os.fstat(fd)
             if note is not None and data.st_nlink and (data.st_size, data.st_mtime_ns) == (note["length"], note["mtime"]):
-                os.setxattr(fd, ATTRIBUTE, json.dumps({**note, "noted": time.time() - SOON + AT_ONCE}).encode())
+                os.setxattr(fd, ATTRIBUTE, json.dumps({**note, "noted": time.time() - SOON + NOTE_END_SECONDS}).encode())
             return
         finally:
             os.close(fd)

@@ -36,7 +36,7 @@ from dfengine.storage._mapping import Mapping
 from dfengine.storage.os_errors import storage_error
 
 MAGIC = b"dfrec\x00\x03\n"
-HEAD = 64
+HEAD_BYTES = 64
 DIGEST = 16
 UNKNOWN_CAPACITY = 1 << 18
 """Capacity in pieces while the length is unknown: 1 TiB of 4 MiB pieces; file and memory are sparse."""
@@ -54,7 +54,7 @@ _HEAD = struct.Struct("<8sqII16sIIqQ")
 
 
 def _size(capacity: int) -> int:
-    return HEAD + 2 * 8 * words(capacity) + DIGEST * capacity
+    return HEAD_BYTES + 2 * 8 * words(capacity) + DIGEST * capacity
 
 
 def _fresh_head(geometry: Geometry, generation: bytes) -> tuple[int, bytes]:
@@ -88,11 +88,11 @@ class Record:
         self._turn, self._opening = threading.Lock(), threading.Lock()
         self._same = os.fstat(fd)[1:3] if fd >= 0 else None
         size = 8 * words(capacity)
-        self._xxh3 = HEAD + 2 * size
+        self._xxh3 = HEAD_BYTES + 2 * size
         view = memoryview(memory)
         self.digests = view[self._xxh3 : self._xxh3 + DIGEST * capacity]
         """`digest` of all pieces, one after the other; release this view before `close`."""
-        self.available, self.used = (Bitset.over(view[HEAD + i * size : HEAD + (i + 1) * size], capacity) for i in range(2))
+        self.available, self.used = (Bitset.over(view[HEAD_BYTES + i * size : HEAD_BYTES + (i + 1) * size], capacity) for i in range(2))
         del view
         if length >= 0 and kind == "own":
             # Bits beyond the last piece are set only by damage, in the record of a file whose length became known late.
@@ -121,7 +121,7 @@ class Record:
                 with contextlib.suppress(OSError):
                     os.unlink(fresh)
             raise storage_error(f"cannot write {path}", error) from error
-        memory[:HEAD] = head
+        memory[:HEAD_BYTES] = head
         return cls(path, fd, memory, "own")
 
     @classmethod
@@ -193,7 +193,7 @@ class Record:
     def refresh(self) -> None:
         """Read the head and the bits that the writing process has written. Raises StorageError."""
         if self._kind == "followed":
-            self._fetch(0, HEAD + 8 * words(self.capacity))
+            self._fetch(0, HEAD_BYTES + 8 * words(self.capacity))
 
     @property
     def geometry(self) -> Geometry:
@@ -280,7 +280,7 @@ class Record:
     def has_range(self, first: int, past: int) -> bool:
         """Whether pieces [first, past) are stored now. Raises IndexError beyond the capacity, StorageError."""
         if self._kind == "followed":
-            low, high = HEAD + first // 64 * 8, HEAD + words(past) * 8
+            low, high = HEAD_BYTES + first // 64 * 8, HEAD_BYTES + words(past) * 8
             self._fetch(low, high)
         return bool(self.available.all_in_range(first, past))
 
@@ -310,7 +310,7 @@ class Record:
         with self._turn:
             if not available:
                 changed = self.available.clear(n)
-            at, bit = HEAD + n // 64 * 8, 1 << n % 64
+            at, bit = HEAD_BYTES + n // 64 * 8, 1 << n % 64
             word = int.from_bytes(self._memory[at : at + 8], "little")
             self._write(at, (word | bit if available else word & ~bit).to_bytes(8, "little"))
             return self.available.set(n) if available else changed
@@ -352,7 +352,7 @@ class Record:
 
     def _refresh(self) -> None:
         if self._kind == "followed":
-            self._fetch(0, HEAD)
+            self._fetch(0, HEAD_BYTES)
 
     def _fetch(self, low: int, high: int) -> None:
         """Read the bytes of the file into memory. Raises StorageError."""
@@ -368,8 +368,8 @@ class Record:
 def _checked(fd: int, path: str) -> int:
     """The size of the record behind `fd`. Raises StorageError if it is invalid, OSError."""
     size = os.fstat(fd).st_size
-    head = os.pread(fd, HEAD, 0)
-    if len(head) < HEAD:
+    head = os.pread(fd, HEAD_BYTES, 0)
+    if len(head) < HEAD_BYTES:
         raise StorageError(f"{path} is no record: too short")
     magic, length, piece_size, capacity, *_ = _HEAD.unpack(head)
     if magic != MAGIC or not 5 < piece_size < 1 << 28 or not 0 < capacity <= MAX_CAPACITY or size != _size(capacity):

@@ -172,6 +172,6 @@ class StreamDownload(BaseDownload):
 
 def _check_head(url: str, fd: int, offset: int, length: int) -> None:
     """Check the first piece. Raises BadValue for a shared directory, which is not a file."""
-    from dfengine.manifest import HEAD, check_no_directory
+    from dfengine.manifest import HEAD_BYTES, check_no_directory
 
-    check_no_directory(url, os.pread(fd, min(HEAD, length), offset))
+    check_no_directory(url, os.pread(fd, min(HEAD_BYTES, length), offset))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from dfengine._bitset import Bitset
 from dfengine.errors import DigestMismatch, DiskFull, OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
 from dfengine.net import tracing
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.origin_settings import OriginPermissions
 from dfengine.settings import SupernodeSettings
@@ -64,7 +64,7 @@ class OriginFetches:
     def __init__(
         self, settings: SupernodeSettings, home: str, cache: Cache, loop: asyncio.AbstractEventLoop, swarm: Swarm,
         registry: DownloadRegistry, wake: Callable[[], None], counts: dict[str, int], timings: Timings, names: TaskNames,
-        events: EventLog = SILENT,
+        events: EventLog = NO_EVENTS,
     ) -> None:
         self._loop = loop
         self._cache = cache

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dfengine import wire
 from dfengine.errors import RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.dialer import Dialer
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.http import ConnectionState
 from dfengine.net.origin_access import OriginAccess
 from dfengine.settings import SupernodeAddress, SupernodeSettings
@@ -55,7 +55,7 @@ class SupernodeState:
 
     def __init__(
         self, settings: SupernodeSettings, home: str, loop: asyncio.AbstractEventLoop,
-        dialer: Dialer | None = None, limits: Limits | None = None, events: EventLog = SILENT,
+        dialer: Dialer | None = None, limits: Limits | None = None, events: EventLog = NO_EVENTS,
     ) -> None:
         self.settings = settings
         self.events = events

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.supernode.complaint_verifier import ComplaintVerifier
 from dfengine.supernode.download_registry import DownloadRegistry
 from dfengine.supernode.parked_pulls import ParkedPulls
@@ -21,7 +21,7 @@ class SwarmDriver:
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: DownloadRegistry, parked: ParkedPulls, answers: PullAnswers,
-        verifier: ComplaintVerifier, events: EventLog = SILENT,
+        verifier: ComplaintVerifier, events: EventLog = NO_EVENTS,
     ) -> None:
         self._events = events
         self._loop = loop

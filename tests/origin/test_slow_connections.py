@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.origin.claim import WINDOW, Claim
-from dfengine.origin.slow_connections import ENOUGH, MEMORY, PATIENCE, QUIET, SLOW, SlowConnections
+from dfengine.origin.slow_connections import DOUBLED_SECONDS, ENOUGH, PATIENCE, QUIET, SLOW, SlowConnections
 
 STEP = 0.05
 """Seconds between two checks."""
@@ -175,7 +175,7 @@ def test_preemptions_are_few_whatever_the_origin_does(begun: list[list[float]], 
     found = run([Line(n, changes(rates)) for n, rates in enumerate(begun)], 200.0, lambda number, now: Line(number, changes(later), now))
     times = [when for when, _ in found]
     most = 7  # 1 + 2 + 4 + ... + 32 > 60
-    assert all(sum(began <= each < began + MEMORY for each in times) <= most for began in times)
+    assert all(sum(began <= each < began + DOUBLED_SECONDS for each in times) <= most for began in times)
 
 
 @settings(deadline=None, max_examples=40)

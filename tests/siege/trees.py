@@ -6,7 +6,7 @@ import itertools
 import json
 import socket
 
-from dfengine.supernode.copies.listing_budget import MEMORY
+from dfengine.supernode.copies.listing_budget import MEMORY_MIB
 from tests.siege.attack import Attacks
 from tests.siege.enemy import Enemy, Origin
 
@@ -29,7 +29,7 @@ def _file(name: str) -> dict[str, object]:
     return {"name": name, "type": "file", "size": 1, "mtime": "Mon, 30 Nov 2026 00:00:00 GMT"}
 
 
-@ATTACKS.add("endless-trees", bound=MEMORY)
+@ATTACKS.add("endless-trees", bound=MEMORY_MIB)
 def endless_trees(enemy: Enemy) -> None:
     """Endless directories: every page names 5000 files and 1000 directories."""
     members = [_file(f"{n:040}") for n in range(5000)] + [{"name": f"d{n}", "type": "directory"} for n in range(1000)]
@@ -37,7 +37,7 @@ def endless_trees(enemy: Enemy) -> None:
     enemy.repeat(lambda: enemy.register(line, f"{origin.url}/{next(count)}/", taskUrl="", tree="manifest"))
 
 
-@ATTACKS.add("hostile-globs", bound=MEMORY)
+@ATTACKS.add("hostile-globs", bound=MEMORY_MIB)
 def hostile_globs(enemy: Enemy) -> None:
     """Directories with long names, and globs on which a backtracking matcher takes exponential time."""
     origin, line, count = _index([_file("a" * 200 + f"{n:05}") for n in range(5000)]), enemy.line(), itertools.count()

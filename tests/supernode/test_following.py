@@ -25,7 +25,7 @@ from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.errors import OriginUnreachable, StorageError
 from dfengine.net.dialer import Dialer
-from dfengine.net.event_log import SILENT
+from dfengine.net.event_log import NO_EVENTS
 from dfengine.origin.version import Version
 from dfengine.supernode.cluster import member_records, membership
 from dfengine.supernode.cluster.redis_scripts import RedisScripts
@@ -721,7 +721,10 @@ def test_two_supernodes_cut_off_from_each_other_do_not_alternate_the_lead(
     key = member_records.cluster_key(b"a secret of this swarm")
     with RedisServer(tmp_path / "redis") as server:
         one, two, three = clusters = [
-            membership.Cluster(RedisScripts(server.url, "p:"), [key], f"10.0.0.{n}:8002", SILENT, partial(PartialDialer, "10.0.0.3:8002"))  # type: ignore[arg-type]
+            membership.Cluster(
+                RedisScripts(server.url, "p:"), [key], f"10.0.0.{n}:8002", NO_EVENTS,
+                partial(PartialDialer, "10.0.0.3:8002"),  # type: ignore[arg-type]
+            )
             for n in (1, 2, 3)
         ]  # fmt: skip
         tasks = (f"{n:064x}" for n in itertools.count())

@@ -6,7 +6,7 @@ import pytest
 
 from dfengine.errors import BadListing, OriginBusy
 from dfengine.origin.listing_names import ENTRY, PAGE, ListingNames
-from dfengine.supernode.copies.listing_budget import MEMORY, ListingBudget
+from dfengine.supernode.copies.listing_budget import MEMORY_MIB, ListingBudget
 
 MIB = 1 << 20
 
@@ -14,15 +14,15 @@ MIB = 1 << 20
 def test_each_client_has_its_own_share_of_the_budget() -> None:
     budget = ListingBudget(50)
     with budget.listing("10.0.0.1") as limits:
-        limits.spend(MEMORY * MIB // 2)
+        limits.spend(MEMORY_MIB * MIB // 2)
         with pytest.raises(OriginBusy):
             limits.spend(MIB)
         with budget.listing("10.0.0.1") as second, pytest.raises(OriginBusy):
             second.spend(2 * MIB)
         with budget.listing("10.0.0.2") as other:
-            other.spend(MEMORY * MIB // 2)
+            other.spend(MEMORY_MIB * MIB // 2)
     with budget.listing("10.0.0.1") as limits:
-        limits.spend(MEMORY * MIB // 2)
+        limits.spend(MEMORY_MIB * MIB // 2)
 
 
 def test_a_failed_listing_returns_its_budget() -> None:
@@ -30,7 +30,7 @@ def test_a_failed_listing_returns_its_budget() -> None:
 
     def listing() -> None:
         with budget.listing("10.0.0.1") as limits:
-            limits.spend(MEMORY * MIB // 2)
+            limits.spend(MEMORY_MIB * MIB // 2)
             raise BadListing("x")
 
     for _ in range(9):

@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from dfengine.errors import BadValue
-from dfengine.net.event_log import SILENT
+from dfengine.net.event_log import NO_EVENTS
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.cluster import lead_releases, member_records, membership, redis_scripts, request_threads
 from dfengine.supernode.cluster.cluster_view import LEASE, ClusterMember, ClusterView
@@ -156,7 +156,7 @@ def test_notices_are_numbered_and_the_oldest_are_evicted_first(
 
 def test_notices_reach_other_members_also_after_redis_lost_its_data(server: RedisServer, scripts: RedisScripts) -> None:
     prefix = member_records.key_prefix(KEY)
-    one, two = (Cluster(RedisScripts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
+    one, two = (Cluster(RedisScripts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", NO_EVENTS, None) for n in (1, 2))  # type: ignore[arg-type]
     heard: list[Notice] = []
     two.notices.subscribe("a", heard.append)
     two.notices.subscribe("bad", lambda notice: notice.fields["nothing"])
@@ -253,7 +253,7 @@ def test_a_redis_that_is_full_or_has_wrong_types_fails_and_recovers(scripts: Red
 
 def test_a_cluster_of_two_keeps_its_leaders_while_redis_is_silent(server: RedisServer, scripts: RedisScripts, tmp_path: Path) -> None:
     prefix = member_records.key_prefix(KEY)
-    one, two = (Cluster(RedisScripts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
+    one, two = (Cluster(RedisScripts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", NO_EVENTS, None) for n in (1, 2))  # type: ignore[arg-type]
     one.start()
     two.start()
     try:
@@ -302,7 +302,7 @@ def test_a_lead_that_redis_grants_after_the_time_out_of_the_request_is_noticed(
 ) -> None:
     monkeypatch.setattr(membership, "REQUEST_TIMEOUT", 1.0)  # three of them must not outlast the membership
     prefix = member_records.key_prefix(KEY)
-    one, two = (Cluster(RedisScripts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
+    one, two = (Cluster(RedisScripts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", NO_EVENTS, None) for n in (1, 2))  # type: ignore[arg-type]
     one.start()
     two.start()
     raw = redis.Redis(port=server.port)
@@ -344,7 +344,7 @@ def test_requests_without_a_response_are_bounded(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(membership, "REQUEST_TIMEOUT", 0.05)
     monkeypatch.setattr(ClusterView, "may_request", lambda *_: True)
-    cluster = Cluster(Silent(), [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    cluster = Cluster(Silent(), [KEY], "h:1", NO_EVENTS, None)  # type: ignore[arg-type]
     for n in range(3 * request_threads.AT_ONCE):
         assert cluster.leader(f"t{n}") is None
     assert len(asked) == request_threads.AT_ONCE
@@ -382,7 +382,7 @@ class Granting:
 
 def test_released_tasks_are_sent_in_few_requests_between_heartbeats() -> None:
     scripts: Any = Granting()
-    cluster = Cluster(scripts, [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    cluster = Cluster(scripts, [KEY], "h:1", NO_EVENTS, None)  # type: ignore[arg-type]
     tasks = [f"t{n}" for n in range(2 * lead_releases.MAX_RELEASED_AT_ONCE + 10)]
     for task in tasks:
         assert cluster.leader(task) is None
@@ -403,7 +403,7 @@ def test_released_tasks_are_sent_in_few_requests_between_heartbeats() -> None:
 @pytest.mark.parametrize("answered", [True, False])
 def test_a_task_led_again_is_not_released_by_a_request_that_is_under_way(scripts: Any, answered: bool) -> None:
     """answered: whether the supernode still waits for the answer to the request."""
-    one, two = (Cluster(scripts, [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
+    one, two = (Cluster(scripts, [KEY], f"10.0.0.{n}:8002", NO_EVENTS, None) for n in (1, 2))  # type: ignore[arg-type]
     late: list[Callable[[], Any]] = []
     release = scripts.release
 
@@ -436,7 +436,7 @@ def test_a_task_led_again_is_not_released_by_a_request_that_is_under_way(scripts
 
 def test_a_task_led_and_released_again_while_the_request_is_under_way_is_released_again() -> None:
     scripts: Any = Granting()
-    cluster = Cluster(scripts, [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    cluster = Cluster(scripts, [KEY], "h:1", NO_EVENTS, None)  # type: ignore[arg-type]
     assert cluster.leader("t") is None
     cluster.release("t")
 
@@ -453,7 +453,7 @@ def test_a_task_led_and_released_again_while_the_request_is_under_way_is_release
 
 def test_each_request_for_a_lead_first_settles_releases_without_an_answer() -> None:
     scripts: Any = Granting()
-    cluster = Cluster(scripts, [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    cluster = Cluster(scripts, [KEY], "h:1", NO_EVENTS, None)  # type: ignore[arg-type]
     other = ClusterMember("0" * 32, "10.0.0.2:8002")
 
     def record(name: str, answer: Any) -> Callable[..., Any]:
@@ -498,7 +498,7 @@ def test_each_request_for_a_lead_first_settles_releases_without_an_answer() -> N
 
 def test_the_patience_for_a_late_grant_begins_with_the_last_request_for_it() -> None:
     scripts: Any = Granting()
-    cluster = Cluster(scripts, [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    cluster = Cluster(scripts, [KEY], "h:1", NO_EVENTS, None)  # type: ignore[arg-type]
     scripts.acquire_lead = Mock(side_effect=ClusterError("TimeoutError"))
     scripts.confirm_leads = Mock(side_effect=[[], ["t"]])
     cluster._unanswered["t"] = -3600.0  # an earlier request
@@ -511,7 +511,7 @@ def test_the_patience_for_a_late_grant_begins_with_the_last_request_for_it() -> 
 
 def test_grants_are_requested_until_the_next_heartbeat_is_due_each_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     scripts: Any = Granting()
-    cluster = Cluster(scripts, [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    cluster = Cluster(scripts, [KEY], "h:1", NO_EVENTS, None)  # type: ignore[arg-type]
     for task in ("a", "b", "c"):
         assert cluster.fallback_leader(task, ()) is None
     monkeypatch.setattr(membership, "HEARTBEAT_PERIOD", 0.0)
@@ -531,7 +531,7 @@ def test_requests_whose_threads_cannot_start_return_their_slots(monkeypatch: pyt
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(ClusterView, "may_request", lambda *_: True)
-    cluster = Cluster(SimpleNamespace(), [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    cluster = Cluster(SimpleNamespace(), [KEY], "h:1", NO_EVENTS, None)  # type: ignore[arg-type]
     with monkeypatch.context() as full:
         full.setattr(threading.Thread, "start", no_thread)
         for _ in range(2 * request_threads.AT_ONCE):
@@ -564,7 +564,7 @@ def test_many_requests_at_once_wait_for_their_turn(monkeypatch: pytest.MonkeyPat
         return await waits
 
     monkeypatch.setattr(membership, "REQUEST_TIMEOUT", 60.0)
-    cluster = Cluster(Busy(), [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    cluster = Cluster(Busy(), [KEY], "h:1", NO_EVENTS, None)  # type: ignore[arg-type]
     tasks = [f"t{n}" for n in range(3 * request_threads.AT_ONCE)]
     threads = [threading.Thread(target=cluster.leader, args=(task,)) for task in tasks]
     for thread in threads:
@@ -613,8 +613,8 @@ def test_errors_show_no_password_and_valid_urls_are_parsed() -> None:
 
 def test_a_cluster_needs_a_key(tmp_path: Path) -> None:
     with pytest.raises(BadValue, match="needs a key"):
-        Cluster.of(SupernodeSettings(cluster="redis://h"), "h:1", SILENT, None)  # type: ignore[arg-type]
-    assert Cluster.of(SupernodeSettings(), "h:1", SILENT, None) is None  # type: ignore[arg-type]
+        Cluster.of(SupernodeSettings(cluster="redis://h"), "h:1", NO_EVENTS, None)  # type: ignore[arg-type]
+    assert Cluster.of(SupernodeSettings(), "h:1", NO_EVENTS, None) is None  # type: ignore[arg-type]
 
 
 def test_a_refused_member_is_logged_once_until_the_reason_changes(server: RedisServer, scripts: RedisScripts) -> None:
@@ -743,7 +743,7 @@ def test_the_script_counts_seats_like_the_python_model(scripts: RedisScripts) ->
 
 def test_a_request_to_a_silent_redis_does_not_block_the_loop(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
-        cluster = Cluster(RedisScripts(server.url, "p:"), [KEY], "10.0.0.1:8002", SILENT, None)  # type: ignore[arg-type]
+        cluster = Cluster(RedisScripts(server.url, "p:"), [KEY], "10.0.0.1:8002", NO_EVENTS, None)  # type: ignore[arg-type]
         assert await cluster.request(lambda scripts: scripts.seats(A, 4, {"silent": (0, 1)}, 60.0, 5.0), 5.0) == [1]
         server.signal(signal.SIGSTOP)
         try:

@@ -217,7 +217,7 @@ def test_a_silent_store_is_given_up_and_not_requested_for_a_while(tmp_path: Path
         return b""
 
     monkeypatch.setattr(at, "_read", silent)
-    monkeypatch.setattr(copy_store, "HEAD", 0.2)
+    monkeypatch.setattr(copy_store, "HEAD_SECONDS", 0.2)
     try:
         assert right(fetched(tmp_path / "one", at))
         assert (origin.whole, at.backing_off) == (1, True)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DigestMismatch, StorageError
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.proxy.blobs.blob import Blob
 from dfengine.proxy.blobs.blob_announcer import BlobAnnouncer
 from dfengine.proxy.blobs.blob_store import BlobStore, StoredBlob, name_of, state_of
@@ -96,7 +96,7 @@ class Blobs:
     """On the loop's thread. settings: of the proxy. Raises StorageError if the home cannot be used."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, permissions: Permissions, events: EventLog = SILENT
+        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, permissions: Permissions, events: EventLog = NO_EVENTS
     ) -> None:
         self.loop = loop
         self._events = events

@@ -17,7 +17,7 @@ from dfengine.proxy.forward.relay import Tunnel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-AT_ONCE = 1 << 20
+SPLICE_BYTES = 1 << 20
 """Maximum number of bytes for one call; a pipe holds 64 KiB to 1 MiB, depending on the pages that contain the bytes."""
 
 TURN = 4 << 20
@@ -130,7 +130,7 @@ class _Direction:
             else:
                 self._pipe = self._pipe or (_pipes.pop() if _pipes else os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
                 try:
-                    count = os.splice(self._source.fileno(), self._pipe[1], AT_ONCE, flags=FLAGS)
+                    count = os.splice(self._source.fileno(), self._pipe[1], SPLICE_BYTES, flags=FLAGS)
                 except BlockingIOError:
                     self._return_pipe()
                     raise

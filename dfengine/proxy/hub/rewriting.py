@@ -18,7 +18,7 @@ MAX_JSON = 16 << 20
 """Maximum number of bytes of a changed response; a page of a tree has 1,000 files. A longer response is passed on as it is."""
 
 
-AT_ONCE = 256 << 10
+MAX_ON_LOOP_BYTES = 256 << 10
 """Bytes that are changed on the loop's thread, which takes some ten milliseconds; longer bodies are changed by another thread."""
 
 
@@ -75,7 +75,7 @@ class Rewriting(PassThrough):
             super().end()
             return
         body = b"".join(self._parts)
-        if len(body) <= AT_ONCE:
+        if len(body) <= MAX_ON_LOOP_BYTES:
             self._finish(body, self.rewritten(body))
         else:
             self._connection = None  # it may carry other exchanges now

@@ -18,7 +18,7 @@ import msgspec
 from dfengine._piece import Geometry
 from dfengine.errors import LocalError, OutOfResources, StorageError
 from dfengine.location import is_content
-from dfengine.manifest import HEAD, shared_base
+from dfengine.manifest import HEAD_BYTES, shared_base
 from dfengine.origin.piece_claims import missing
 from dfengine.origin.request import selection
 from dfengine.origin.version import Version
@@ -265,7 +265,7 @@ class Cache:
 
     def _base(self, task: str) -> str:
         with contextlib.suppress(OSError), open(self._file_path(task), "rb") as file:
-            return shared_base(file.read(HEAD))
+            return shared_base(file.read(HEAD_BYTES))
         return ""
 
     def _disk_bytes(self, task: str) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfengine.errors import BadValue, DfengineError
 from dfengine.location import OBJECTS, Location, parse
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.supernode.copies import stored_head
 from dfengine.supernode.copies.stored_head import MAX_HEAD, StoredHead
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from dfengine.settings import SupernodeSettings
 
-HEAD = 5.0
+HEAD_SECONDS = 5.0
 """Seconds to read the head of a stored copy."""
 
 PIECE = 20.0
@@ -118,7 +118,7 @@ class PieceRead:
 class CopyStore:
     """The store. Any thread may use it. keys: for seals; heads are sealed with the first, and accepted with any."""
 
-    def __init__(self, location: Location, keys: Sequence[bytes], events: EventLog = SILENT) -> None:
+    def __init__(self, location: Location, keys: Sequence[bytes], events: EventLog = NO_EVENTS) -> None:
         self._location = location
         self._keys = tuple(keys)
         self._events = events
@@ -198,12 +198,12 @@ class CopyStore:
         """Return the stored copy of a task; None: none, an invalid one, or the store fails. check: called while waiting; may raise."""
         if self.backing_off:
             return None
-        call, end = Call(lambda: self._read(stored_head.head_name(task), None, MAX_HEAD)), time.monotonic() + HEAD
+        call, end = Call(lambda: self._read(stored_head.head_name(task), None, MAX_HEAD)), time.monotonic() + HEAD_SECONDS
         try:
             while not call.ended.wait(TICK):
                 check()
                 if time.monotonic() > end:
-                    raise StoreError(f"it does not answer within {HEAD:g} s")
+                    raise StoreError(f"it does not answer within {HEAD_SECONDS:g} s")
             found = self._unsealed(call.result(), task)
             self.succeeded()
             return found

@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dfengine.errors import DiskFull
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 
 if TYPE_CHECKING:
     from dfengine.supernode.copies.cache import Cache
@@ -58,7 +58,7 @@ class DiskSpace:
     """Makes room on the disk. low, high: bytes, --disk-low and --disk-high. Used in any thread except the loop's."""
 
     def __init__(
-        self, cache: Cache, usage: Usage, loop: asyncio.AbstractEventLoop, low: int, high: int, events: EventLog = SILENT
+        self, cache: Cache, usage: Usage, loop: asyncio.AbstractEventLoop, low: int, high: int, events: EventLog = NO_EVENTS
     ) -> None:
         self._events = events
         self._cache, self._usage, self._loop = cache, usage, loop

@@ -10,7 +10,7 @@ from dfengine.errors import OriginBusy
 from dfengine.net.client_quota import SHARE, Quota
 from dfengine.origin.listing_names import Limits
 
-MEMORY = 256
+MEMORY_MIB = 256
 """MiB that the entries of listings may use until their manifests are made; a client has a share of it."""
 
 LIMITS = Limits(entries=200_000, pages=20_000, page_bytes=4 << 20)
@@ -22,7 +22,7 @@ class ListingBudget:
 
     def __init__(self, share: int = SHARE) -> None:
         self._lock = threading.Lock()
-        self._quota = Quota(MEMORY, share)
+        self._quota = Quota(MEMORY_MIB, share)
 
     @contextmanager
     def listing(self, address: str) -> Iterator[Limits]:

@@ -16,7 +16,7 @@ import msgspec
 from blake3 import blake3
 
 from dfengine.errors import DfengineError, StorageError
-from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.copy_store import CopyStore, StoreError
 from dfengine.supernode.copies.fetch import Fetch
@@ -42,7 +42,7 @@ Work = tuple[Copy, StoredHead, bool, int]
 class WriteBehind:
     """The queue of copies to store. `enqueue` is called on the loop's thread."""
 
-    def __init__(self, store: CopyStore, events: EventLog = SILENT) -> None:
+    def __init__(self, store: CopyStore, events: EventLog = NO_EVENTS) -> None:
         self._store = store
         self._events = events
         self._changed = threading.Condition()

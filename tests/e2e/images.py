@@ -22,7 +22,7 @@ REGISTRY = shutil.which("docker-registry") or "/usr/bin/docker-registry"
 SKOPEO = shutil.which("skopeo") or "/usr/bin/skopeo"
 CONTAINERD = shutil.which("containerd") or "/usr/bin/containerd"
 MISSING = [name for name in ("docker-registry", "skopeo", "containerd", "podman", "buildah") if not shutil.which(name)]
-"""They are part of what CONTRIBUTING.md installs; the tests run as root, which most of these programs need."""
+"""They are part of what README.md has installed; the tests run as root, which most of these programs need."""
 
 SIZES = (9 * MIB, 5 * MIB + 1, 300_000, 1)
 """Of an image's layers before they are compressed."""

@@ -115,6 +115,24 @@ TEXT = {*dir(str), *dir(bytes), *dir(list), *dir(deque)}
 _CYTHON_TEXT = re.compile(r'"""(?:.|\n)*?"""|"(?:\\.|[^"\\\n])*"|#[^\n]*')
 
 
+WHOLES = {
+    "net.control_connection": "net.control_server",
+    "net.piece_connection": "net.piece_server",
+    "proxy.front.interfaces": "proxy.front.client_connection",
+    "proxy.hub.api": "proxy.hub.hub_answer",
+    "proxy.reconfiguring": "proxy.server",
+    "filesystem.reader": "filesystem.file_system",
+    "supernode.preheats": "supernode.preheat_notices",
+    "storage.served_file": "storage.home",
+    "storage.shared_tree": "storage.home",
+    "storage.home": "storage.tree_target",
+    "client.file_from_leader": "client.assembly",
+    "streaming.leader_digest": "streaming.stream_download",
+    "streaming.stream_from_leader": "streaming.stream_buffer",
+}
+"""A part -> the module of what it belongs to, whose type its signatures name, and which it never imports to run."""
+
+
 def room(path: Path) -> str:
     """`core`, a package's dotted name, or `` for modules that may import everything."""
     parts = path.relative_to(PACKAGE).parts[:-1]
@@ -129,8 +147,8 @@ def is_module(name: str) -> bool:
     return name.startswith("dfengine.") and (path.is_dir() or any(path.with_suffix(end).exists() for end in (".py", ".pyx")))
 
 
-def imports(path: Path, everywhere: bool = True) -> list[str]:
-    """Dotted names that a module imports; `everywhere`: also inside functions, but never under TYPE_CHECKING."""
+def imports(path: Path, everywhere: bool = True, types: bool = False) -> list[str]:
+    """Dotted names that a module imports; `everywhere`: also inside functions; `types`: also those for type checkers only."""
     text = path.read_text()
     if path.suffix == ".pyx":
         return [name for line in text.splitlines() if (name := _cython_import(line))]
@@ -144,7 +162,7 @@ def imports(path: Path, everywhere: bool = True) -> list[str]:
                 assert node.level == 0, f"{path}: relative import"
                 module = node.module or ""
                 found.extend(each if is_module(each := f"{module}.{alias.name}") else module for alias in node.names)
-            elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            elif not types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
                 continue
             elif everywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 for field in ("body", "orelse", "finalbody"):
@@ -208,9 +226,13 @@ def test_a_package_names_its_modules_and_the_one_to_read_first(path: Path) -> No
 
 
 def test_there_are_no_import_cycles() -> None:
-    """Also by imports inside functions: modules in a cycle can be understood only together."""
+    """Also by imports inside functions, and for types only: modules in a cycle can be understood only together."""
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
-    left = {name: {each for each in imports(path) if each in names and each != name} for name, path in names.items()}
+    left = {name: {each for each in imports(path, types=True) if each in names and each != name} for name, path in names.items()}
+    for part, wholes in WHOLES.items():
+        of_types = {f"dfengine.{whole}" for whole in wholes.split()}
+        assert of_types <= left[f"dfengine.{part}"] - set(imports(names[f"dfengine.{part}"])), f"{part} imports {wholes} for types only"
+        left[f"dfengine.{part}"] -= of_types
     while free := [name for name, needs in left.items() if not needs]:
         for name in free:
             del left[name]

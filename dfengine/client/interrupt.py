@@ -36,9 +36,7 @@ class Interrupted(SystemExit):
 
 
 class _Signalled(BaseException):
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+    """Raised in the main thread by a signal's handler. args: its number."""
 
 
 def interruptible(settings: GetSettings, run: Callable[[], T], report: FailureReporter) -> T:
@@ -46,8 +44,10 @@ def interruptible(settings: GetSettings, run: Callable[[], T], report: FailureRe
 
     A second signal ends the process at once. Ignored signals, as under nohup or in a shell's background jobs, stay ignored.
     """
+    signalled: list[int] = []
 
     def stop(number: int, _: object) -> None:
+        signalled.append(number)
         raise _Signalled(number)
 
     def cut(number: int) -> None:
@@ -65,10 +65,13 @@ def interruptible(settings: GetSettings, run: Callable[[], T], report: FailureRe
                 # Printing may block, and then a Python handler would not run.
                 if signal.getsignal(number) is stop:
                     signal.signal(number, signal.SIG_DFL)
-    except _Signalled as signalled:
+    except BaseException as error:
+        # Another error may replace the signal's: one of an interrupted cleanup, or SystemError of a library that called Python.
+        if not signalled or isinstance(error, SystemExit):
+            raise
         message = _stopped(settings)
         print(f"dfengine: {message}", file=sys.stderr)
-        raise Interrupted(128 + signalled.number, message) from None
+        raise Interrupted(128 + signalled[0], message) from None
 
 
 def _stopped(settings: GetSettings) -> str:

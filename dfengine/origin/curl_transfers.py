@@ -189,7 +189,7 @@ class CurlTransfers:
         self._easies = [each for each in self._easies if each is not easy]
         self._results.pop(id(easy), None)
         self._kept.discard(id(easy))
-        self._multi.remove_handle(easy)
+        _remove(self._multi, easy)
         self._corked.pop(id(easy), None)  # the request is not sent, so its connection is closed
         easy.reset()
         self._spare.append(easy)
@@ -226,9 +226,19 @@ def _cork(fd: int, held: bool) -> None:
         sock.detach()
 
 
+def _remove(multi: Any, easy: Any) -> None:
+    """Remove the transfer. Raises the exception of a signal that arrives while libcurl calls `_watch`: pycurl makes it a SystemError."""
+    try:
+        multi.remove_handle(easy)
+    except SystemError as error:
+        if error.__cause__ is None:
+            raise
+        raise error.__cause__ from None
+
+
 def _close(multi: Any, easies: list[Any], spare: list[Any]) -> None:
     for easy in easies:
-        multi.remove_handle(easy)
+        _remove(multi, easy)
     for easy in (*easies, *spare):
         easy.close()
     multi.close()

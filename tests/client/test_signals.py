@@ -107,6 +107,15 @@ def test_a_second_signal_ends_the_process_at_once_with_the_first_ones_code() -> 
         assert process.wait(30) == 128 + signal.SIGTERM
 
 
+def test_an_error_that_replaces_the_signals_exception_does_not_hide_the_signal() -> None:
+    """As pycurl's SystemError, or that of a cleanup step which was interrupted."""
+    body = SWALLOWS.replace("pass", "raise SystemError('returned a result with an exception set')")
+    with started(body) as process:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (128 + signal.SIGTERM, b"dfengine: stopped; run it again to resume (/tmp/f)\n")
+
+
 def test_a_process_that_ends_in_time_prints_no_deadline() -> None:
     with started("    print('up', file=sys.stderr, flush=True); raise get_command.StorageError('as it is')", 30) as process:
         _, err = process.communicate(timeout=30)

@@ -59,7 +59,7 @@ def eager_preemption() -> Iterator[None]:
     """Connections are preempted at the least sign, and often."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claims, "WINDOW", 0.005)
-        for name, value in {"SLOW": 2.0, "REST": 0.0, "PATIENCE": 0.0, "QUIET": 0.01, "ENOUGH": (1, 0.0), "MEMORY": 0.02}.items():
+        for name, value in {"SLOW": 2.0, "REST": 0.0, "PATIENCE": 0.0, "QUIET": 0.01, "ENOUGH": (1, 0.0), "DOUBLED_SECONDS": 0.02}.items():
             patch.setattr(slow_connections, name, value)
         yield
 

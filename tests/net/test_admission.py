@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from dfengine.net.admission import PAUSE, RESERVE, Admission
 from dfengine.net.control_server import ControlServer
+from dfengine.net.event_stream import EventStream
 from dfengine.net.http import Response
 from dfengine.net.listener import listen_on
 from dfengine.net.piece_server import PieceServer
@@ -155,6 +157,38 @@ def test_a_port_closes_a_clients_idle_connections_for_its_new_ones(tls: bool, tm
                     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                     await reader.readuntil(b"\r\n\r\n")
             assert len(server.connections) <= 8
+        finally:
+            for writer in writers:
+                writer.close()
+            server.close()
+
+    asyncio.run(scene())
+
+
+def test_a_live_stream_is_not_closed_for_a_new_connection() -> None:
+    """Although nothing is sent on it for a while."""
+
+    async def scene() -> None:
+        opened: list[EventStream] = []
+        ended: list[EventStream] = []
+        server = ControlServer(
+            asyncio.get_running_loop(), lambda request: EventStream(opened.append, ended.append), max_connections=16,
+            admission=Admission(1 << 20), share=50,
+        )  # fmt: skip
+        await server.start("127.0.0.1", 0)
+        writers = []
+        try:
+            async with asyncio.timeout(60):
+                for _ in range(8):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                    writers.append(writer)
+                    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    await reader.readuntil(b"\r\n\r\n")
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writers.append(writer)
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b"", "it is closed instead"
+            assert (len(opened), ended) == (8, [])
         finally:
             for writer in writers:
                 writer.close()

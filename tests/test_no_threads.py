@@ -23,6 +23,7 @@ from dfengine.net import node_names
 from dfengine.net.event_log import EventLog
 from dfengine.origin import object_store
 from dfengine.settings import GetSettings, SupernodeAddress
+from dfengine.supernode import complaint_verifier
 
 FULL = "can't start new thread"
 
@@ -99,6 +100,24 @@ def test_a_download_is_closed_and_its_error_says_why(no_threads: NoThreads) -> N
     assert closed
     assert thread.over
     thread.close()
+
+
+def test_complaints_are_checked_later(no_threads: NoThreads, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    monkeypatch.setattr(complaint_verifier, "may_connect", lambda *_: True)
+    monkeypatch.setattr(complaint_verifier.ComplaintVerifier, "_check", lambda self, complaint, *_: checked.append(complaint.task_id))
+    record = SimpleNamespace(digest=lambda n: b"")
+    fetches: Any = {name: SimpleNamespace(claim=None, file=SimpleNamespace(available=[0], record=record)) for name in "abc"}
+    swarm: Any = SimpleNamespace(complaints=[SimpleNamespace(task_id=name, n=0, source=None) for name in "ab"])
+    anything: Any = None
+    verifier = complaint_verifier.ComplaintVerifier(anything, swarm, fetches, anything, anything, anything, anything)
+    with no_threads():
+        verifier.start()
+    assert not checked
+    swarm.complaints.append(SimpleNamespace(task_id="c", n=0, source=None))
+    verifier.start()
+    verifier._threads.shutdown()
+    assert checked == ["a", "b", "c"]
 
 
 def test_an_object_store_cannot_be_used(no_threads: NoThreads) -> None:

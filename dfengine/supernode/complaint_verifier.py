@@ -81,7 +81,8 @@ class ComplaintVerifier:
                 self._swarm.apply_verdict(complaint, "", self._loop.time())
                 continue
             self._waiting += 1
-            self._threads.submit(self._check, complaint, file, file.record.digest(complaint.n))
+            with contextlib.suppress(RuntimeError):  # too many threads: the executor keeps the call for the thread that it starts later
+                self._threads.submit(self._check, complaint, file, file.record.digest(complaint.n))
 
     def _check(self, complaint: Complaint, file: PieceFile, wanted: bytes) -> None:
         found = check_source(self._dialer(), complaint.source, file.geometry, complaint.n, wanted, self._digest, self._connections)

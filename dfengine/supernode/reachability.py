@@ -126,7 +126,8 @@ class Reachability:
             else:
                 del self._queues[client]
             self._busy[client] += 1
-            self._threads.submit(self._check, key, self._dialer())
+            with contextlib.suppress(RuntimeError):  # too many threads: the executor keeps the call for the thread that it starts later
+                self._threads.submit(self._check, key, self._dialer())
 
     def _check(self, key: Key, dialer: Dialer) -> None:
         found = is_peer(dialer, key[0], key[1], self._connections)

@@ -25,10 +25,10 @@ from typing import Any
 from bench.stage import table
 from dfengine import wire
 from dfengine._bitset import Bitset
+from dfengine.copy_states import SUCCESS
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import idle_sweep
-from dfengine.supernode.copies.fetch import SUCCESS
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.registered_downloads import RegisteredDownload
 from dfengine.supernode.router import Router

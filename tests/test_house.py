@@ -20,7 +20,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", "
 CYTHON = sorted(PACKAGE.rglob("*.pyx"))
 
 CORE = [
-    "about", "value", "codes", "errors", "_memory", "_bitset", "_piece", "_window",
+    "about", "value", "codes", "copy_states", "errors", "_memory", "_bitset", "_piece", "_window",
     "location", "task", "events", "paths", "globs", "manifest", "tree", "disposition", "fields",
     "histogram", "trace_context", "wire", "settings", "nodes",
 ]

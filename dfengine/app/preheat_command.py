@@ -14,6 +14,7 @@ from dfengine.app.output import print_error, print_flushed, table
 from dfengine.app.signals import Stopped, ignore_signals, raise_on_signals
 from dfengine.client.identity import identify, read_certificates
 from dfengine.client.progress_text import amount
+from dfengine.copy_states import ENDED, SUCCESS, UNENDED
 from dfengine.errors import BadValue, OriginError, ProtocolViolation, RemoteError, SourceGone, SupernodeError, SupernodeFull, TimedOut
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import resolved
@@ -121,7 +122,7 @@ def _cancel(started: list[Started]) -> bool:
         for node in (*each.nodes, *each.others):
             with contextlib.suppress(RemoteError):
                 found = node.find(each.id)
-                done |= found is not None and found["status"] in ("WAITING", "RUNNING") and node.cancel(each.id)
+                done |= found is not None and found["status"] in UNENDED and node.cancel(each.id)
     return done
 
 
@@ -188,7 +189,7 @@ def _wait(started: list[Started], values: dict[str, Any]) -> None:
     failed = ""
     for each in started:
         results = _ended(each, deadline, shows)
-        bad = next((one for one in results if one["status"] != "SUCCESS"), None)
+        bad = next((one for one in results if one["status"] != SUCCESS), None)
         if values.get("json"):
             print_flushed(json.dumps({"url": redacted_url(each.what), "id": each.id, "nodes": results}))
         elif bad is None and not values.get("quiet"):
@@ -213,7 +214,7 @@ def _ended(each: Started, deadline: float, shows: bool) -> list[dict[str, Any]]:
     answered = time.monotonic()
     while True:
         for node in each.nodes:
-            if results.get(str(node.node), {}).get("status") in ("SUCCESS", "FAILED"):
+            if results.get(str(node.node), {}).get("status") in ENDED:
                 continue
             try:
                 found = node.find(each.id)
@@ -227,7 +228,7 @@ def _ended(each: Started, deadline: float, shows: bool) -> list[dict[str, Any]]:
             if found is None:
                 raise SupernodeError(f"supernode {node.node} no longer has the preheat: it was cancelled, or the supernode restarted")
             results[str(node.node)] = {"node": str(node.node), **found}
-        over = sum(one["status"] in ("SUCCESS", "FAILED") for one in results.values())
+        over = sum(one["status"] in ENDED for one in results.values())
         if shows:
             _show(each, list(results.values()), over == len(each.nodes))
         if over == len(each.nodes):

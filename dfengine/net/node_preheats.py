@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dfengine.copy_states import STATES
 from dfengine.net.node_control import NodeControl
 
 TYPE_CHECKING = False
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from dfengine.settings import SupernodeAddress
 
 PATH = "/api/v1/preheats"
-STATES = frozenset(("WAITING", "RUNNING", "SUCCESS", "FAILED"))
 NUMBERS = ("length", "here")
 
 

@@ -11,6 +11,7 @@ from dfengine.client.download_dialer import DownloadDialer
 from dfengine.client.identity import identify, read_certificates
 from dfengine.client.messages import encode
 from dfengine.client.supernode_session import JSON, reason
+from dfengine.copy_states import FAILED, SUCCESS
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
 from dfengine.net.http_client import CONNECT
 from dfengine.net.node_names import ordered
@@ -144,13 +145,13 @@ class Preheat(Handle[Preheated]):
                 if time.monotonic() - answered > LOST:
                     raise SupernodeError(f"supernode {node} was lost: {error}: preheat again when it runs") from error
             else:
-                state = fields.get("status") if status == 200 else "FAILED"
-                if state == "FAILED":
+                state = fields.get("status") if status == 200 else FAILED
+                if state == FAILED:
                     url = redacted_url(self._settings.url)
                     raise SupernodeError(f"supernode {node} could not fetch {url} ahead: {_reason(status, fields)}")
-                if state == "SUCCESS" and "tasks" in fields:
+                if state == SUCCESS and "tasks" in fields:
                     return _count_and_length(fields)
-                if state == "SUCCESS":  # a supernode of 1.x
+                if state == SUCCESS:  # a supernode of 1.x
                     found, known = self._exchange(node, "GET", f"/api/v1/tasks/{task}")
                     return _count_and_length({"tasks": [{"taskId": task, "length": known.get("httpFileLength") if found == 200 else -1}]})
             self._sleep(pause)

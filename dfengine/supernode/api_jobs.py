@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from itertools import islice, takewhile
 from typing import Any
 
+from dfengine.copy_states import FAILED, RUNNING, SUCCESS, WAITING
 from dfengine.errors import RemoteError
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import page
 from dfengine.supernode.api_preheat import MAX_LISTED, ListTexts, as_json, rfc3339, start_job
-from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part
+from dfengine.supernode.preheat_job import Job, Part
 from dfengine.supernode.preheat_request import parse_v2
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.remote_preheats import RemoteJob

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
+from dfengine.copy_states import FAILED, RUNNING, SUCCESS, WAITING
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteError
 from dfengine.net.http import Request, Response
 from dfengine.supernode.api_v1 import refusal, refusal_with_supernodes
-from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part, Totals
+from dfengine.supernode.preheat_job import Job, Part, Totals
 from dfengine.supernode.preheat_request import FILE, PreheatRequest, parse_v1
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.remote_preheats import RemoteJob

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from dfengine._piece import Geometry, parse_range
+from dfengine.copy_states import FAILED
 from dfengine.errors import BadRange, OutOfResources, StorageError
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import TEXT, BadRequest, Parts, Request, Response, text
 from dfengine.storage.descriptors import OpenDescriptor
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.copies.copy import Copy
-from dfengine.supernode.copies.fetch import FAILED, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 
 AT_ONCE = 64
 """Pieces per batch of slices: a large copy has a hundred thousand pieces."""

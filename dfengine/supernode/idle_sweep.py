@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from dfengine.supernode.copies.fetch import NEW, RUNNING
+from dfengine.copy_states import UNENDED
 from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.supernode.time_slices import spread
 
@@ -16,7 +16,7 @@ PERIOD = 10.0
 def is_idle(state: SupernodeState, task: str, now: float) -> bool:
     """Whether a task has no downloads and was not requested within the expire time. now: monotonic seconds."""
     fetch, swarm_task = state.fetch_pool.fetches.get(task), state.swarm.tasks.get(task)
-    if fetch is None or fetch.state in (NEW, RUNNING) or (swarm_task is not None and swarm_task.downloads):
+    if fetch is None or fetch.state in UNENDED or (swarm_task is not None and swarm_task.downloads):
         return False
     return now - state.registry.used.get(task, 0.0) > state.settings.task_expire_time
 

@@ -19,6 +19,7 @@ from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from dfengine.about import VERSION
+from dfengine.copy_states import RUNNING, SUCCESS, WAITING
 from dfengine.histogram import cumulative
 from dfengine.net.loop_watch import BOUNDS, LoopWatch
 from dfengine.net.piece_server import PieceServer
@@ -84,8 +85,8 @@ class _Walk:
         state = self._state.swarm.tasks.get(task)
         download = state.downloads.get(cid) if state is not None else None
         if state is None or download is None or not (download.got or download.running):
-            return "WAITING"
-        return "SUCCESS" if download.got == state.count else "RUNNING"
+            return WAITING
+        return SUCCESS if download.got == state.count else RUNNING
 
     def _peer(self, key: Any) -> None:
         self.peers[_counted(self.peers, key[0])] += 1

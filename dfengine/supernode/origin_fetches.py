@@ -10,6 +10,7 @@ from copy import copy
 from dataclasses import replace
 
 from dfengine._bitset import Bitset
+from dfengine.copy_states import FAILED, RUNNING, SUCCESS, UNENDED
 from dfengine.errors import DigestMismatch, DiskFull, OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
 from dfengine.net import tracing
 from dfengine.net.event_log import NO_EVENTS, EventLog
@@ -23,7 +24,7 @@ from dfengine.supernode.content_sources import ContentSources
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.copy_store import CopyStore
 from dfengine.supernode.copies.eviction import DiskSpace
-from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_pool import FetchPool
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.repair import missing_runs
@@ -135,7 +136,7 @@ class OriginFetches:
                 self._spans[task], wanted = span, replace(wanted, traceparent=span.traceparent)
             try:
                 fetch = self.fetch_pool.start(task, wanted, address)
-            except BaseException:  # no thread can be started: the fetch would stay NEW for ever, with its charge
+            except BaseException:  # no thread can be started: the fetch would stay WAITING for ever, with its charge
                 self.forget(task)
                 raise
             self._started[task] = now
@@ -374,7 +375,7 @@ class OriginFetches:
     def eviction_rank(self, task: str) -> int:
         """0: no download uses the copy. 1: all its downloads have the whole file, or it is kept for a time. 2: it must stay."""
         fetch = self.fetch_pool.fetches.get(task)
-        if (fetch is not None and fetch.state in (NEW, RUNNING)) or self.kept.is_pinned(task):
+        if (fetch is not None and fetch.state in UNENDED) or self.kept.is_pinned(task):
             return 2
         state = self._swarm.tasks.get(task)
         # A failed copy serves no pieces, even to downloads that are registered for it.

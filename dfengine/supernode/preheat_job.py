@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dfengine.copy_states import ENDED, FAILED, SUCCESS, WAITING
 from dfengine.origin.cancel import Cancel
 from dfengine.supernode.negative_cache import reason_alone
 from dfengine.task import redacted
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from dfengine.supernode.preheat_request import PreheatRequest
-
-WAITING, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
-"""States of jobs and parts, with 1.x's names."""
-
-
-STATES = (WAITING, RUNNING, SUCCESS, FAILED)
 
 
 def _public_reason(error: str) -> str:
@@ -67,7 +62,7 @@ class Part:
 
     @property
     def ended(self) -> bool:
-        return self.state in (SUCCESS, FAILED)
+        return self.state in ENDED
 
     @property
     def characters(self) -> int:
@@ -111,7 +106,7 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        return self.state in (SUCCESS, FAILED)
+        return self.state in ENDED
 
     def change(self, state: str, error: str = "") -> None:
         """Set the state of the job."""

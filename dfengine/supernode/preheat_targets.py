@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
+from dfengine.copy_states import FAILED, RUNNING, SUCCESS
 from dfengine.errors import DfengineError, LocalError, RemoteError, SupernodeFull
 from dfengine.net import work_messages
 from dfengine.net.node_names import resolved
@@ -20,7 +21,7 @@ from dfengine.net.node_preheats import NodePreheats
 from dfengine.nodes import has_dns_names
 from dfengine.origin.request import is_private
 from dfengine.settings import SupernodeAddress
-from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
+from dfengine.supernode.preheat_job import Job, Part
 from dfengine.supernode.preheat_request import PEERS, SEEDS, SINGLE_SEED, PreheatRequest
 from dfengine.supernode.proxy_workers import Worker
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
+from dfengine.copy_states import FAILED, RUNNING, SUCCESS, UNENDED
 from dfengine.errors import BadValue, DfengineError, LocalError, OriginBusy, RemoteError
 from dfengine.location import CONTENT
 from dfengine.net.client_quota import Quota
@@ -27,9 +28,8 @@ from dfengine.origin.container_image import ImageReader
 from dfengine.origin.image_manifest import platform_of
 from dfengine.origin.image_name import of_url
 from dfengine.supernode import preheat_takeover
-from dfengine.supernode.copies import fetch as copies
 from dfengine.supernode.copies.fetch_request import FetchRequest
-from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
+from dfengine.supernode.preheat_job import Job, Part
 from dfengine.supernode.preheat_request import FILE, PreheatRequest
 from dfengine.supernode.preheat_targets import PreheatTargets, submit
 from dfengine.supernode.registration import ensure_fetch
@@ -204,7 +204,7 @@ class Preheats:
         others = {part.task for other in self if other is not job and not other.ended for part in other.parts}
         for task in left - others:
             swarm, fetch = self.state.swarm.tasks.get(task), self.state.fetch_pool.fetches.get(task)
-            if fetch is not None and fetch.state in (copies.NEW, copies.RUNNING) and (swarm is None or not swarm.downloads):
+            if fetch is not None and fetch.state in UNENDED and (swarm is None or not swarm.downloads):
                 self.state.fetches.forget(task)
         for part in job.parts:
             if not part.ended:
@@ -355,10 +355,10 @@ class Preheats:
     async def _wait_complete(self, part: Part, fetch: Fetch) -> None:
         """Wait until the file is complete. Raises DfengineError when its fetch fails."""
         pause = POLL[0]
-        while fetch.state in (copies.NEW, copies.RUNNING) and not fetch.stopped:
+        while fetch.state in UNENDED and not fetch.stopped:
             await asyncio.sleep(pause)
             pause = min(POLL[1], pause * 1.5)
-        if fetch.state != copies.SUCCESS:
+        if fetch.state != SUCCESS:
             raise copy(fetch.error) if fetch.error is not None and not fetch.stopped else RemoteError("its task was removed")
         part.length = fetch.geometry.length
 

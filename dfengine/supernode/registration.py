@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dfengine import wire
+from dfengine.copy_states import FAILED
 from dfengine.errors import OriginBusy, OriginError, OriginUntrusted, RemoteError, SupernodeFull
 from dfengine.location import is_content
 from dfengine.origin.request import is_private
 from dfengine.supernode.access_proofs import version_of
-from dfengine.supernode.copies.fetch import FAILED, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.registered_downloads import Key, RegisteredDownload
 from dfengine.supernode.supernode_state import SupernodeState

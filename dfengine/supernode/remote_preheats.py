@@ -19,8 +19,9 @@ from typing import Any
 
 import msgspec
 
+from dfengine.copy_states import ENDED, FAILED, RUNNING, STATES, UNENDED
 from dfengine.errors import BadValue
-from dfengine.supernode.preheat_job import FAILED, STATES, Job, Part, Totals
+from dfengine.supernode.preheat_job import Job, Part, Totals
 from dfengine.task import redacted, redacted_url
 
 MAX_PREHEATS = 4096
@@ -98,7 +99,7 @@ class RemoteJob:
 
     @property
     def ended(self) -> bool:
-        return self.state not in STATES[:2]
+        return self.state in ENDED
 
     def fail(self, error: str) -> None:
         """Mark the preheat and its unfinished parts as failed: its supernode does not run it any more."""
@@ -112,7 +113,7 @@ def notice_of(job: Job, address: str, totals: Totals, fetched: Callable[[Part], 
     """Return the notice of a preheat of this supernode at `address`, without credentials. fetched: bytes of a part that are fetched."""
     parts: list[_Part] = []
     size = 0
-    order = {FAILED: 0, STATES[1]: 1}
+    order = {FAILED: 0, RUNNING: 1}
     for part in sorted(job.parts[:MAX_PREHEATS], key=lambda part: order.get(part.state, 2)):
         entry = _Part(redacted_url(part.url), part.digest, part.length, fetched(part), part.host, part.ip, part.name, part.state,
                      redacted(part.error)[:300])
@@ -171,7 +172,7 @@ class RemoteJobs:
             for former in found.took[:MAX_TAKEOVERS]:
                 if former != owner:
                     self.mark_taken_over(former, found.id, owner)
-            if key not in self._taken_over_by or found.state not in STATES[:2]:
+            if key not in self._taken_over_by or found.state not in UNENDED:
                 self._jobs[key] = RemoteJob(found, owner, at, now)
             while len(self._jobs) > MAX_PREHEATS:
                 del self._jobs[next(iter(self._jobs))]

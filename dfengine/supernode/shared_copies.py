@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from random import shuffle
 
 from dfengine import wire
+from dfengine.copy_states import FAILED, RUNNING, SUCCESS
 from dfengine.errors import RemoteError, SourceGone
 from dfengine.net.dialer import Dialer
 from dfengine.net.http_client import Connection
 from dfengine.net.origin_access import OriginAccess
 from dfengine.supernode.complaint_verifier import CONNECT, may_connect
 from dfengine.supernode.copies.announced_content import AnnouncedContent, Claim
-from dfengine.supernode.copies.fetch import FAILED, RUNNING, SUCCESS, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.repair import missing_runs, verify_found
 from dfengine.supernode.copies.shared_content_reader import HolderConnections, replicate
 from dfengine.supernode.origin_fetches import OriginFetches

@@ -17,12 +17,13 @@ from collections.abc import Callable
 from dfengine import wire
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
+from dfengine.copy_states import FAILED
 from dfengine.errors import BadValue, RemoteError
 from dfengine.net.dialer import Dialer
 from dfengine.net.origin_access import OriginAccess
 from dfengine.supernode.copies.announced_content import DIGEST, Claim
 from dfengine.supernode.copies.cache import Cache
-from dfengine.supernode.copies.fetch import FAILED, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.download_registry import DownloadRegistry
 from dfengine.supernode.origin_fetches import OriginFetches

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dfengine import wire
+from dfengine.copy_states import FAILED
 from dfengine.errors import RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.dialer import Dialer
 from dfengine.net.event_log import NO_EVENTS, EventLog
@@ -21,7 +22,6 @@ from dfengine.supernode.access_proofs import AccessProofs
 from dfengine.supernode.cluster_leases import ClusterLeases
 from dfengine.supernode.complaint_verifier import ComplaintVerifier
 from dfengine.supernode.copies.cache import Cache
-from dfengine.supernode.copies.fetch import FAILED
 from dfengine.supernode.copies.origin_queue import OriginQueue
 from dfengine.supernode.copies.scrubber import Scrubber
 from dfengine.supernode.copy_lookups import CopyLookups

@@ -18,11 +18,11 @@ from urllib.parse import quote
 
 import pytest
 
+from dfengine.copy_states import SUCCESS
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
 from dfengine.supernode import supernode_state as nodes
-from dfengine.supernode.copies.fetch import SUCCESS
 from dfengine.supernode.copies.fetch_request import FetchRequest, RetryLimits
 from tests.e2e.scene import Scene, Supernode, descriptors, until
 from tests.e2e.test_faults import post, registration

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dfengine._piece import Geometry
+from dfengine.copy_states import FAILED, SUCCESS
 from dfengine.errors import OriginChanged, OriginTruncated, SourceGone
 from dfengine.origin import reader as readers
 from dfengine.origin import retry as retries
@@ -20,7 +21,7 @@ from dfengine.origin.version import Version
 from dfengine.supernode.copies import fetch_thread, origin_reading
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.eviction import DiskSpace
-from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 
 TASK = "ab" * 32

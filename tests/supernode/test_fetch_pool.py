@@ -17,13 +17,14 @@ import pytest
 import xxhash
 
 from dfengine._piece import Geometry
+from dfengine.copy_states import FAILED, SUCCESS
 from dfengine.errors import OriginTruncated, RemoteError
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
 from dfengine.supernode.copies import fetch_pool
 from dfengine.supernode.copies.cache import Cache, Description
-from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.fetch_thread import fail
 from dfengine.supernode.registered_downloads import RegisteredDownload

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dfengine._piece import Geometry
+from dfengine.copy_states import SUCCESS, WAITING
 from dfengine.errors import DigestMismatch, DiskFull, OriginUnreachable, SourceGone, StorageError
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.version import Version
@@ -20,7 +21,7 @@ from dfengine.supernode.copies import fetch_thread, following
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import DiskSpace
-from dfengine.supernode.copies.fetch import NEW, SUCCESS, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 
 TASK = "ab" * 32
@@ -112,7 +113,7 @@ def test_the_loop_sees_the_old_file_until_it_is_notified_of_the_renewal(tmp_path
     event(*given)
     assert begun.wait(60)
     assert heard == [True]
-    assert [fetch.file, fetch.state] == [None, NEW]
+    assert [fetch.file, fetch.state] == [None, WAITING]
     thread.join(60)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from dfengine.copy_states import FAILED, SUCCESS
 from dfengine.net.http import Request
 from dfengine.supernode import api_jobs, api_preheat
 from dfengine.supernode.api_jobs import JobRoutes
 from dfengine.supernode.api_preheat import PreheatRoutes
-from dfengine.supernode.preheat_job import FAILED, SUCCESS, Part
+from dfengine.supernode.preheat_job import Part
 
 PARTS = {SUCCESS: 4, FAILED: 2}
 """Parts of each job by their state."""

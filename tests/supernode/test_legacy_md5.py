@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from dfengine._piece import Geometry
+from dfengine.copy_states import SUCCESS
 from dfengine.supernode.copies import fetch_pool, fetch_thread
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import DiskSpace
-from dfengine.supernode.copies.fetch import SUCCESS, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_pool import FetchPool
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.legacy_md5 import compute_md5s

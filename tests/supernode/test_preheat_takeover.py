@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from dfengine.copy_states import FAILED, RUNNING, SUCCESS
 from dfengine.errors import BadValue
 from dfengine.supernode import preheat_takeover
-from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Totals
+from dfengine.supernode.preheat_job import Totals
 from dfengine.supernode.preheat_request import parse_v1
 from dfengine.supernode.remote_preheats import MAX_TAKEOVERS, SETTLE, SILENCE, RemoteJobs, notice_of, should_yield
 

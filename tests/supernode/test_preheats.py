@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from dfengine.copy_states import FAILED, SUCCESS
 from dfengine.errors import RemoteError, SupernodeFull
 from dfengine.net.http import Request, Response
 from dfengine.origin.cancel import Cancel
@@ -25,7 +26,7 @@ from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.supernode import api_preheat, preheat_job, preheat_targets
 from dfengine.supernode import preheats as module
 from dfengine.supernode.api_preheat import PreheatRoutes
-from dfengine.supernode.preheat_job import FAILED, SUCCESS, Job, Part
+from dfengine.supernode.preheat_job import Job, Part
 from dfengine.supernode.preheat_request import PreheatRequest, parse_v1
 from dfengine.supernode.preheat_targets import PreheatTargets
 from dfengine.supernode.preheats import Preheats

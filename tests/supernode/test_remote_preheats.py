@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfengine.copy_states import FAILED, RUNNING, STATES, SUCCESS, WAITING
 from dfengine.errors import BadValue
 from dfengine.supernode import remote_preheats
 from dfengine.supernode.negative_cache import NegativeCache
-from dfengine.supernode.preheat_job import FAILED, RUNNING, STATES, SUCCESS, WAITING, Part, Totals
+from dfengine.supernode.preheat_job import Part, Totals
 from dfengine.supernode.remote_preheats import SETTLE, SILENCE, RemoteJobs, notice_of, removal_notice
 
 A, B = "aa" * 16, "bb" * 16

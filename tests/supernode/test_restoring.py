@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfengine._piece import Geometry
+from dfengine.copy_states import FAILED, SUCCESS
 from dfengine.errors import BadValue, OriginError, OriginUnreachable
 from dfengine.location import parse
 from dfengine.origin.version import Version
@@ -23,7 +24,7 @@ from dfengine.supernode.copies import copy_store, fetch_thread, object_store_res
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.copy_store import CopyStore
 from dfengine.supernode.copies.eviction import DiskSpace
-from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.write_behind import WriteBehind
 

@@ -9,6 +9,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from dfengine.copy_states import STATES
+
 Count = Annotated[int, Meta(ge=0)]
 Length = Annotated[int, Meta(ge=-1, description="-1: unknown")]
 Seconds = Annotated[float, Meta(ge=0)]
@@ -20,7 +22,7 @@ def _one_of(*words: str) -> Meta:
     return Meta(extra_json_schema={"enum": list(words)})
 
 
-State = Annotated[str, _one_of("WAITING", "RUNNING", "SUCCESS", "FAILED")]
+State = Annotated[str, _one_of(*STATES)]
 Trust = Annotated[str, _one_of("trusted", "unproved", "isolated", "silent")]
 Kind = Annotated[str, _one_of("file", "manifest", "data", "content")]
 Doing = Annotated[str, _one_of("finished", "fetching", "waiting", "quiet")]

@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from dfengine.copy_states import RUNNING
 from dfengine.supernode.console.api_types import OriginRow
-from dfengine.supernode.copies.fetch import RUNNING, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.origin_counts import MAX_ORIGINS, OriginTotals, origin_name
 from dfengine.task import redacted
 

@@ -11,11 +11,11 @@ from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING
 
+from dfengine.copy_states import SUCCESS
 from dfengine.supernode.console.api_types import HostChange, Slowest, Swarm, SwarmChange, SwarmHost
 from dfengine.supernode.console.queries import PAGE
 from dfengine.supernode.console.slowest import Progress, slowest
 from dfengine.supernode.console.swarm_hosts import HostState, bitset_bytes, to_base64
-from dfengine.supernode.copies.fetch import SUCCESS
 from dfengine.task import redacted
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dfengine.copy_states import UNENDED
 from dfengine.location import is_content
 from dfengine.supernode.console.api_types import TaskRow
 from dfengine.supernode.negative_cache import reason_alone
@@ -61,6 +62,6 @@ def matches(query: TaskQuery, text: str, found: TaskRow) -> bool:
     """Whether a task matches the query. text: the search text in lower case, compared with the task's name and URL."""
     if query.state and found.state != query.state:
         return False
-    if query.active and not (found.unfinished or found.state in ("WAITING", "RUNNING")):
+    if query.active and not (found.unfinished or found.state in UNENDED):
         return False
     return not text or text in found.url.lower() or text in found.task

@@ -1,6 +1,6 @@
 """The state of one task's copy while a thread fetches it from the origin.
 
-    NEW       nothing is known yet                       -> RUNNING, SUCCESS (a cached copy is still current), FAILED
+    WAITING   nothing is known yet                       -> RUNNING, SUCCESS (a cached copy is still current), FAILED
     RUNNING   pieces arrive                              -> SUCCESS, FAILED
     SUCCESS   complete and as expected                   -> RUNNING (the origin's file changed, or pieces were damaged), FAILED
     FAILED    for all downloads; `error` has the reason  final
@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dfengine._piece import Geometry
+from dfengine.copy_states import FAILED, UNENDED, WAITING
 from dfengine.errors import DfengineError, OriginUnreachable, StorageError
 from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
@@ -62,9 +63,6 @@ if TYPE_CHECKING:
         def address(self) -> str: ...
 
 Result = TypeVar("Result")
-
-NEW, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
-"""Dragonfly 1.x's names of the states."""
 
 
 class Events(Protocol):
@@ -155,7 +153,7 @@ class Fetch:
         self.last_listing = ListingCache(lambda identity: known.get(identity, request.url))
         """What a tree's manifest was last made from. Used by the fetch's thread."""
         self.disk = disk
-        self.state = NEW
+        self.state = WAITING
         self.error: DfengineError | None = None
         self.file: Copy | None = None
         """Written before `fetch_head`; None again, on the loop's thread, right after `fetch_renewed`."""
@@ -260,7 +258,7 @@ class Fetch:
     def lead_taken(self, leader: str, rate: float) -> None:
         """Stop reading: the supernode at `leader` leads the task from now on, and reads `rate` bytes per second. In any thread."""
         with self.changed:
-            if self.state not in (NEW, RUNNING):
+            if self.state not in UNENDED:
                 return
             self.new_leader, self.new_leader_rate = leader, rate
             if self.interruptible and self.cancel is not None:
@@ -305,7 +303,7 @@ class Fetch:
         """Stop the fetch because the process ends or the task is forgotten: wake its threads, which then end."""
         with self.changed:
             self.stopped = True
-            self.state = FAILED if self.state in (NEW, RUNNING) else self.state
+            self.state = FAILED if self.state in UNENDED else self.state
             if self.cancel is not None:
                 self.cancel.set()
             self.changed.notify_all()

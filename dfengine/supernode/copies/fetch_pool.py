@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dfengine.copy_states import RUNNING, SUCCESS
 from dfengine.net.client_quota import SHARE
 from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.connection_limits import ConnectionLimits
@@ -19,7 +20,7 @@ from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import DiskSpace
 from dfengine.supernode.copies.fair_pool import FairPool
-from dfengine.supernode.copies.fetch import RUNNING, SUCCESS, Events, Fetch
+from dfengine.supernode.copies.fetch import Events, Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.fetch_thread import refetch_lost, run
 from dfengine.supernode.copies.legacy_md5 import compute_md5s

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine._piece import Geometry
+from dfengine.copy_states import FAILED, RUNNING, SUCCESS, WAITING
 from dfengine.errors import (
     DfengineError,
     DigestMismatch,
@@ -33,7 +34,7 @@ from dfengine.supernode.copies import following, object_store_restore
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.copy_writer import MixedVersions
-from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.legacy_md5 import compute
 from dfengine.supernode.copies.origin_reading import close_cancel, open_origin, read_gaps
 from dfengine.supernode.copies.own_origin_rules import may_use_leader
@@ -281,7 +282,7 @@ def _end_generation(fetch: Fetch) -> None:
     """Remove the file, on the loop's thread: handlers of the task's downloads use the file until then."""
     fetch.events.fetch_renewed(fetch)
     with fetch.changed:
-        fetch.file, fetch.state = None, NEW
+        fetch.file, fetch.state = None, WAITING
         fetch.changed.notify_all()
 
 

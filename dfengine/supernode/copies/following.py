@@ -23,6 +23,7 @@ from functools import partial
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.about import VERSION
+from dfengine.copy_states import RUNNING
 from dfengine.errors import BadValue, OriginUnreachable, RemoteError, SupernodeError
 from dfengine.net.http_client import Connection
 from dfengine.origin.request import selection
@@ -30,7 +31,7 @@ from dfengine.origin.version import Version
 from dfengine.settings import SupernodeAddress
 from dfengine.supernode.copies.cache import TASK_ID, Description
 from dfengine.supernode.copies.copy import Copy
-from dfengine.supernode.copies.fetch import RUNNING, Fetch
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.leader_answers import decode_offers, decode_registration
 from dfengine.supernode.copies.leader_probe import LeaderProbe
 from dfengine.supernode.copies.leader_pulls import JSON, LeaderPulls

@@ -17,14 +17,11 @@ from urllib.parse import urlencode
 from dfengine import codes
 from dfengine.client.messages import PieceSource, Pulled1, decode_pulled1
 from dfengine.client.pull_timing import Backoff
-from dfengine.client.supernode_session import Membership, chance, refuse
+from dfengine.client.supernode_session import REFUSED, Membership, chance, refuse
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadRange, ProtocolViolation, SourceGone, SupernodeError, UnknownDownload
 from dfengine.fields import CID, DST_CID, ERROR_TYPE, ERROR_TYPES, PIECE_RANGE, RANGE, RESULT, SRC_CID, STATUS, TASK_ID
 from dfengine.task import request_path
-
-REFUSED = 32
-"""Consecutive offers without a usable source after which the swarm is given up."""
 
 IDLE = 5.0
 """Seconds until the next pull when the download is at its limit, or all fetch threads are busy."""

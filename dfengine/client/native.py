@@ -11,7 +11,7 @@ from dfengine import codes
 from dfengine.client.messages import Offer, decode_pulled, encode_pull
 from dfengine.client.pull_timing import GRACE, PARK, PullTiming
 from dfengine.client.supernode_answer import FILE, Patience, silent_nodes
-from dfengine.client.supernode_session import JSON, Membership, chance, refuse
+from dfengine.client.supernode_session import JSON, REFUSED, Membership, chance, refuse
 from dfengine.client.unoffered_pieces import UnofferedPieces
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, Silent, SupernodeError, UnknownDownload
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dfengine.client.transfer import Transfer
-
-REFUSED = 32
-"""Consecutive offers without a usable source after which the swarm is given up."""
 
 MAX_REPORTED = 1000
 """Most reports of each kind in one pull; the next pull has the rest. A supernode processes a pull's reports at once, and limits them."""

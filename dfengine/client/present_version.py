@@ -12,7 +12,7 @@ import time
 
 from dfengine.client.leader_place import Unusable
 from dfengine.client.monitor import TICK
-from dfengine.client.supernode_session import ANSWER, join, leave
+from dfengine.client.supernode_session import REGISTRATION_TIMEOUT, join, leave
 from dfengine.errors import RemoteError
 
 TYPE_CHECKING = False
@@ -85,7 +85,7 @@ class PresentVersion:
         registration, found = self._prepare(), b""
         for node in self._nodes():
             self._monitor.check(None)
-            until = min(self._monitor.deadline, time.monotonic() + ANSWER)
+            until = min(self._monitor.deadline, time.monotonic() + REGISTRATION_TIMEOUT)
             try:
                 member = join(self._dialer, node, registration, until, self._monitor.pause, self._monitor.note_failure, self._patience)
             except RemoteError as error:

@@ -51,7 +51,10 @@ if TYPE_CHECKING:
         def conclude(self, transfer: Transfer) -> None: ...
         def close(self) -> None: ...
 
-ANSWER = 30.0
+REFUSED = 32
+"""Consecutive offers without a usable source after which the swarm is given up."""
+
+REGISTRATION_TIMEOUT = 30.0
 """Time-out of a registration in seconds: the supernode may ask the origin first."""
 
 AUTH_PAUSE = 2.5
@@ -106,7 +109,7 @@ def join(
         kept = connection.answers_read > 0
         try:
             sent = registration.encode(connection.remote_ip)
-            limit = max(0.1, min(ANSWER, left))
+            limit = max(0.1, min(REGISTRATION_TIMEOUT, left))
             status, body = supernode_answer.request(dialer, node, connection, "/peer/registry", headers, sent, limit, patience)
             if status in (401, 403):
                 raise SupernodeError(f"supernode {node} refuses unsigned requests: {body[:200].decode('ascii', 'replace').strip()}")

@@ -13,7 +13,7 @@ import time
 from dfengine.client.monitor import TICK
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_answer import READ
-from dfengine.client.supernode_session import chance, join, leave
+from dfengine.client.supernode_session import REGISTRATION_TIMEOUT, chance, join, leave
 from dfengine.client.transfer import join as join_threads
 from dfengine.errors import OriginError, RemoteError, SourceGone, SupernodeError
 
@@ -35,9 +35,6 @@ TRIES = 50
 
 RETURNS = 3
 """Consecutive returns without a new piece."""
-
-ANSWER = 30.0
-"""Time-out of a registration in seconds."""
 
 
 class SwarmRecovery:
@@ -95,7 +92,7 @@ class SwarmRecovery:
     def _search(self, transfer: Transfer) -> None:
         for node in self._nodes():
             try:
-                found = join(self._dialer, node, self._registration, time.monotonic() + ANSWER, self._pause, patience=READ)
+                found = join(self._dialer, node, self._registration, time.monotonic() + REGISTRATION_TIMEOUT, self._pause, patience=READ)
             except RemoteError:
                 continue
             with self._lock:

@@ -18,7 +18,7 @@ from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.control_connection import Answer, ControlProtocol, FastPath
 from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.fair_queue import Turns
-from dfengine.net.http import MAX_BODY, ConnectionState, Request, Response, text
+from dfengine.net.http import HEAD_SECONDS, IDLE_SECONDS, MAX_BODY, STALL_SECONDS, ConnectionState, Request, Response, text
 from dfengine.net.listener import BACKLOG, Listener, listen_on
 from dfengine.task import client_of
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
-HEAD_SECONDS = 10.0
-IDLE_SECONDS = 75.0
-STALL_SECONDS = 60.0
 SWEEP_SECONDS = 1.0
 MEMORY = 128 << 20
 """Bytes buffered for all clients together: unfinished and waiting requests, and answers that are not sent or not read."""

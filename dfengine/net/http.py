@@ -25,6 +25,15 @@ MAX_BODY = 1 << 20
 MAX_PIPELINED = 64
 """Maximum number of waiting requests of one connection."""
 
+HEAD_SECONDS = 10.0
+"""Seconds within which a client must send a request's head."""
+
+IDLE_SECONDS = 75.0
+"""Seconds after which a connection without a request is closed."""
+
+STALL_SECONDS = 60.0
+"""Seconds for which a client may read no byte of a response, or send none of a body, before it is disconnected."""
+
 FIELD = 150
 """Bytes of memory that a kept header field takes beyond its characters."""
 

@@ -23,7 +23,7 @@ from dfengine.net.client_quota import SHARE, Quota
 from dfengine.net.cold_slices import ColdSlices
 from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.fair_queue import Turns
-from dfengine.net.http import BadRequest, Parts, Request, Response, text
+from dfengine.net.http import HEAD_SECONDS, IDLE_SECONDS, STALL_SECONDS, BadRequest, Parts, Request, Response, text
 from dfengine.net.listener import Listener
 from dfengine.net.piece_connection import PieceConnection
 from dfengine.net.rate_queue import RateQueue
@@ -34,11 +34,6 @@ if TYPE_CHECKING:
     import ssl
 
     from dfengine.net.tls_upload import TlsSocket, TlsUpload
-
-HEAD_SECONDS = 10.0
-IDLE_SECONDS = 75.0
-STALL_SECONDS = 60.0
-"""Seconds without progress after which a receiver is disconnected."""
 
 MEMORY = 64 << 20
 """Bytes buffered for unanswered requests of all clients together."""

@@ -24,7 +24,7 @@ from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.curl_transfers import TICK, CurlTransfers
 from dfengine.origin.head import Head
-from dfengine.origin.retry import TRANSIENT
+from dfengine.origin.retry import SUSPENDED, TRANSIENT
 from dfengine.origin.version import Version
 
 SILENCE = 30.0
@@ -32,9 +32,6 @@ SILENCE = 30.0
 
 STEP = 1 << 20
 """Bytes over which the minimum rate is measured."""
-
-SUSPENDED = 1.0
-"""Seconds of one step, which waits for TICK at most, beyond which this process did not run."""
 
 RECEIVE = 512 << 10
 """Bytes that libcurl receives at once: the fastest of 16 KiB to 4 MiB, at 0.4 CPU s/GB with libcurl's one copy."""

@@ -37,7 +37,8 @@ WINDOW = 30.0, 1 << 20
 
 
 SUSPENDED = 1.0
-"""Most seconds between two calls of `Rate.passed` that count: if more have passed, this process did not run."""
+"""Seconds between two checks of a waiting thread beyond which this process did not run: they do not count as waiting. Each such thread
+checks more often: `claim_scheduler.TICK`, `curl_transfers.TICK`."""
 
 
 class Rate:

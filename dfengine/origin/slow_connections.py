@@ -10,7 +10,7 @@ Laws:
 3. Without a reference a connection is preempted if no byte arrived for QUIET seconds after earlier ones. Where a reader waits for its
    pieces, and no others are requested meanwhile, it is preempted once if no other one has received bytes of this file, and its rest would
    take longer than ALONE.
-4. Time in which this process did not run (no check for SUSPENDED seconds while a thread waits) does not count as waiting.
+4. Time in which this process did not run (no check for `retry.SUSPENDED` seconds while a thread waits) does not count as waiting.
 5. Each preempted connection doubles PATIENCE and QUIET for DOUBLED_SECONDS seconds. So few requests are added, whatever an origin does.
 
 An origin that is slow on each of its connections has no reference.
@@ -19,6 +19,8 @@ An origin that is slow on each of its connections has no reference.
 from __future__ import annotations
 
 from collections import deque
+
+from dfengine.origin.retry import SUSPENDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,9 +45,6 @@ ALONE = 20.0
 
 DOUBLED_SECONDS = 60.0
 """Seconds for which a preempted connection doubles the patiences."""
-
-SUSPENDED = 1.0
-"""Seconds between two checks beyond which this process did not run: a waiting thread checks each `claim_scheduler.TICK`."""
 
 LATELY = 2.0
 """Seconds after the end of its claim for which a reference counts as one that receives bytes now."""

@@ -13,10 +13,9 @@ from urllib.parse import unquote, urlsplit
 from dfengine.errors import BadValue, OriginForbidden
 from dfengine.net.origin_access import OriginAccess, address_of, effective_addresses
 from dfengine.origin.image_name import HUB, HUB_NAMES
+from dfengine.origin.request import PORTS
 from dfengine.proxy.reference import host
 from dfengine.value import Value
-
-PORTS = {"http": 80, "https": 443}
 
 OWN_MACHINE = ("127.0.0.0/8", "::1/128", "224.0.0.0/4", "ff00::/8")
 """Networks that a registry that is not configured may not resolve to."""

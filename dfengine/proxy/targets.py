@@ -10,7 +10,8 @@ import re
 
 from dfengine.net.http import BadRequest
 from dfengine.net.origin_access import address_of, effective_addresses
-from dfengine.proxy.registries import PORTS, Registry
+from dfengine.origin.request import PORTS
+from dfengine.proxy.registries import Registry
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9a-f:.]{{2,45}}\])"

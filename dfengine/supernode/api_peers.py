@@ -8,13 +8,14 @@ from itertools import chain, islice
 from typing import Any
 
 from dfengine import wire
+from dfengine.codes import INVALID
 from dfengine.errors import BadValue
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import PAGE, as_json, last, page
 from dfengine.supernode.api_preheat import rfc3339
 from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.registered_downloads import RegisteredDownload
-from dfengine.supernode.registration_check import EMPTY, INVALID, within
+from dfengine.supernode.registration_check import EMPTY, within
 from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import MAX_TEXT, PEER_PORTS, Peer
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from dfengine import fields, trace_context, wire
 from dfengine._piece import parse_range
+from dfengine.codes import INVALID
 from dfengine.errors import (
     BadPiece,
     BadRange,
@@ -35,7 +36,7 @@ from dfengine.supernode.label_values import number
 from dfengine.supernode.legacy_metrics import MAX_DOWNLOAD, MAX_FILE
 from dfengine.supernode.negative_cache import FOR_OTHERS, reason_alone, without_reason
 from dfengine.supernode.registration import register as join
-from dfengine.supernode.registration_check import INVALID, OVERHEAD, checked, wanted
+from dfengine.supernode.registration_check import OVERHEAD, checked, wanted
 from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.supernode.swarm.scheduler import PullResult, SupernodeSource
 from dfengine.task import SUPERNODE_CID, cdn_cid, cdn_path

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from dfengine import wire
+from dfengine.codes import INVALID
 from dfengine.errors import BadValue
 from dfengine.location import is_content
 from dfengine.origin import image_name
@@ -38,8 +39,6 @@ MAX_COUNT = 1_000_000
 MAX_AT_ONCE = 32
 AT_ONCE = 4
 """Blobs or files of one preheat that are fetched at the same time."""
-
-INVALID = '{"Code":2,"Msg":"invalid value"}'
 
 
 class PreheatRequest(Value):

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterable, Iterator
 
 from dfengine import wire
+from dfengine.codes import INVALID
 from dfengine.errors import BadValue, ProtocolViolation
 from dfengine.location import OBJECTS, scheme_of
 from dfengine.origin.signed_origin import is_signed_form
@@ -32,8 +33,6 @@ from dfengine.task import (
 from dfengine.tree import TreeTask, tree_url
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
-INVALID = '{"Code":2,"Msg":"invalid value"}'
-
 KEPT = ("cid", "ip", "path", "host_name", "version", "call_system", "location", "super_node_ip")
 """Fields of a registration that stay in memory as long as it lasts."""
 

@@ -10,7 +10,7 @@ SHORT: dict[str, dict[str, float | int]] = {
     "client.native": {"PARK": 2.0, "FINAL_TIMEOUT": 0.5},
     "client.supernode_answer": {"QUIET": 0.5, "PING_INTERVAL": 1.0},
     "client.pull_timing": {"PARK": 2.0, "GRACE": 0.8, "ALIVE": 3.0},
-    "client.supernode_session": {"ANSWER": 3.0},
+    "client.supernode_session": {"REGISTRATION_TIMEOUT": 3.0},
     "client.swarm_session": {"RETRY": 3.0, "RETRY_NOTBS": 6.0},
     "client.progress_timeout": {"IDLE": 3.0},
     "supernode.origin_fetches": {"HEAD_SECONDS": 4.0, "MIN_LEASE": 5.0, "MIN_RATE": 1 << 20},

@@ -24,7 +24,7 @@ from dfengine.client.messages import Source
 from dfengine.client.native import MAX_REPORTED, NativeSession
 from dfengine.client.plan import Plan
 from dfengine.client.pull_timing import PARK
-from dfengine.client.supernode_session import Membership
+from dfengine.client.supernode_session import REFUSED, Membership
 from dfengine.client.transfer import Transfer
 from dfengine.errors import ProtocolViolation, SupernodeError, UnknownDownload
 from dfengine.net.dialer import Dialer
@@ -225,8 +225,8 @@ class TestLegacy:
     ) -> None:
         monkeypatch.setattr(legacy, "chance", lambda: -1.0)
         pull = LegacySession(member(line, False))
-        line.answers = [self.offers(self.piece(0, pieceMd5=""))] * legacy.REFUSED
-        for _ in range(legacy.REFUSED - 1):
+        line.answers = [self.offers(self.piece(0, pieceMd5=""))] * REFUSED
+        for _ in range(REFUSED - 1):
             pull.step(transfer, 0.0)
         with pytest.raises(SupernodeError, match="without an md5"):
             pull.step(transfer, 0.0)

@@ -16,9 +16,9 @@ import pytest
 
 from dfengine.net import cold_slices, piece_connection, piece_server
 from dfengine.net._sendfile import FileSlice
-from dfengine.net.http import Parts, Request
+from dfengine.net.http import STALL_SECONDS, Parts, Request
 from dfengine.net.listener import listen_on
-from dfengine.net.piece_server import STALL_SECONDS, PieceServer
+from dfengine.net.piece_server import PieceServer
 from dfengine.net.unacknowledged_bytes import MIN_ACKNOWLEDGED
 
 SIZE = 64 << 20

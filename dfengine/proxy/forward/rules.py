@@ -16,8 +16,9 @@ from typing import Any
 
 from dfengine.errors import BadValue
 from dfengine.net.http import BadRequest
+from dfengine.origin.request import PORTS
 from dfengine.proxy.forward.shared_cache import FORBIDS
-from dfengine.proxy.registries import PORTS, Registry
+from dfengine.proxy.registries import Registry
 from dfengine.proxy.targets import parse_server
 from dfengine.settings import parse_size
 from dfengine.value import Value

@@ -21,7 +21,7 @@ import struct
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from dfengine.net.http import REASONS, BadRequest
+from dfengine.net.http import HEAD_SECONDS, IDLE_SECONDS, REASONS, STALL_SECONDS, BadRequest
 from dfengine.proxy.front.requests import Head, Requests
 from dfengine.proxy.header_fields import UNTIL_CLOSE, Fields, bodiless, head
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from dfengine.proxy.front.interfaces import Exchange, Server
     from dfengine.proxy.registries import Registry
 
-HEAD_SECONDS = 10.0
-IDLE_SECONDS = 75.0
-STALL_SECONDS = 60.0
 LINGER_SECONDS = 2.0
 """Time for a client to read a response that precedes the end of its request."""
 

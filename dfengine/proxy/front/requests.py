@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from dfengine.net.http import BadRequest, refusal
+from dfengine.net.http import MAX_FIELDS, TOO_MANY, BadRequest, refusal
 from dfengine.proxy.header_fields import SINGLE, Fields, connection_options, framing
 from dfengine.proxy.targets import is_absolute
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 MAX_HEAD = 32 << 10
 """Maximum number of bytes of a request's head: registry tokens take up to 16 KiB."""
 
-MAX_FIELDS = 128
 EMPTY_LINE = b"\r\n\r\n"
 
 _HOST = re.compile(rb"[A-Za-z0-9._\[\]:-]{0,261}")
@@ -48,7 +47,7 @@ class Head:
         self.version = version
         self.keep_alive = keep_alive and method != "CONNECT"
         if len(fields) > MAX_FIELDS:
-            raise BadRequest(431, f"more than {MAX_FIELDS} header fields")
+            raise BadRequest(431, TOO_MANY)
         seen: dict[bytes, bytes] = {}
         for name, value in fields:
             lower = name.lower()

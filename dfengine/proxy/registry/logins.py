@@ -15,8 +15,9 @@ from urllib.parse import quote, urlsplit
 from dfengine.errors import BadValue
 from dfengine.origin.challenge import Challenge
 from dfengine.origin.image_name import HUB, HUB_NAMES
+from dfengine.origin.request import PORTS
 from dfengine.proxy.reference import host
-from dfengine.proxy.registries import PORTS, Registry
+from dfengine.proxy.registries import Registry
 
 MAX_BYTES = 1 << 20
 """Maximum number of bytes of such a file."""

@@ -7,7 +7,7 @@
                          from the client's request. The rest of it is for the server that the request is passed on to: at least
                          MIN_REMAINING_SECONDS if that has responded.
     STALLED_SECONDS      for the next byte of a file whose download gets nothing new from any source; see `Progress`
-    else                 as long as the other side of a connection may take (`client_connection.STALL_SECONDS`): a package index, or a
+    else                 as long as the other side of a connection may take (`net.http.STALL_SECONDS`): a package index, or a
                          batch of LFS, may be generated on request
 
 A server that was silent gets no requests of the proxy's own for SILENT_SECONDS, unless it responds before. Silence gives no more access

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.net.http import BadRequest
-from dfengine.proxy.front.requests import MAX_FIELDS, MAX_HEAD, Head, Requests
+from dfengine.net.http import MAX_FIELDS, BadRequest
+from dfengine.proxy.front.requests import MAX_HEAD, Head, Requests
 
 
 class Taken:

@@ -15,7 +15,7 @@ MAX_PATH = 4000
 """Bytes of a path; with the target directory before it, it stays below PATH_MAX."""
 
 LARGEST = (1 << 62) - 1
-"""Maximum number of bytes of a file."""
+"""Maximum number of bytes of a file; a longer one has no pieces (`Geometry`)."""
 
 DEPTH = 64
 """Maximum number of directories in a path."""

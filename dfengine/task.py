@@ -261,6 +261,12 @@ def request_path(path: str) -> str:
     return quote(re.sub("%(?![0-9A-Fa-f]{2})", "%25", path), safe="-._~@+=,/%", errors="replace")
 
 
+def check_peer_port(name: str, port: int) -> None:
+    """Raises BadValue, which names the setting, for a port that 1.x would refuse; 0 is any free one."""
+    if port and port not in PEER_PORTS:
+        raise BadValue(f"{name} {port}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
+
+
 def peer_path(path: str) -> str:
     """`path` as `request_path` returns it, if it is `/peer/file/NAME`. Raises BadValue otherwise.
 

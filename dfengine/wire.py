@@ -29,6 +29,9 @@ class UnreadableBody(ProtocolViolation):
 MAX_PIECES = (1 << 31) - 1
 """Maximum number of pieces in a message: every index fits a machine word, whatever a client sends."""
 
+MAX_WAIT = 30.0
+"""Longest time in seconds for which a supernode parks a request."""
+
 Count = Annotated[int, Meta(ge=0, le=MAX_PIECES)]
 """A piece number, or a number of pieces."""
 

@@ -18,7 +18,7 @@ from dfengine.location import is_content
 from dfengine.settings import HOME, GetSettings, origin_headers
 from dfengine.storage.output_path import descriptor, opened, prepare, resolve_output, takes_stream, url_name
 from dfengine.storage.path_protection import resolved
-from dfengine.task import PEER_PORTS, check_task_url, is_url, redacted, redacted_url, shown, typed_url, without_raw_bytes
+from dfengine.task import check_peer_port, check_task_url, is_url, redacted, redacted_url, shown, typed_url, without_raw_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -221,8 +221,7 @@ def _checked(given: dict[str, Any], quiet: bool) -> GetSettings:
     for name in ("accepted", "continue_at", "dfdaemon", "clientqueue"):
         given.pop(name, None)
     given["headers"] = origin_headers(given.pop("headers", ()), given.pop("range", ""), given.pop("user_agent", None))
-    if given.get("port") and given["port"] not in PEER_PORTS:
-        raise BadValue(f"--port {given['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
+    check_peer_port("--port", given.get("port") or 0)
     for name in ("filter", "identifier", "callsystem"):
         given[name] = without_raw_bytes(given.get(name, ""))
     given["nodes"] = tuple(dict.fromkeys(given.get("nodes", ())))

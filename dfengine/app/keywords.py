@@ -10,7 +10,7 @@ from dfengine.app.options import GET, Option
 from dfengine.errors import BadValue
 from dfengine.settings import HOME, GetSettings, ShareSettings, SupernodeAddress, origin_headers
 from dfengine.storage.output_path import resolve_output, url_name
-from dfengine.task import PEER_PORTS, check_task_url, typed_url, without_raw_bytes
+from dfengine.task import check_peer_port, check_task_url, typed_url, without_raw_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
             try:
                 found[name] = _value(option, value)
                 if name == "port":
-                    _peer_port(found[name])
+                    check_peer_port("port", found[name])
             except BadValue as error:
                 raise BadValue(f"{name}: {error}") from None
     return found
@@ -224,7 +224,7 @@ def _check_together(merged: dict[str, Any]) -> None:
 
     Raises BadValue, or StorageError if the home directory is unknown.
     """
-    _peer_port(merged.get("port", 0))
+    check_peer_port("port", merged.get("port", 0))
     if "home" in merged and merged["home"] != HOME:
         merged["home"] = home.found(merged["home"], "home=DIR")
     for name, needed in NEEDS.items():
@@ -234,11 +234,6 @@ def _check_together(merged: dict[str, Any]) -> None:
         paths = merged.get(name)
         if paths:
             merged[name] = _readable(name, paths) if isinstance(paths, str) else tuple(_readable(name, path) for path in paths)
-
-
-def _peer_port(port: int) -> None:
-    if port and port not in PEER_PORTS:
-        raise BadValue(f"port {port}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
 
 
 def _readable(name: str, path: str) -> str:

@@ -16,14 +16,13 @@ from dfengine.app.signals import Stopped, raise_on_signals
 from dfengine.client.sharing import Share, Sharing
 from dfengine.errors import BadValue, SupernodeError
 from dfengine.settings import HOME, ShareSettings
-from dfengine.task import PEER_PORTS
+from dfengine.task import check_peer_port
 
 
 def settings_of(values: dict[str, Any]) -> ShareSettings:
     """Settings from the options of the command. Raises BadValue, StorageError."""
     given = {name: value for name, value in values.items() if name not in ("json", "quiet", "foreground")}
-    if given.get("port") and given["port"] not in PEER_PORTS:
-        raise BadValue(f"--port {given['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
+    check_peer_port("--port", given.get("port") or 0)
     given["home"] = home.found(given.get("home", HOME), "--home DIR")
     given["nodes"] = tuple(dict.fromkeys(given.get("nodes", ())))
     if given.get("ttl") == 0:

@@ -41,6 +41,9 @@ RECENT = 60.0
 TICK = 0.1
 """Longest time in seconds between two checks."""
 
+PARKED = 30.0
+"""Seconds between two checks of a thread that no reader waits for, and that a change wakes."""
+
 
 class Monitor:
     """timeout: seconds for the whole download, 0 = none. advice: what to do after a time-out. quiet: notices are not printed."""

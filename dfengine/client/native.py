@@ -11,9 +11,10 @@ from dfengine import codes
 from dfengine.client.messages import Offer, decode_pulled, encode_pull
 from dfengine.client.pull_timing import GRACE, PARK, PullTiming
 from dfengine.client.supernode_answer import FILE, Patience, silent_nodes
-from dfengine.client.supernode_session import JSON, REFUSED, Membership, chance, refuse
+from dfengine.client.supernode_session import REFUSED, Membership, chance, refuse
 from dfengine.client.unoffered_pieces import UnofferedPieces
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, Silent, SupernodeError, UnknownDownload
+from dfengine.net.http_client import JSON_HEADERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class NativeSession:
             una=report.una, end=report.end,
         )  # fmt: skip
         self._evicted_reports.append(report.evicting)
-        self._connection.send("POST", "/swarm/pull", JSON, pull)
+        self._connection.send("POST", "/swarm/pull", JSON_HEADERS, pull)
         self._timing.sent(time.monotonic(), len(report.done) + len(report.failed), want)
         self.requests += 1
 

@@ -10,6 +10,7 @@ import math
 import threading
 from itertools import islice
 
+from dfengine.client.monitor import PARKED
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.transfer import Transfer
 from dfengine.errors import LocalError
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 LISTED = 1024
 """Most wanted pieces that an origin's reader is given: more than all its connections claim at once."""
 
-PARKED = 30.0
-"""Seconds between two checks of an idle thread."""
 
 
 class Ticket:

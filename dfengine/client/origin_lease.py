@@ -14,9 +14,10 @@ from dfengine.client import supernode_answer
 from dfengine.client.messages import decode_pulled, encode
 from dfengine.client.monitor import Monitor
 from dfengine.client.supernode_answer import FILE
-from dfengine.client.supernode_session import JSON, chance
+from dfengine.client.supernode_session import chance
 from dfengine.errors import RemoteError, SupernodeError
 from dfengine.net.dialer import Dialer
+from dfengine.net.http_client import JSON_HEADERS
 from dfengine.settings import SupernodeAddress
 
 CONNECT = 2.0
@@ -87,7 +88,9 @@ class OriginLease:
             connection = self._dialer.connect(self._node.host, self._node.port, timeout=CONNECT, named=self._node.certified)
             with contextlib.closing(connection):
                 asked = encode({**self._ask, **more})
-                status, body = supernode_answer.request(self._dialer, self._node, connection, "/swarm/origin", JSON, asked, timeout, FILE)
+                status, body = supernode_answer.request(
+                    self._dialer, self._node, connection, "/swarm/origin", JSON_HEADERS, asked, timeout, FILE
+                )
                 if status == 200:
                     return decode_pulled(body).code
         return 0

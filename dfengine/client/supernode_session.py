@@ -15,7 +15,7 @@ from dfengine.client import supernode_answer
 from dfengine.client.messages import Registered, Registration, decode_registered
 from dfengine.client.supernode_answer import FILE, Patience
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, Silent, SourceGone, SupernodeError, SupernodeFull
-from dfengine.net.http_client import CONNECT
+from dfengine.net.http_client import CONNECT, JSON_HEADERS
 from dfengine.settings import SupernodeAddress
 from dfengine.task import ALGORITHMS
 from dfengine.value import Value
@@ -68,8 +68,6 @@ AGAIN = 0.5
 
 MIB = 1 << 20
 
-JSON = {"Content-Type": "application/json;charset=utf-8"}
-
 
 class Membership(Value):
     """The registration of one CID at one supernode."""
@@ -100,7 +98,7 @@ def join(
 
     Raises SourceGone, SupernodeError, ProtocolViolation; Silent for a supernode that does not run, at once if it was silent recently.
     """
-    headers = {**JSON, "traceparent": traceparent} if traceparent else JSON
+    headers = {**JSON_HEADERS, "traceparent": traceparent} if traceparent else JSON_HEADERS
     asked = min(deadline, time.monotonic() + AUTH_PATIENCE)
     supernode_answer.check(dialer, node, patience)
     while True:
@@ -212,11 +210,11 @@ def report(member: Membership, message: bytes) -> None:
         return
     with contextlib.suppress(RemoteError):
         if connection.usable:
-            connection.request("POST", "/task/metrics", JSON, message, timeout=1.0)
+            connection.request("POST", "/task/metrics", JSON_HEADERS, message, timeout=1.0)
             return
         connection = member.connect(1.0)
         with _released(member, connection):
-            connection.request("POST", "/task/metrics", JSON, message, timeout=1.0)
+            connection.request("POST", "/task/metrics", JSON_HEADERS, message, timeout=1.0)
 
 
 @contextlib.contextmanager

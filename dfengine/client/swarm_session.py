@@ -12,7 +12,7 @@ import time
 
 from dfengine import codes
 from dfengine.client import fallback, fetch, thread_start
-from dfengine.client.monitor import TICK, Monitor
+from dfengine.client.monitor import PARKED, TICK, Monitor
 from dfengine.client.native import NativeSession
 from dfengine.client.progress_timeout import ProgressTimeout
 from dfengine.client.pull_timing import Backoff
@@ -39,11 +39,8 @@ RETRY = 20.0
 RETRY_NOTBS = 120.0
 """The same with --notbs, when it must not fall back."""
 
-PARKED = 30.0
-"""Seconds between two checks of a download that is parked until a reader asks for bytes."""
-
 PARKED_PAUSE = 15.0
-"""Longest pause in seconds between two tries of such a download to find a supernode again, at random up to twice as long."""
+"""Longest pause in seconds between two tries of a parked download to find a supernode again, at random up to twice as long."""
 
 STRIKES = 3
 """Consecutive registrations without a new piece, per supernode, after which the swarm has failed."""

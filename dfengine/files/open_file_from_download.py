@@ -12,7 +12,7 @@ from functools import partial
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_page_waiter import RECHECK, LeaderPageWaiter
 from dfengine.client.leader_place import Unusable
-from dfengine.client.monitor import TICK
+from dfengine.client.monitor import PARKED, TICK
 from dfengine.files.open_file_from_leader import waiting
 from dfengine.storage.signal_page import WANTED
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.monitor import Monitor
     from dfengine.files.open_file_storage import OpenFileStorage
-
-PARKED = 30.0
-"""Seconds after which a thread that waits for a change checks without a wake-up while no reader waits."""
 
 
 class OpenFileFromDownload:

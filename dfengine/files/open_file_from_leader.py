@@ -14,7 +14,7 @@ from functools import partial
 from dfengine._bitset import Bitset
 from dfengine.client.leader_page_waiter import RECHECK, LeaderPageWaiter
 from dfengine.client.leader_place import Unusable
-from dfengine.client.monitor import TICK
+from dfengine.client.monitor import PARKED, TICK
 from dfengine.storage.signal_page import SLOTS, WANTED
 
 TYPE_CHECKING = False
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from dfengine.client.monitor import Monitor
     from dfengine.client.on_demand import TransferOnDemand
     from dfengine.files.open_file_storage import OpenFileStorage
-
-PARKED = 30.0
-"""Seconds after which a thread that waits for a change checks without a wake-up while no reader waits."""
 
 URGENT = 16
 """Most urgent wanted pieces that must have been named to the leader."""

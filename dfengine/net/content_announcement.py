@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dfengine import codes
 from dfengine.errors import RemoteError, SupernodeError
+from dfengine.net.http_client import JSON_HEADERS
 from dfengine.wire import Announced, Announcement, decode_announced, encode
 
 TYPE_CHECKING = False
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 ANSWER = 10.0
 """Seconds to wait for a response."""
-
-JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 MAX_DIGESTS = 700_000
 """Largest total size of digests in a request, in bytes."""
@@ -66,7 +65,7 @@ class Announcer:
 
 
 def _ask(connection: Connection, where: str, announcement: Announcement) -> Announced:
-    status, _, body = connection.request("POST", "/swarm/share", JSON, encode(announcement), timeout=ANSWER)
+    status, _, body = connection.request("POST", "/swarm/share", JSON_HEADERS, encode(announcement), timeout=ANSWER)
     if status in (401, 403):
         raise SupernodeError(f"{where} refuses unsigned requests: {body[:200].decode('ascii', 'replace').strip()}")
     if status == 404:

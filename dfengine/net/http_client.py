@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dfengine.net.secret import Signer
     from dfengine.net.tls import TlsReceiver, WrapTls
 
+JSON_HEADERS = {"Content-Type": "application/json;charset=utf-8"}
+"""For a body in JSON. 1.x's client sends the same."""
+
 CONNECT = 5.0
 """Default seconds to connect."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from dfengine.errors import ProtocolViolation, SupernodeError, SupernodeFull
+from dfengine.net.http_client import CONNECT, JSON_HEADERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,16 +14,11 @@ if TYPE_CHECKING:
     from dfengine.net.dialer import Dialer
     from dfengine.settings import SupernodeAddress
 
-CONNECT = 5.0
-"""Seconds to connect."""
-
 ANSWER = 30.0
 """Seconds to wait for a response: the supernode may read a long list from the disk, or wait for the head of an origin's response."""
 
 FULL = 429, 503
 """HTTP statuses of a supernode that is at a limit."""
-
-JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
 class NodeControl:
@@ -38,7 +34,7 @@ class NodeControl:
         body = json.dumps(fields).encode() if fields is not None else b""
         connection = self._dialer.connect(self.node.host, self.node.port, timeout=CONNECT, named=self.node.certified)
         try:
-            status, _, answer = connection.request(method, path, {**self._headers, **(JSON if body else {})}, body, timeout=ANSWER)
+            status, _, answer = connection.request(method, path, {**self._headers, **(JSON_HEADERS if body else {})}, body, timeout=ANSWER)
         finally:
             connection.close()
         if status == 404 and missing:

@@ -8,16 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from dfengine.errors import ProtocolViolation
-from dfengine.wire import UNREADABLE
+from dfengine.wire import MAX_WAIT, UNREADABLE
 
 Name = Annotated[str, Meta(max_length=255)]
 Number = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 MAX_LIST = 64
 """Maximum length of each list."""
-
-MAX_WAIT = 30.0
-"""Maximum seconds for which a request may be parked."""
 
 
 class WorkResult(msgspec.Struct, frozen=True):

@@ -9,9 +9,7 @@ import re
 
 from dfengine.errors import OriginError
 from dfengine.origin.version import LATER, Version
-
-LARGEST = (1 << 62) - 1
-"""Limit in bytes; a longer file has no pieces (`Geometry`)."""
+from dfengine.paths import LARGEST
 
 _CONTENT_RANGE = r"bytes[ \t]+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)"
 _SHORT = re.ASCII

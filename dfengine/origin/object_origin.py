@@ -20,10 +20,8 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.object_address import address
 from dfengine.origin.object_store import SECONDS, NoCredentials, check_installed, run_cancellable, signed_url
+from dfengine.origin.signed_origin import EXPIRED
 from dfengine.origin.version import Version
-
-ENDED = frozenset((400, 401, 403))
-"""Statuses of an expired signature: 403 of S3 and Azure, 400 of Google and of S3 for a session's token."""
 
 
 class ObjectOrigin(HttpOrigin):
@@ -58,14 +56,14 @@ class ObjectOrigin(HttpOrigin):
         try:
             return super().open(start, end, version=version, unless=unless, waiting=waiting)
         except OriginError as error:
-            if error.status not in ENDED:
+            if error.status not in EXPIRED:
                 raise
             if not used or used >= began or self._signature(used + 1e-9, waiting) <= used:
                 raise self._refusal(error) from None
         try:
             return super().open(start, end, version=version, unless=unless, waiting=waiting)
         except OriginError as error:
-            raise (self._refusal(error) if error.status in ENDED else error) from None
+            raise (self._refusal(error) if error.status in EXPIRED else error) from None
 
     def send_ahead(self) -> None:
         """See `http.HttpOrigin.send_ahead`."""

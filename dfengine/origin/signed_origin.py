@@ -14,10 +14,12 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.version import Version
 
-ENDED = frozenset((400, 401, 403))
-"""Statuses of a signature that has expired, or that is for a GET where a HEAD was sent."""
+EXPIRED = frozenset((400, 401, 403))
+"""Statuses of a signature that has expired (403 of S3 and Azure, 400 of Google and of S3 for a session's token), or that is for a GET where
+a HEAD was sent.
+"""
 
-NO_HEAD = ENDED | {405, 501}
+NO_HEAD = EXPIRED | {405, 501}
 
 
 def is_signed_form(signed: str, url: str) -> bool:
@@ -44,7 +46,7 @@ class SignedOrigin(HttpOrigin):
             try:
                 return super().open(start, end, version=version, unless=unless, waiting=waiting)
             except OriginError as error:
-                if error.status not in ENDED or not self._renew():
+                if error.status not in EXPIRED or not self._renew():
                     raise
 
     def check_access(self) -> None:

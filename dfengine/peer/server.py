@@ -37,7 +37,7 @@ from dfengine.peer.withdrawals import Withdrawals
 from dfengine.settings import PeerSettings
 from dfengine.storage.home import Home
 from dfengine.storage.lock import lock_file
-from dfengine.task import PEER_PORTS
+from dfengine.task import PEER_PORTS, check_peer_port
 
 SWEEP_SECONDS = 30.0
 
@@ -53,8 +53,7 @@ def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
     Ends, too, when the home is deleted. Prints `ready peer=IP:PORT`. `stopped`: the signal has arrived already, only deregister.
     Raises LocalError when the home is served already or no port is free, BadValue for a port that 1.x would refuse.
     """
-    if settings.port and settings.port not in PEER_PORTS:
-        raise BadValue("a peer serves on 15000..65000: choose --port there")
+    check_peer_port("--port", settings.port)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the files to reread are known
     if settings.lock_fd >= 0 and not os.fstat(settings.lock_fd).st_nlink:
         return  # the home was deleted before the first connection

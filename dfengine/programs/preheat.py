@@ -10,10 +10,10 @@ import time
 from dfengine.client.download_dialer import DownloadDialer
 from dfengine.client.identity import identify, read_certificates
 from dfengine.client.messages import encode
-from dfengine.client.supernode_session import JSON, reason
+from dfengine.client.supernode_session import reason
 from dfengine.copy_states import FAILED, SUCCESS
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
-from dfengine.net.http_client import CONNECT
+from dfengine.net.http_client import CONNECT, JSON_HEADERS
 from dfengine.net.node_names import ordered
 from dfengine.programs.handle import Handle
 from dfengine.task import redacted_url
@@ -168,7 +168,7 @@ class Preheat(Handle[Preheated]):
         if self._connection is None or not self._connection.usable:
             self._close()
             self._connection = self._dialer.connect(node.host, node.port, timeout=self._remaining(CONNECT), named=node.certified)
-        status, _, answer = self._connection.request(method, path, JSON, body, timeout=self._remaining(ANSWER))
+        status, _, answer = self._connection.request(method, path, JSON_HEADERS, body, timeout=self._remaining(ANSWER))
         try:
             fields = json.loads(answer)
         except (ValueError, RecursionError):

@@ -10,9 +10,7 @@ from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteEr
 from dfengine.net.http import Request, Response
 from dfengine.supernode.supernode_state import SupernodeState
 from dfengine.task import SUPERNODE_CID
-
-MAX_WAIT = 30.0
-"""Longest time a pull is parked, in seconds."""
+from dfengine.wire import MAX_WAIT
 
 REASONS = frozenset(("gone", "digest", "slow", "other"))
 MAX_PIECES = 64

@@ -10,9 +10,7 @@ from dfengine.errors import ProtocolViolation
 from dfengine.net.http import Request, Response
 from dfengine.supernode.copies.origin_queue import LeaseRequest
 from dfengine.supernode.supernode_state import SupernodeState
-
-MAX_WAIT = 30.0
-"""Longest time a request is parked, in seconds."""
+from dfengine.wire import MAX_WAIT
 
 MAX_ORIGIN = 300
 """Characters of an origin's host and port."""

@@ -59,7 +59,8 @@ def checked(registration: wire.Registration) -> wire.Registration:
     within("headers", sum(map(len, registration.headers or ())), MAX_HEADERS)
     within("rootCAs", len(registration.root_cas or ()), MAX_CERTIFICATES, "certificates")
     if registration.port and registration.port not in PEER_PORTS:
-        bound = "greater than or equal to 15000" if registration.port < PEER_PORTS.start else "less than or equal to 65000"
+        low = registration.port < PEER_PORTS[0]
+        bound = f"{'greater' if low else 'less'} than or equal to {PEER_PORTS[0 if low else -1]}"
         raise BadValue(f"validation failure list:\nport in body should be {bound}: {INVALID}")
     for name, value in (("cID", registration.cid), ("peer ip", registration.ip), ("path", registration.path)):
         if not value:

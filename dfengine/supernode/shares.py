@@ -21,7 +21,8 @@ from dfengine.copy_states import FAILED
 from dfengine.errors import BadValue, RemoteError
 from dfengine.net.dialer import Dialer
 from dfengine.net.origin_access import OriginAccess
-from dfengine.supernode.copies.announced_content import DIGEST, Claim
+from dfengine.storage.content_digests import DIGEST
+from dfengine.supernode.copies.announced_content import Claim
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_request import FetchRequest

@@ -22,8 +22,9 @@ from dfengine.disposition import filename
 from dfengine.errors import BadValue, OriginError, ProtocolViolation, StorageError
 from dfengine.net import _request, http, secret
 from dfengine.net.http_client import parse_head
-from dfengine.origin.head import LARGEST, Head
+from dfengine.origin.head import Head
 from dfengine.origin.request import Hop, asked_range
+from dfengine.paths import LARGEST
 from dfengine.storage.home import valid_name
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record

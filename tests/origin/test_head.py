@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from dfengine._piece import Geometry
 from dfengine.errors import OriginError
-from dfengine.origin.head import LARGEST, Head, seconds
+from dfengine.origin.head import Head, seconds
 from dfengine.origin.version import Version
+from dfengine.paths import LARGEST
 
 NOW = 1_800_000_000.0
 

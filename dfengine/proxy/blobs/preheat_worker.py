@@ -23,6 +23,7 @@ import msgspec
 from dfengine.client.download_dialer import DownloadDialer
 from dfengine.errors import DfengineError, LocalError, OriginError, OriginForbidden, ProtocolViolation, RemoteError, StorageError
 from dfengine.net import work_messages
+from dfengine.net.http_client import JSON_HEADERS
 from dfengine.net.node_names import cached
 from dfengine.nodes import has_dns_names
 from dfengine.proxy import reference
@@ -30,6 +31,7 @@ from dfengine.proxy.blobs import pins
 from dfengine.proxy.blobs.blob import Blob, Reader
 from dfengine.proxy.blobs.blobs import Source
 from dfengine.task import redacted
+from dfengine.wire import MAX_WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,8 +64,6 @@ ANSWER = 15.0
 
 EMPTY = f"sha256:{hashlib.sha256().hexdigest()}"
 """The digest of an empty blob."""
-
-JSON = {"Content-Type": "application/json"}
 
 
 class PreheatWorker:
@@ -157,9 +157,10 @@ class PreheatWorker:
             under_way = list(queue.in_progress)[: work_messages.MAX_LIST]
         asking = work_messages.WorkRequest(
             worker=self._name, host_name=socket.gethostname()[:255], ip=self._settings.ip, want=AT_ONCE,
-            wait=BUSY if under_way else work_messages.MAX_WAIT, under_way=under_way, done=done,
+            wait=BUSY if under_way else MAX_WAIT, under_way=under_way, done=done,
         )  # fmt: skip
-        status, _, body = connection.request("POST", "/swarm/work", JSON, msgspec.json.encode(asking), timeout=asking.wait + ANSWER)
+        encoded = msgspec.json.encode(asking)
+        status, _, body = connection.request("POST", "/swarm/work", JSON_HEADERS, encoded, timeout=asking.wait + ANSWER)
         if status != 200:
             raise ProtocolViolation(f"supernode {queue.node} answers {status}")
         response = work_messages.decode_response(body)

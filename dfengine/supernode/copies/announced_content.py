@@ -12,11 +12,9 @@ from hashlib import sha256
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
+from dfengine.storage.content_digests import DIGEST
 from dfengine.storage.descriptors import OpenDescriptor
 from dfengine.supernode.copies.copy import Copy
-
-DIGEST = 16
-"""Size of a piece's digest in bytes."""
 
 
 class _Digests:

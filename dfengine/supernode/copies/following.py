@@ -25,7 +25,7 @@ from dfengine._piece import Geometry
 from dfengine.about import VERSION
 from dfengine.copy_states import RUNNING
 from dfengine.errors import BadValue, OriginUnreachable, RemoteError, SupernodeError
-from dfengine.net.http_client import Connection
+from dfengine.net.http_client import JSON_HEADERS, Connection
 from dfengine.origin.request import selection
 from dfengine.origin.version import Version
 from dfengine.settings import SupernodeAddress
@@ -34,7 +34,7 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.leader_answers import decode_offers, decode_registration
 from dfengine.supernode.copies.leader_probe import LeaderProbe
-from dfengine.supernode.copies.leader_pulls import JSON, LeaderPulls
+from dfengine.supernode.copies.leader_pulls import LeaderPulls
 from dfengine.supernode.copies.network_partition import can_reach_any
 from dfengine.supernode.copies.piece_connections import PieceConnections, set_keepalive
 from dfengine.supernode.copies.repair import missing_runs
@@ -208,7 +208,7 @@ class _Following:
         asked = wire.encode(self._registration(node))
         while True:
             self._check()
-            status, _, body = connection.request("POST", "/peer/registry", JSON, asked, timeout=30.0)
+            status, _, body = connection.request("POST", "/peer/registry", JSON_HEADERS, asked, timeout=30.0)
             answer = decode_registration(body, status)
             if answer.code != wire.WAIT:
                 break

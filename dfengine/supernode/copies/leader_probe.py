@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from dfengine import wire
 from dfengine.errors import DfengineError, ProtocolViolation
-from dfengine.net.http_client import Connection
+from dfengine.net.http_client import JSON_HEADERS, Connection
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.origin_progress_messages import Reading, ReadingRequest, decode_answer
@@ -24,8 +24,6 @@ MAX_SECONDS = 10.0
 
 ANSWER = 5.0
 """Seconds to wait for the leader's report on its reading."""
-
-JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
 class LeaderProbe:
@@ -89,7 +87,7 @@ class LeaderProbe:
     def _request_reading(self, connection: Connection) -> Reading:
         """Request the leader's report. Raises RemoteError."""
         asked = wire.encode(ReadingRequest(self._task, self._cid))
-        _, _, body = connection.request("POST", "/swarm/reading", JSON, asked, timeout=ANSWER)
+        _, _, body = connection.request("POST", "/swarm/reading", JSON_HEADERS, asked, timeout=ANSWER)
         answer = decode_answer(body)
         if answer.code != wire.SUCCESS:
             raise ProtocolViolation("the leader does not report its reading")

@@ -10,13 +10,11 @@ import select
 import time
 from collections.abc import Callable
 
-from dfengine.net.http_client import Connection
+from dfengine.net.http_client import JSON_HEADERS, Connection
 from dfengine.supernode.copies.piece_connections import PieceConnections
 
 ANSWER = 5.0
 """Seconds for the answer to a pull, after the time for which it is parked."""
-
-JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
@@ -42,7 +40,7 @@ class LeaderPulls:
         connection = self._open()
         answers = []
         try:
-            connection.send("POST", "/swarm/pull", JSON, message)
+            connection.send("POST", "/swarm/pull", JSON_HEADERS, message)
             if (before := self._parked) is not None:
                 self._parked = None
                 self._free.append(before)

@@ -246,10 +246,9 @@ class OriginFetches:
         if fetch.leader:
             self._events.info("fetch_from_leader", task=fetch.task, leader=fetch.leader, length=fetch.geometry.length)
         self.refusals.forget(fetch.task)
-        geometry = fetch.geometry
-        count = -1 if geometry.length < 0 else geometry.count
+        count = -1 if fetch.geometry.length < 0 else fetch.geometry.count
         if fetch.task not in self._swarm.tasks:
-            lease = max(MIN_LEASE, geometry.piece_size / MIN_RATE)
+            lease = max(MIN_LEASE, fetch.geometry.piece_size / MIN_RATE)
             self._swarm.add_task(fetch.task, count, self._loop.time(), lease=lease)
         self._head_received(fetch.task)
 

@@ -201,6 +201,11 @@ class LocalError(DfengineError):
 
     exit_code = 7
 
+    @staticmethod
+    def without_thread(error: RuntimeError) -> LocalError:
+        """Return the error for a thread whose start raised `error`."""
+        return LocalError(f"{error}: the host, or this user, has too many threads")
+
 
 class StorageError(LocalError):
     """A file could not be opened, written or renamed."""

@@ -252,16 +252,18 @@ class BaseDownload:
 
             node = self._swarm.member.node if self._swarm.member is not None else self._swarm.nodes[0]
             lease = OriginLease(self.dialer, node, self._task, self.registration.cid, self.settings.url)
-            lease.wait(self.monitor)
         try:
-            renew = partial(lease.renew, self.monitor) if lease is not None else None
+            renew = None
+            if lease is not None:
+                lease.wait(self.monitor)
+                renew = partial(lease.renew, self.monitor)
             FromOrigin(self.settings, self._place, self.monitor, renew, self.origin).run()
         except OriginError as error:
             error.args = (with_url(str(error), self.settings.url, error.status), *error.args[1:])
             raise
         finally:
             if lease is not None:
-                lease.release()
+                release(lease.release)
 
     def stop(self, error: BaseException) -> None:
         """End the download with `error`. Cuts every wait that can be cut (a name lookup cannot). May be called from any thread."""

@@ -6,8 +6,8 @@ import contextlib
 import threading
 
 from dfengine.client.cleanup import release
-from dfengine.client.thread_start import no_thread
 from dfengine.client.transfer import join
+from dfengine.errors import LocalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class DownloadThread(threading.Thread):
         except RuntimeError as error:
             self._over = True
             self._download.close()
-            raise no_thread(error) from None
+            raise LocalError.without_thread(error) from None
 
     def run(self) -> None:
         """Run the download and record its result or failure."""

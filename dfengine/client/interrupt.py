@@ -53,14 +53,22 @@ def interruptible(settings: GetSettings, run: Callable[[], T], report: FailureRe
     def cut(number: int) -> None:
         _exit_process(settings, number, report)
 
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+    unraisable = sys.unraisablehook
+
+    def in_destructor(error: sys.UnraisableHookArgs) -> None:
+        if error.exc_type is not _Signalled:  # else the watchdog ends the download
+            unraisable(error)
+
     try:
         try:
+            sys.unraisablehook = in_destructor
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, stop)
             with Watchdog(settings.timeout, cut):
                 return run()
         finally:
+            sys.unraisablehook = unraisable
             for number in SIGNALS:
                 # Printing may block, and then a Python handler would not run.
                 if signal.getsignal(number) is stop:

@@ -50,9 +50,9 @@ class OriginLease:
         while True:
             monitor.check(None)
             left = max(0.1, monitor.deadline - time.monotonic())
+            self._held = True  # perhaps, until the answer arrives: a signal may interrupt this
             code = self._request({"wait": min(PARK, left)}, min(PARK + 5.0, left))
-            if code == codes.SUCCESS:
-                self._held, self._renew = True, time.monotonic() + RENEW
+            self._held, self._renew = code == codes.SUCCESS, time.monotonic() + RENEW
             if code != codes.WAIT:
                 monitor.set_state()
                 return
@@ -77,8 +77,8 @@ class OriginLease:
     def release(self) -> None:
         """Release the lease for another download; errors are ignored."""
         if self._held:
-            self._held = False
             self._request({"release": True}, 1.0)
+            self._held = False  # not before: `cleanup.release` repeats an interrupted request
 
     def _request(self, more: dict[str, object], timeout: float) -> int:
         """Return the answer's code, 0 if there is no answer."""

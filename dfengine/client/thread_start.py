@@ -23,12 +23,7 @@ def start(thread: threading.Thread, started: list[threading.Thread] | None = Non
         thread.start()
     except RuntimeError as error:
         threads.remove(thread)
-        raise no_thread(error) from None
-
-
-def no_thread(error: RuntimeError) -> LocalError:
-    """Return the error for a thread whose start raised `error`."""
-    return LocalError(f"{error}: the host, or this user, has too many threads")
+        raise LocalError.without_thread(error) from None
 
 
 def start_some(most: int, start_one: Callable[[int], None], on_none: Callable[[], None] = lambda: None) -> None:

@@ -126,8 +126,9 @@ class OpenFiles:
         if len(expired) < len(idle) and not self._timer:
             timer = threading.Timer(idle[len(expired)].since + IDLE - now, _expire, (weakref.ref(self),))
             timer.name, timer.daemon = "dfengine-idle-files", True
-            self._timer.append(timer)
-            timer.start()
+            with contextlib.suppress(RuntimeError):  # too many threads: the next use sets a timer
+                timer.start()
+                self._timer.append(timer)
         elif len(expired) == len(idle) and self._timer:
             self._timer.pop().cancel()  # its thread ends
         return expired

@@ -238,7 +238,8 @@ def _remove(multi: Any, easy: Any) -> None:
 
 def _close(multi: Any, easies: list[Any], spare: list[Any]) -> None:
     for easy in easies:
-        _remove(multi, easy)
+        with contextlib.suppress(pycurl.error):  # a signal interrupted `begin`, before the transfer was added
+            _remove(multi, easy)
     for easy in (*easies, *spare):
         easy.close()
     multi.close()

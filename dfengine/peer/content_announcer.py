@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Container, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from dfengine import codes
@@ -19,6 +18,7 @@ from dfengine.errors import BadValue, DfengineError, SourceGone
 from dfengine.net.content_announcement import Announcer, announce
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import ordered_cached
+from dfengine.net.thread_pool import ThreadPool
 from dfengine.settings import SupernodeAddress
 from dfengine.storage.home import Home
 from dfengine.storage.shared_content import SharedContent, announcement, digests, is_whole, listed, read
@@ -54,7 +54,7 @@ class ContentAnnouncer:
         """(name, supernode) -> when its next announcement is due, monotonic seconds; infinity while one is being sent."""
         self._silent: dict[str, float] = {}
         """Supernode -> since when it cannot be reached, monotonic seconds."""
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: ThreadPool | None = None
 
     def refresh(self) -> None:
         """Announce contents that are due, and withdraw those that have ended; does not block."""
@@ -87,7 +87,7 @@ class ContentAnnouncer:
 
     def _submit(self, work: Callable[..., None], *given: object) -> None:
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(AT_ONCE, "announce")
+            self._threads = ThreadPool(AT_ONCE, "announce")
         self._threads.submit(work, *given)
 
     def _announce(self, node: SupernodeAddress, due: list[tuple[SharedContent, bool]]) -> None:

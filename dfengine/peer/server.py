@@ -25,7 +25,7 @@ from dfengine.net.event_log import EventLog
 from dfengine.net.listener import listen_on
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready_line import announce, reached_by
-from dfengine.net.stopping import stop_on_signals
+from dfengine.net.stopping import serve, stop_on_signals
 from dfengine.net.systemd import ServiceManager
 from dfengine.net.token_bucket import TokenBucket
 from dfengine.peer.content_announcer import ContentAnnouncer
@@ -64,9 +64,7 @@ def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
         ip, port = sock.getsockname()[:2]
         # For a process that finds the lock taken; the parent that passed the socket could not know this pid.
         _say(lock, json.dumps({"ip": ip, "port": port, "pid": os.getpid()}).encode())
-        import uvloop
-
-        uvloop.run(_serve(settings, home, lock, sock, stopped))
+        serve(_serve(settings, home, lock, sock, stopped))
     finally:
         _say(lock, b"")
         os.close(lock)

@@ -18,7 +18,7 @@ from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.http import BadRequest
 from dfengine.net.listener import BACKLOG
 from dfengine.net.origin_access import OriginAccess, address_of
-from dfengine.net.stopping import stop_on_signals
+from dfengine.net.stopping import serve, stop_on_signals
 from dfengine.net.systemd import ServiceManager
 from dfengine.proxy import header_fields, metrics, proxy_settings, targets
 from dfengine.proxy.blobs.blobs import Blobs
@@ -68,9 +68,7 @@ def run_proxy(
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until settings can be read again
     found = proxy_settings.read(settings, legacy)
-    import uvloop
-
-    uvloop.run(_serve(found, fresh))
+    serve(_serve(found, fresh))
 
 
 async def _serve(found: LoadedSettings, fresh: Callable[[], tuple[ProxySettings, Forwarding | None]] | None) -> None:

@@ -10,7 +10,7 @@ import stat
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from dfengine._piece import Geometry
-from dfengine.errors import BadValue, StorageError
+from dfengine.errors import BadValue, LocalError, StorageError
 from dfengine.storage.hashing import hasher
 from dfengine.storage.path_protection import resolved
 from dfengine.value import Value
@@ -60,7 +60,7 @@ def opened(path: str) -> tuple[str, int]:
 def read(path: str, algorithms: Iterable[str], progress: Callable[[int], None] = lambda done: None) -> Content:
     """Read a file. algorithms: of pieces' digests. progress: called with the bytes read so far, and may raise.
 
-    Raises BadValue for anything but a regular file, StorageError, also for a file that changes meanwhile.
+    Raises BadValue for anything but a regular file, StorageError, also for a file that changes meanwhile, LocalError.
     """
     real, fd = opened(path)
     try:
@@ -85,7 +85,10 @@ def _read(path: str, fd: int, algorithms: list[str], progress: Callable[[int], N
                 pending.pop(0).result()
             content = buffers[n % BUFFERS][:length]
             _fill(path, fd, content, offset)
-            pending.append(thread.submit(whole.update, content))
+            try:
+                pending.append(thread.submit(whole.update, content))
+            except RuntimeError as error:
+                raise LocalError.without_thread(error) from None
             for name, digests in parts.items():
                 check = hasher(name)
                 check.update(content)

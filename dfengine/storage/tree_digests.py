@@ -10,7 +10,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from dfengine._piece import Geometry
-from dfengine.errors import BadListing, BadValue, StorageError
+from dfengine.errors import BadListing, BadValue, LocalError, StorageError
 from dfengine.location import content_url
 from dfengine.manifest import File, Manifest, link_of
 from dfengine.storage.content_digests import DIGEST, state_of
@@ -92,7 +92,7 @@ class _Reading:
         self._turn = 0
 
     def run(self, root: tuple[int, int]) -> TreeContent:
-        """Read all files. Raises BadValue, StorageError, OSError."""
+        """Read all files. Raises BadValue, LocalError, StorageError, OSError."""
         with ThreadPoolExecutor(1, "sha256") as self._thread:
             digests = [self._file(path, found) for path, found in self._files]
             for each in self._pending:
@@ -121,7 +121,10 @@ class _Reading:
                 got = os.readv(fd, [buffer[: min(left, STEP)]])
                 if not got:
                     break
-                self._pending.append(self._thread.submit(self._whole.update, buffer[:got]))
+                try:
+                    self._pending.append(self._thread.submit(self._whole.update, buffer[:got]))
+                except RuntimeError as error:
+                    raise LocalError.without_thread(error) from None
                 own.update(buffer[:got])
                 self._add(buffer[:got])
                 left -= got

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from dfengine._piece import Geometry
 from dfengine.errors import BadFrame, BadValue, RemoteError, Silent, TooSlow
@@ -18,6 +17,7 @@ from dfengine.net.dialer import Dialer
 from dfengine.net.http_client import Connection
 from dfengine.net.origin_access import OriginAccess
 from dfengine.net.piece_client import PieceBody, request_piece
+from dfengine.net.thread_pool import ThreadPool
 from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.swarm.peers import Complaint
@@ -64,7 +64,7 @@ class ComplaintVerifier:
         self._access = access
         self._dialer = dialer
         self._wake = wake
-        self._threads = ThreadPoolExecutor(AT_ONCE, "verifier")
+        self._threads = ThreadPool(AT_ONCE, "verifier")
         self._waiting = 0
         self._connections: set[Connection] = set()
 
@@ -81,8 +81,7 @@ class ComplaintVerifier:
                 self._swarm.apply_verdict(complaint, "", self._loop.time())
                 continue
             self._waiting += 1
-            with contextlib.suppress(RuntimeError):  # too many threads: the executor keeps the call for the thread that it starts later
-                self._threads.submit(self._check, complaint, file, file.record.digest(complaint.n))
+            self._threads.submit(self._check, complaint, file, file.record.digest(complaint.n))
 
     def _check(self, complaint: Complaint, file: PieceFile, wanted: bytes) -> None:
         found = check_source(self._dialer(), complaint.source, file.geometry, complaint.n, wanted, self._digest, self._connections)

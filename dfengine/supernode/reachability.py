@@ -17,7 +17,6 @@ import re
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 
@@ -26,6 +25,7 @@ from dfengine.net.client_quota import Quota
 from dfengine.net.dialer import Dialer
 from dfengine.net.http_client import Connection
 from dfengine.net.origin_access import Address, OriginAccess, effective_addresses
+from dfengine.net.thread_pool import ThreadPool
 from dfengine.supernode.swarm.peers import Key
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import PEER_PORTS, client_of
@@ -74,7 +74,7 @@ class Reachability:
         self._wake = wake
         self._access = access
         self._dialer = dialer
-        self._threads = ThreadPoolExecutor(AT_ONCE, "reachability")
+        self._threads = ThreadPool(AT_ONCE, "reachability")
         self._proved: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._pauses: dict[Key, float] = {}
         """Every address that waits or is being checked -> seconds until its next try if this one fails."""
@@ -126,8 +126,7 @@ class Reachability:
             else:
                 del self._queues[client]
             self._busy[client] += 1
-            with contextlib.suppress(RuntimeError):  # too many threads: the executor keeps the call for the thread that it starts later
-                self._threads.submit(self._check, key, self._dialer())
+            self._threads.submit(self._check, key, self._dialer())
 
     def _check(self, key: Key, dialer: Dialer) -> None:
         found = is_peer(dialer, key[0], key[1], self._connections)

@@ -27,7 +27,7 @@ from dfengine.net.listener import listen_on
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready_line import announce, reached_by
-from dfengine.net.stopping import stop_on_signals
+from dfengine.net.stopping import serve, stop_on_signals
 from dfengine.net.systemd import ServiceManager
 from dfengine.net.token_bucket import TokenBucket
 from dfengine.settings import SupernodeAddress, SupernodeSettings
@@ -67,10 +67,8 @@ def run_supernode(settings: SupernodeSettings, fresh: Callable[[], SupernodeSett
     except OSError as error:
         raise LocalError(f"cannot use {settings.home_dir}: {error.strerror}: choose another --home-dir") from None
     lock = _locked(home)
-    import uvloop
-
     try:
-        uvloop.run(_serve(settings, home, fresh))
+        serve(_serve(settings, home, fresh))
     finally:
         os.close(lock)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dfengine.client import local_peer
@@ -19,6 +18,7 @@ from dfengine.location import content_url
 from dfengine.net.dialer import Dialer
 from dfengine.net.http_client import local_address
 from dfengine.net.node_names import resolved
+from dfengine.net.thread_pool import ThreadPool
 from dfengine.nodes import has_dns_names, order
 from dfengine.storage import content_digests, shared_content
 from dfengine.storage.home import Home
@@ -47,7 +47,7 @@ class BlobAnnouncer:
         self._settings = settings
         self._store = store
         self._folder = store.path
-        self._thread = ThreadPoolExecutor(1, "announce")
+        self._thread = ThreadPool(1, "announce")
         """Announces one blob after the other. It waits for name servers and the peer server, and no request waits for it."""
 
     def start(self) -> None:

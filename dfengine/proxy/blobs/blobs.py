@@ -6,12 +6,12 @@ import asyncio
 import os
 import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DigestMismatch, StorageError
 from dfengine.net.event_log import NO_EVENTS, EventLog
+from dfengine.net.thread_pool import ThreadPool
 from dfengine.proxy.blobs.blob import Blob
 from dfengine.proxy.blobs.blob_announcer import BlobAnnouncer
 from dfengine.proxy.blobs.blob_store import BlobStore, StoredBlob, name_of, state_of
@@ -102,7 +102,7 @@ class Blobs:
         self._events = events
         self.counts = Counts()
         self.permissions = permissions
-        self.threads = ThreadPoolExecutor(THREADS, "blob")
+        self.threads = ThreadPool(THREADS, "blob")
         self.store = BlobStore(settings.home)
         self._settings = settings
         self.cache_size = settings.cache_size

@@ -6,12 +6,12 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginError
 from dfengine.location import OBJECTS
+from dfengine.net.thread_pool import ThreadPool
 from dfengine.origin import listing_s3
 from dfengine.origin.listing_names import ENTRY, Limits, ListingNames
 from dfengine.proxy.s3 import page as s3_page
@@ -80,7 +80,7 @@ class Listings:
         self._fresh = fresh
         self._objects = objects
         self._cancel = cancel
-        self._threads = ThreadPoolExecutor(THREADS, "list")
+        self._threads = ThreadPool(THREADS, "list")
         self._pages = StorePages(loop, self._threads, origin_settings, fresh, cancel)
         self._known: OrderedDict[tuple[str, str], _Snapshot] = OrderedDict()
         self._listing: dict[tuple[str, str], asyncio.Future[_Snapshot]] = {}

@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, StorageError
 from dfengine.location import parse
+from dfengine.net.thread_pool import ThreadPool
 from dfengine.origin.cancel import Cancel
 from dfengine.proxy.blobs.blob_store import StoredBlob, name_of, sha256_of
 from dfengine.proxy.blobs.blobs import OPEN_RETRY_SECONDS
@@ -59,7 +59,7 @@ class Objects:
         self._loop = loop
         self._settings = settings
         self._blobs = blobs
-        self._threads = ThreadPoolExecutor(THREADS, "s3")
+        self._threads = ThreadPool(THREADS, "s3")
         self._origin_settings = origin_settings
         self._head_reader = HeadReader(origin_settings, secrets)
         self._cancel = Cancel()

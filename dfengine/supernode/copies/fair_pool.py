@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from dfengine.net.client_quota import Quota
+from dfengine.net.thread_pool import ThreadPool
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.task import client_of
 
@@ -18,7 +18,7 @@ class FairPool:
 
     def __init__(self, name: str, workers: int, share: int, post: Callable[..., object]) -> None:
         self._post = post
-        self._threads = ThreadPoolExecutor(workers, name)
+        self._threads = ThreadPool(workers, name)
         self.shares = Quota(workers, share)
         self.queued: dict[str, dict[Fetch, tuple[Callable[[], None], Callable[[], None] | None]]] = {}
         """Client -> its fetches that wait for a thread, each with its work and the function to call when that begins."""

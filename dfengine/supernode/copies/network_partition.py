@@ -39,5 +39,7 @@ def can_reach_any(dialer: Dialer, addresses: Sequence[str]) -> bool:
         return False
 
     tried = addresses[:MAX_MEMBERS]
-    with ThreadPoolExecutor(len(tried) or 1, "reach") as pool:
+    # Where no thread can be started, this one tries them all.
+    with contextlib.suppress(RuntimeError), ThreadPoolExecutor(len(tried) or 1, "reach") as pool:
         return any(pool.map(reach, tried))
+    return any(map(reach, tried))

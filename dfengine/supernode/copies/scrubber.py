@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 from dfengine.errors import OutOfResources, StorageError
 from dfengine.net.client_quota import SHARE, Quota
+from dfengine.net.thread_pool import ThreadPool
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 
@@ -34,7 +34,7 @@ class Scrubber:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, share: int = SHARE) -> None:
         self._loop = loop
-        self._threads = ThreadPoolExecutor(AT_ONCE, "scrubber")
+        self._threads = ThreadPool(AT_ONCE, "scrubber")
         self._known: dict[tuple[str, int], tuple[float, str]] = {}
         """(task, piece) -> (monotonic seconds from which it may be read again, infinity while it is being read; the client's address)."""
         self._shares = Quota(MAX_WAITING, share)

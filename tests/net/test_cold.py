@@ -66,10 +66,12 @@ def test_two_missing_megabytes_are_detected_anywhere_in_a_slice(disk: int, gone:
         FileSlice(disk, gone + 2 * MIB, SIZE - gone - 2 * MIB).load()
         return not whole.resident()
 
+    def loaded() -> bool:
+        whole.load()
+        return whole.resident() and in_memory(disk) == set(range(SIZE // mmap.PAGESIZE + 1))
+
     assert any(noticed() for _ in range(TRIES))
-    whole.load()
-    assert whole.resident()
-    assert in_memory(disk) == set(range(SIZE // mmap.PAGESIZE + 1))
+    assert any(loaded() for _ in range(TRIES)), "the kernel may evict single pages meanwhile"
 
 
 def test_an_upload_stops_before_a_cold_slice_and_continues_after_it_is_loaded(disk: int) -> None:

@@ -250,13 +250,11 @@ class BaseDownload:
         if self._swarm is not None:
             from dfengine.client.origin_lease import OriginLease
 
-            node = self._swarm.member.node if self._swarm.member is not None else self._swarm.nodes[0]
-            lease = OriginLease(self.dialer, node, self._task, self.registration.cid, self.settings.url)
+            lease = OriginLease(self.dialer, self._swarm.last_node, self._task, self.registration.cid, self.settings.url)
         try:
-            renew = None
             if lease is not None:
                 lease.wait(self.monitor)
-                renew = partial(lease.renew, self.monitor)
+            renew = partial(lease.renew, self.monitor) if lease is not None else None
             FromOrigin(self.settings, self._place, self.monitor, renew, self.origin).run()
         except OriginError as error:
             error.args = (with_url(str(error), self.settings.url, error.status), *error.args[1:])

@@ -101,6 +101,11 @@ class SwarmSession:
         """The presently known supernodes, best first."""
         return self._nodes()
 
+    @property
+    def last_node(self) -> SupernodeAddress:
+        """The supernode of the last membership, or else the best one."""
+        return self.member.node if self.member is not None else self.nodes[0]
+
     def run(self, stop_on_refusal: bool = False) -> str | None:
         """Pull until every piece is stored: return None; or until the swarm has failed: return why. Raises local errors.
 

@@ -21,6 +21,7 @@
     home_key                            a key that a process stores in its home
     ready_line, stopping, loop_watch    a server's process: its address, its end, and how long its event loop is blocked
     systemd                             reports the server's state to the service manager (sd_notify)
+    thread_pool                         threads of a server, which start later where the system allows none
     fd_passing, fork_safety             descriptors over a local socket; what a forked child must not share
 
 Start with `piece_server` and `http_client`: the two ends of a piece's connection.

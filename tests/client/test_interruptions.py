@@ -15,6 +15,7 @@ from dfengine import codes
 from dfengine.client import interrupt, origin_lease
 from dfengine.client.cleanup import release
 from dfengine.client.interrupt import Interrupted, interruptible
+from dfengine.client.watchdog import SIGNALS
 from dfengine.settings import GetSettings, SupernodeAddress
 
 SETTINGS = GetSettings(url="http://h/f", output="out")
@@ -23,7 +24,7 @@ SETTINGS = GetSettings(url="http://h/f", output="out")
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Sets the handlers of before again."""
-    before = {number: signal.getsignal(number) for number in interrupt.SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

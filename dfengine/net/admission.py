@@ -80,9 +80,7 @@ class ConnectionQuota:
             return False
         wanted, closed = max(amount, self._shares.limit // AT_ONCE), 0
         for close in self.idle_closers:
-            closed += close(client, wanted)
-            if self._shares.amount_of(client) <= most:
-                break
+            closed += close(client, wanted - closed) if closed < wanted else 0
         if closed < wanted:
             self._searched_of = {each: at for each, at in self._searched_of.items() if now - at < PAUSE} | {client: now}
         return self._shares.amount_of(client) <= most

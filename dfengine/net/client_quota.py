@@ -59,3 +59,33 @@ class Quota:
             self._amounts[client] = left
         else:
             self._amounts.pop(client, None)
+
+
+class BoundedQuota(Quota):
+    """A Quota whose amounts together are at most `total` as well: several clients, or addresses of one, do not exceed it."""
+
+    def __init__(self, total: int, percent: int = SHARE) -> None:
+        super().__init__(total, percent)
+        self._total = max(1, total)
+        self._sum = 0
+
+    def full(self, address: str) -> bool:
+        """Whether the client at `address`, or all clients together, have their maximum."""
+        return self._sum >= self._total or super().full(address)
+
+    def acquire(self, address: str, amount: int = 1) -> bool:
+        """Add `amount` for the client at `address`. False, without a change, if that exceeds its maximum, or the total."""
+        if self._sum + amount > self._total or not super().acquire(address, amount):
+            return False
+        self._sum += amount
+        return True
+
+    def add(self, address: str, amount: int) -> None:
+        """See Quota."""
+        super().add(address, amount)
+        self._sum += amount
+
+    def release(self, address: str, amount: int = 1) -> None:
+        """See Quota."""
+        super().release(address, amount)
+        self._sum -= amount

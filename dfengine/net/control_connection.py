@@ -74,7 +74,9 @@ class ControlProtocol(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether no request and no answer of the connection is in progress."""
-        return not (self._answers or self._requests or self._backlog or self._started or self._unread or self._stream)
+        if self._answers or self._requests or self._backlog or self._started or self._unread or self._stream:
+            return False
+        return self._transport is None or not self._transport.get_write_buffer_size()
 
     @property
     def is_new(self) -> bool:

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from dfengine.net.admission import RESERVE, Admission, ConnectionQuota
-from dfengine.net.client_quota import SHARE, Quota
+from dfengine.net.client_quota import SHARE, BoundedQuota
 from dfengine.net.control_connection import Answer, ControlProtocol, FastPath
 from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.fair_queue import Turns
@@ -74,7 +74,7 @@ class ControlServer:
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
         self.requests = self.failures = 0
         self.turns = turns or Turns(loop.call_soon, monotonic)
-        self.memory = Quota(MEMORY, share)
+        self.memory = BoundedQuota(MEMORY, share)
         self.connections: set[ControlProtocol] = set()
         self.on_closed = on_closed
         self._report = report

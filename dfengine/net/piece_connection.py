@@ -82,7 +82,7 @@ class PieceConnection:
     @property
     def idle(self) -> bool:
         """Whether no request and no answer of the connection is in progress."""
-        return not (self._upload or self._waiting or self._backlog or self._started)
+        return not (self._upload or self._waiting or self._backlog or self._started or self._joined)
 
     @property
     def is_new(self) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.admission import RESERVE, Admission, ConnectionQuota
-from dfengine.net.client_quota import SHARE, Quota
+from dfengine.net.client_quota import SHARE, BoundedQuota
 from dfengine.net.cold_slices import ColdSlices
 from dfengine.net.event_log import NO_EVENTS, EventLog
 from dfengine.net.fair_queue import Turns
@@ -92,7 +92,7 @@ class PieceServer:
 
             self._wrap, self.upload = partial(TlsSocket, context=tls), TlsUpload
         self.turns = turns or Turns(loop.call_soon, time.monotonic)
-        self.memory = Quota(MEMORY, share)
+        self.memory = BoundedQuota(MEMORY, share)
         self._route = route
         admission = admission or Admission(DESCRIPTORS * max_connections + RESERVE, 100)
         of_port = ConnectionQuota(max_connections, share)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dfengine.errors import OriginBusy, OriginError
+from dfengine.errors import LocalError, OriginBusy, OriginError
 from dfengine.location import scheme_of
 from dfengine.net.client_quota import Quota
 from dfengine.net.origin_access import OriginAccess
@@ -92,22 +92,27 @@ class AccessProofs:
             raise OriginBusy("other signatures of this client are being tried")
         try:
             cancel = Cancel()
-        except OSError:
+        except OSError as error:
             self._shares.release(address)
-            raise
+            raise LocalError(f"the supernode has no descriptor for the request to the origin: {error.strerror}") from None
         self._cancels.add(cancel)
         try:
-            work = self._threads.submit(self._request, wanted, cancel)
-        except RuntimeError:  # no thread can be started
-            cancel.set()
-            self._ended(address, cancel)
-            raise
-        work.add_done_callback(partial(self._post_ended, address, cancel))
-        try:
-            return await asyncio.wrap_future(work, loop=self._loop)
+            # No variable has the future: the error that it holds references this frame, which has the registration.
+            return await asyncio.wrap_future(self._submit(wanted, address, cancel), loop=self._loop)
         except asyncio.CancelledError:
             cancel.set()  # its thread, which still has the share, ends at once
             raise
+
+    def _submit(self, wanted: FetchRequest, address: str, cancel: Cancel) -> Future[str]:
+        """Request a proof in a thread. Raises LocalError if none can be started."""
+        try:
+            work = self._threads.submit(self._request, wanted, cancel)
+        except RuntimeError as error:
+            cancel.set()
+            self._ended(address, cancel)
+            raise LocalError.without_thread(error) from None
+        work.add_done_callback(partial(self._post_ended, address, cancel))
+        return work
 
     def _post_ended(self, address: str, cancel: Cancel, work: Future[str]) -> None:
         """In any thread: the thread of a proof has ended, or the proof was cancelled before it had one."""

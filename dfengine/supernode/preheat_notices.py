@@ -9,7 +9,7 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from dfengine.errors import BadValue, DfengineError, RemoteError
+from dfengine.errors import BadValue, DfengineError, LocalError, RemoteError
 from dfengine.settings import SupernodeAddress
 from dfengine.supernode import preheat_takeover
 from dfengine.supernode.api_preheat import fetched_bytes, totals
@@ -155,6 +155,8 @@ class PreheatNotices:
         try:
             request = preheat_takeover.request_of(other.resume_fields, other.id)
             job = self._own.take_over(other, SupernodeAddress.parse(other.supernode).host, request)
+        except LocalError:  # this supernode has no descriptor now: it is tried again later
+            return False
         except DfengineError as error:
             other.resume_fields = f"could not be started elsewhere: {error}"
             return False

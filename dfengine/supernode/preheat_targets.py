@@ -108,10 +108,11 @@ class PreheatTargets:
 
     async def _run_forwarded(self, job: Job, part: Part, node: NodePreheats, fields: dict[str, Any]) -> None:
         part.state, part.fetched = RUNNING, 0
+        until = self._state.loop.time() + FULL_SECONDS
         slots = self._begin_slots.setdefault(str(node.node), asyncio.Semaphore(BEGIN_AT_ONCE))
         try:
             async with slots:
-                started = await self._begin(node, fields)
+                started = await self._begin(node, fields, until)
             try:
                 part.end(await self._wait_ended(part, node, started.result()))
             except asyncio.CancelledError:
@@ -120,20 +121,25 @@ class PreheatTargets:
         except DfengineError as error:
             part.end(str(error))
 
-    async def _begin(self, node: NodePreheats, fields: dict[str, Any]) -> Future[str]:
-        """Begin a preheat at another supernode, once that has room for it; return its id as a result. Raises RemoteError, LocalError."""
-        until = self._state.loop.time() + FULL_SECONDS
+    async def _begin(self, node: NodePreheats, fields: dict[str, Any], until: float) -> Future[str]:
+        """Begin a preheat at another supernode, once that has room for it; return its id as a result. until: loop time.
+
+        Raises SupernodeFull after `until`, RemoteError, LocalError.
+        """
         while True:
             started = submit(self._begin_threads, partial(node.begin, fields))
             try:
                 await asyncio.wrap_future(started)
-                return started
             except SupernodeFull:
                 if self._state.loop.time() > until:
                     raise
             except asyncio.CancelledError:
                 started.add_done_callback(partial(self._cancel_started, node))  # the other supernode may be about to begin it
                 raise
+            else:
+                return started
+            finally:
+                del started  # its error references this frame, which has the credentials
             await asyncio.sleep(FULL_PAUSE)
 
     def _cancel_started(self, node: NodePreheats, started: Future[str]) -> None:

@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 from dfengine.copy_states import FAILED, RUNNING, SUCCESS, UNENDED
 from dfengine.errors import BadValue, DfengineError, LocalError, OriginBusy, RemoteError
 from dfengine.location import CONTENT
-from dfengine.net.client_quota import Quota
+from dfengine.net.client_quota import BoundedQuota, Quota
 from dfengine.net.origin_access import OriginAccess
 from dfengine.nodes import order
 from dfengine.origin.container_image import ImageReader
@@ -80,7 +80,7 @@ class Preheats:
     def __init__(self, state: SupernodeState, token: Callable[[], str] = str) -> None:
         self.state = state
         self._jobs: dict[str, Job] = {}
-        self._shares = Quota(MAX_UNDER_WAY, state.settings.client_share)
+        self._shares = BoundedQuota(MAX_UNDER_WAY, state.settings.client_share)
         self._job_slots = asyncio.Semaphore(AT_ONCE)
         self._client_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """Client -> its share of the slots, while it has jobs."""
@@ -286,8 +286,12 @@ class Preheats:
 
     async def _in_thread(self, job: Job, call: Callable[[], Result]) -> Result:
         """Return the result of a read for the job. Raises LocalError when no thread can be started."""
-        reading = job.reading = submit(self._threads, call)
-        return await asyncio.wrap_future(reading)
+        job.reading = submit(self._threads, call)
+        try:
+            return await asyncio.wrap_future(job.reading)
+        finally:
+            if job.reading.done():
+                job.reading = None  # its error would reference the job by the frames that it passed
 
     async def _fetch_file(self, job: Job, request: PreheatRequest, part: Part, slots: asyncio.Semaphore) -> None:
         async with slots:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from dfengine.errors import RemoteError, SupernodeFull
-from dfengine.net.client_quota import SHARE, Quota
+from dfengine.net.client_quota import SHARE, BoundedQuota, Quota
 from dfengine.net.http import ConnectionState
 from dfengine.supernode.swarm.small_set import added, removed
 from dfengine.task import Peer, client_of
@@ -61,7 +61,7 @@ class RegisteredDownloads(dict[Key, RegisteredDownload]):
     def __init__(self, share: int = SHARE) -> None:
         super().__init__()
         self._shares = Quota(MAX_DOWNLOADS, share)
-        self._texts = Quota(MAX_TEXTS, share)
+        self._texts = BoundedQuota(MAX_TEXTS, share)
         self._keys: dict[str, Collection[Key]] = {}
         """Id of a peer -> its downloads."""
 

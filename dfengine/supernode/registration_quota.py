@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, overload
 from weakref import WeakValueDictionary, finalize
 
 from dfengine.errors import SupernodeFull
-from dfengine.net.client_quota import Quota
+from dfengine.net.client_quota import BoundedQuota, Quota
 from dfengine.task import client_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class TaskQuota:
         self._post = post
         self._drop = drop
         self._tasks = Quota(MAX_TASKS, share)
-        self._bytes = Quota(MAX_BYTES, share)
+        self._bytes = BoundedQuota(MAX_BYTES, share)
         self._charged: dict[str, tuple[str, int]] = {}
         """Task -> (address of the client charged for it, bytes)."""
         self._failed: dict[str, dict[str, None]] = {}

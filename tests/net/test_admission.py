@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import ssl
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.net.admission import PAUSE, RESERVE, Admission
+from dfengine.net.admission import PAUSE, RESERVE, Admission, ConnectionQuota
 from dfengine.net.control_server import ControlServer
 from dfengine.net.event_stream import EventStream
 from dfengine.net.http import Response
@@ -91,6 +92,24 @@ def test_a_client_at_its_share_loses_idle_connections_to_its_new_ones() -> None:
     assert len(control.open) == 1000, "idle piece connections were enough"
     assert len(pieces.open) >= 500
     assert admission.count == 1000 + 2 * len(pieces.open) <= admission.limit * 3 // 4
+
+
+def test_all_ports_are_searched_for_idle_connections_of_a_client() -> None:
+    quota = ConnectionQuota(1600, 75, lambda: 1.0)
+    idle = {"pieces": 1, "control": 1199}
+
+    def closer(port: str) -> Callable[[str, int], int]:
+        def close(client: str, most: int) -> int:
+            closed = min(most, idle[port])
+            idle[port] -= closed
+            for _ in range(closed):
+                quota.release(client)
+            return closed
+
+        return close
+
+    quota.idle_closers = [closer("pieces"), closer("control")]
+    assert all(quota.acquire("nat") for _ in range(1250)), "the first port has enough for one new connection, the second for the others"
 
 
 def test_the_search_of_a_client_at_its_share_does_not_delay_that_for_others() -> None:

@@ -115,10 +115,13 @@ class Tokens:
             if is_failure(answer.status) or answer.status == LOOP:
                 raise OriginError(f"{registry.authority} answered {answer.status}", answer.status)
             asked = challenge.parse(joined(answer.fields, b"www-authenticate"))
-            self._challenges[registry.url] = asked, self._loop.time() + CHALLENGE_SECONDS
+            # Only these tell how the registry authenticates. A mirror may answer by itself with a warning while its registry is silent.
+            states = answer.status == 401 or (answer.status == 200 and not joined(answer.fields, b"warning"))
+            until = self._loop.time() + (CHALLENGE_SECONDS if states else PAUSE_SECONDS)
+            self._challenges[registry.url] = asked, until
         basic = b"Authorization", b"Basic " + b64encode(registry.user.encode())
         if asked.scheme != "bearer" or not asked.realm:
-            return [basic], CHALLENGE_SECONDS
+            return [basic], until - self._loop.time()
         whom, target = token_server(asked, registry, scope)
         answer = await ask_of(whom, "GET", target, [(b"Host", whom.authority.encode()), basic])
         if answer.status != 200:

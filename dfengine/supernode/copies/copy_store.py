@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,8 @@ class Call:
     def result(self) -> Any:
         """Return the result. Raises StoreError."""
         if self._error is not None:
-            raise self._error if isinstance(self._error, StoreError) else StoreError(f"it fails: {self._error!r}"[:300])
+            # A copy: a raised error references the frames that it passes, which reference this call.
+            raise copy(self._error) if isinstance(self._error, StoreError) else StoreError(f"it fails: {self._error!r}"[:300])
         return self._result
 
 

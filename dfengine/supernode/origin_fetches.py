@@ -136,7 +136,7 @@ class OriginFetches:
                 self._spans[task], wanted = span, replace(wanted, traceparent=span.traceparent)
             try:
                 fetch = self.fetch_pool.start(task, wanted, address)
-            except BaseException:  # no thread can be started: the fetch would stay WAITING for ever, with its charge
+            except BaseException:  # else the fetch would stay WAITING for ever, with its charge
                 self.forget(task)
                 raise
             self._started[task] = now

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from dfengine import wire
-from dfengine.errors import BadValue, OriginBusy, OriginError, OriginForbidden
+from dfengine.errors import BadValue, LocalError, OriginBusy, OriginError, OriginForbidden
 from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.supernode import access_proofs
@@ -195,7 +195,7 @@ def test_a_proof_that_cannot_begin_returns_its_share(lacking: str, monkeypatch: 
                     full.setattr(access_proofs, "Cancel", no_descriptor)
                 else:
                     full.setattr(threading.Thread, "start", no_thread)
-                with pytest.raises((OSError, RuntimeError)):
+                with pytest.raises(LocalError, match="too many"):
                     await proofs.prove(FetchRequest(URL), "10.0.0.1")
             await until_released(proofs)
             assert len(os.listdir("/proc/self/fd")) == before

@@ -18,7 +18,7 @@ import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.copy_states import FAILED, SUCCESS
-from dfengine.errors import OriginTruncated, RemoteError
+from dfengine.errors import OriginBusy, OriginTruncated, RemoteError
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
@@ -286,7 +286,8 @@ def test_a_failed_task_is_charged_to_the_client_of_the_latest_request(tmp_path: 
     asyncio.run(play())
 
 
-def test_a_fetch_whose_thread_cannot_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fetch_whose_thread_cannot_start_begins_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clients register again meanwhile, as while an origin does not answer."""
     run = queue.Queue[bool]()
 
     def no_thread(self: threading.Thread) -> None:
@@ -294,22 +295,18 @@ def test_a_fetch_whose_thread_cannot_start_leaves_nothing(tmp_path: Path, monkey
 
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        monkeypatch.setattr(fetch_pool, "run", lambda fetch: run.put(fetch.stopped))
+        monkeypatch.setattr("dfengine.supernode.origin_fetches.HEAD_SECONDS", 0.1)
         with monkeypatch.context() as full:
             full.setattr(threading.Thread, "start", no_thread)
-            with pytest.raises(RuntimeError):
-                await node.fetches.ensure(TASK, FetchRequest("http://127.0.0.1:1/f"), "10.0.0.1")
-        assert not node.fetch_pool.fetches
-        assert not len(node.quota)
-        assert not node.quota._bytes._amounts
-        assert not node.fetches._heads
-        assert not node.registry.used
-        # The pool still has the work, which its next thread does first: only then is the client's share returned.
-        monkeypatch.setattr(fetch_pool, "run", lambda fetch: run.put(fetch.stopped))
-        node.fetch_pool.start(TASK, FetchRequest("http://127.0.0.1:1/f"), "10.0.0.1")
-        assert [await asyncio.to_thread(run.get, timeout=60) for _ in range(2)] == [True, False]
+            for _ in range(2):
+                with pytest.raises(OriginBusy):
+                    await node.fetches.ensure(TASK, FetchRequest("http://127.0.0.1:1/f"), "10.0.0.1")
+            assert run.empty()
         async with asyncio.timeout(60):
-            while len(node.fetch_pool._fetch_threads.shares):
+            while run.empty() or len(node.fetch_pool._fetch_threads.shares):
                 await asyncio.sleep(0.01)
+        assert [run.get(), run.empty()] == [False, True]
         node.close()
 
     asyncio.run(play())

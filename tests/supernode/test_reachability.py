@@ -28,7 +28,7 @@ class World:
         self.asked: list[Key] = []
         self.log: list[Key] = []
         swarm: Any = SimpleNamespace(unproved=self.unproved.__contains__, prove=self.unproved.discard)
-        monkeypatch.setattr(reachability, "ThreadPoolExecutor", lambda *_: self)
+        monkeypatch.setattr(reachability, "ThreadPool", lambda *_: self)
         loop: Any = self
         self.tested = Reachability(loop, swarm, lambda: None, OriginAccess((), ()), 75, Dialer)
 

@@ -81,8 +81,10 @@ class StreamBuffer(PassedMemory):
     def _on_continue(self, known: bytes, generation: bytes) -> None:
         """See PieceStorage. Raises SupernodeError if the stored pieces, from a 1.x leader, name no version; then the origin is read."""
         assert self.transfer is not None
-        if not (known and generation) and not self.transfer.drop_offers():
-            raise SupernodeError("the pieces of this host's leader are from a supernode of 1.x, which names no version of the file")
+        if not (known and generation):
+            if not self.transfer.drop_offers():
+                raise SupernodeError("the pieces of this host's leader are from a supernode of 1.x, which names no version of the file")
+            self.transfer.file.record.forget_generation()  # later downloads must not copy these pieces as the registered version's
 
     def share(self, sockets: str, name: str, cid: str, node: str, task: str) -> None:
         """Let this host's peer server, which listens in the folder `sockets`, serve the pieces in memory. Raises LocalError."""

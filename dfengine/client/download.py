@@ -337,8 +337,8 @@ class FileDownload(BaseDownload):
         except DigestMismatch:
             if not (assembly.unproved_version or assembly.doubtful):
                 raise
-            # Only this digest could prove that the resumed pieces and the fetched ones are of one version.
-            self.monitor.notice("the resumed pieces are of another version of the file, or nothing proves their version: starts over")
+            # Only this digest could prove that resumed pieces, or those of a 1.x leader on this host, are of the version that is fetched.
+            self.monitor.notice("some pieces are of another version of the file, or nothing proves their version: starts over")
             self._start_over()
             if assembly.output_is_current:  # the origin was not asked before
                 return self._existing_output()

@@ -106,6 +106,8 @@ class FileFromLeader:
         sealed = transfer.finished and place.sealed
         if sealed and place.same_digests(transfer.file.record):
             assembly.doubtful = False  # the leader has verified these pieces
+            # A 1.x leader's file may be of another version than the one that the user's digest is for.
+            assembly.unproved_version = assembly.unproved_version or not place.generation
             self._use_leader_digests(place)
             return COPIED
         if sealed or place.page.unproved:

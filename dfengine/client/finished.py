@@ -92,7 +92,9 @@ def confirm(path: str, found: Finished, check: Callable[[], None]) -> Finished |
     try:
         # With its digest, a file may have holes of its own.
         good = hash_file(fd, ["xxh3"], check)["xxh3"] == found.xxh3 if found.xxh3 else not has_holes(fd)
-        return _write(fd, found) if good and read_description(fd, found.task) == found else None
+        now = read_description(fd, found.task)
+        # The peer server may have removed its link meanwhile, and noted the output again.
+        return _write(fd, found) if good and now is not None and now.replace(noted=found.noted) == found else None
     except (OSError, StorageError):
         return None
     finally:

@@ -28,7 +28,6 @@ LISTED = 1024
 """Most wanted pieces that an origin's reader is given: more than all its connections claim at once."""
 
 
-
 class Ticket:
     """The `pieces` that one reader waits for, in the order of demand. missing: those that were not stored at the last check.
 

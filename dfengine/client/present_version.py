@@ -55,8 +55,9 @@ class PresentVersion:
                 return
             if self._required_generation and place.generation == self._required_generation:
                 return
-            named = self._fetch_version()
-            if not named or named == place.generation:
+            named, length = self._fetch_version()
+            same = named == place.generation if named else -1 in (length, known := _length(place)) or length == known
+            if same:
                 return
             joining.leave_outdated()
             if not joining.joined:
@@ -79,10 +80,10 @@ class PresentVersion:
         except Unusable:
             return False
 
-    def _fetch_version(self) -> bytes:
-        """Return the version that a supernode names; b"": no supernode can be asked, or it names none."""
+    def _fetch_version(self) -> tuple[bytes, int]:
+        """Return the version that a supernode names (b"": none), and the file's length (-1: unknown, or no supernode can be asked)."""
         self._monitor.set_state("asks a supernode whether this host has the present version", "asks a supernode")
-        registration, found = self._prepare(), b""
+        registration, found = self._prepare(), (b"", -1)
         for node in self._nodes():
             self._monitor.check(None)
             until = min(self._monitor.deadline, time.monotonic() + REGISTRATION_TIMEOUT)
@@ -93,8 +94,16 @@ class PresentVersion:
                 continue
             leave(member)
             member.connection.close()
-            found = member.generation
+            found = member.generation, member.geometry.length
             break
         self._monitor.check(None)
         self._monitor.set_state()
         return found
+
+
+def _length(place: LeaderPlace) -> int:
+    """Length in bytes of the leader's file; -1: it is not known, or cannot be read."""
+    try:
+        return place.file.geometry.length
+    except Unusable:
+        return -1

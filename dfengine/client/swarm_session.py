@@ -170,10 +170,10 @@ class SwarmSession:
                 return f"supernode {member.node} keeps no copy and names the origin as the source"
             if self._registration.stream_mode and not member.native:
                 return f"supernode {member.node} speaks only 1.x, which has no windows"
+            self._assembly.drop_unprovable(member.generation)
             generation = member.generation.decode("ascii", "replace")
             if self._assembly.transfer is None and self._assembly.is_output_current(member.geometry.length, generation):
                 return None
-            self._assembly.drop_unprovable(member.generation)
             self._assembly.find_kept(member.task, member.geometry, member.generation)
             try:
                 transfer = self._assembly.open(member.geometry, member.generation)
@@ -213,7 +213,7 @@ class SwarmSession:
                 return None
             self._log_verbose(str(failure))
             self.member = self._rejoin(transfer, member.node, not strikes, weight == STRIKES - 1)
-            if self.member is None:
+            if self.member is None or transfer.finished:  # the last piece may arrive while the supernode answers
                 return None
             self._log_verbose(f"registered again at {self.member.node}")
 

@@ -279,9 +279,14 @@ class OpenFileStorage(PassedMemory):
         self.forget()
 
     def _on_continue(self, known: bytes, generation: bytes) -> None:
-        """See PieceStorage. Raises SupernodeError if new pieces may be of another version than the stored ones; then the origin is read."""
+        """See PieceStorage. Raises SupernodeError if new pieces may be of another version than the stored ones; then the origin is read.
+
+        Raises OriginChanged if the version that this file must have is not named any more.
+        """
         assert self.transfer is not None
         if not (known and generation):
+            if self.required_generation and generation != self.required_generation:
+                raise OriginChanged("no source names the version of the file that was opened first: open it again")
             if not self.transfer.drop_offers():
                 raise SupernodeError("a supernode of 1.x, which names no version of the file, was lost or forgot this download")
             self.transfer.file.record.forget_generation()  # pieces may be of another version than the registered one

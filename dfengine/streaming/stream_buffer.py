@@ -78,6 +78,11 @@ class StreamBuffer(PassedMemory):
     def _restart(self) -> None:
         self.forget()
 
+    def drop_unprovable(self, generation: bytes) -> None:
+        """See PieceStorage. An empty transfer starts over, so that its pieces are named by their version, and shared with the host."""
+        if self.transfer is not None and generation and not self.transfer.file.record.generation and self.transfer.drop_offers():
+            self.forget()
+
     def _on_continue(self, known: bytes, generation: bytes) -> None:
         """See PieceStorage. Raises SupernodeError if the stored pieces, from a 1.x leader, name no version; then the origin is read."""
         assert self.transfer is not None

@@ -78,7 +78,7 @@ class RegisteredDownloads(dict[Key, RegisteredDownload]):
         if self._shares.full(address):
             raise SupernodeFull(f"this supernode has {self._shares.limit} downloads of {address} already")
         if self._texts.full(address):
-            raise SupernodeFull(f"this supernode stores {self._texts.limit} characters of registrations from {address} already")
+            raise SupernodeFull(f"this supernode stores as many characters of registrations of {address}, or of all clients, as it may")
 
     def add(self, key: Key, member: RegisteredDownload) -> None:
         """Add a download; if it was registered before, it keeps its peer, its address and its connection."""

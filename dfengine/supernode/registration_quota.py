@@ -85,7 +85,7 @@ class TaskQuota:
 
     def _charge(self, address: str, size: int) -> None:
         if not self._bytes.acquire(address, size):
-            raise SupernodeFull(f"this supernode holds {self._bytes.limit} bytes of registrations of {address} already")
+            raise SupernodeFull(f"this supernode holds as many bytes of registrations of {address}, or of all clients, as it may")
 
     def admit(self, task: str, wanted: FetchRequest, address: str, more: int = 0) -> None:
         """Charge a new task to a client. more: bytes that it takes in addition to its request.
